@@ -1,0 +1,70 @@
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The disk or the database is full: nothing was written.
+    #[error("no space left for the database")]
+    Full(#[source] sqlx::Error),
+    /// The database or its file system takes no writes.
+    #[error("database is read-only")]
+    ReadOnly(#[source] sqlx::Error),
+    /// The file is no database of this program, or is damaged.
+    #[error("database file is damaged or not a database")]
+    Damaged(#[source] sqlx::Error),
+    /// The database did not answer, or answered with a fault; the outcome of a commit is unknown.
+    #[error("database is unavailable")]
+    Unavailable(#[source] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("cannot migrate the database")]
+    Migrate(#[source] Box<sqlx::migrate::MigrateError>),
+    /// The database was written by a newer release.
+    #[error("database has schema version {found}, this release knows up to {known}")]
+    NewerSchema {
+        /// The newest version in the database.
+        found: i64,
+        /// The newest version that this release knows.
+        known: i64,
+    },
+    /// The file of the database could not be made or opened.
+    #[error("cannot open the database file")]
+    File(#[source] std::io::Error),
+    /// There is no database at the path.
+    #[error("there is no database")]
+    Missing,
+    /// There is a database at the path already.
+    #[error("there is a database already")]
+    Exists,
+    /// The instance's key is not the one under which this database is sealed.
+    #[error("wrong root key: the instance's key file does not belong to this database")]
+    WrongRootKey,
+    /// A value does not open or does not decode: the row was damaged or tampered with.
+    #[error("value in column `{column}` of table `{table}` is damaged or was tampered with")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// The operating system gave no random bytes.
+    #[error("cannot draw random bytes")]
+    Random(#[source] ostrakon_shards::RandomError),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let primary = match &error {
+            sqlx::Error::Database(database) => database
+                .code()
+                .and_then(|code| code.parse::<u32>().ok())
+                .map(|extended| extended & 0xff),
+            _ => None,
+        };
+        // Primary result codes of SQLite.
+        match primary {
+            Some(13) => Self::Full(error),
+            Some(8) => Self::ReadOnly(error),
+            Some(11 | 26) => Self::Damaged(error),
+            _ => Self::Unavailable(error),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What a key shard server keeps, and how.
+//!
+//! A [`Store`] is one database under one key hierarchy: a [`ProtectorKey`] (the instance's key file)
+//! wraps the root key, the root key wraps data keys, data keys seal columns. A stolen database holds
+//! no usable key, and a ciphertext moved to another row, column or table does not open.
+//!
+//! All writing goes through [`Transaction`]: everything in it becomes durable together or not at all.
+//! The engine is SQLite in WAL mode with `synchronous = FULL`, so a committed transaction survives
+//! power loss.
+//!
+//! Deliberately absent: decisions (`ostrakon-policy`, `ostrakon-custody`), and any use of the secrets
+//! that are kept here.
+
+mod error;
+mod protector;
+mod sqlite;
+mod store;
+
+pub use error::StoreError;
+pub use protector::{ProtectorError, ProtectorKey};
+pub use store::{
+    AuditHead, AuditRow, Counter, InstanceId, LocationRecord, PolicyVersion, RequestKey,
+    ServerRecord, Store, Transaction,
+};

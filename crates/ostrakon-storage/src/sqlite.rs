@@ -1,0 +1,98 @@
+//! The embedded engine: how a SQLite database is opened and brought up to date.
+
+use std::{
+    borrow::Cow,
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    time::Duration,
+};
+
+use sqlx::{
+    SqlSafeStr as _, SqlitePool,
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::StoreError;
+
+/// Every schema version, oldest first. A version that was released never changes.
+const MIGRATIONS: [(i64, &str, &str); 1] =
+    [(1, "foundation", include_str!("../migrations/sqlite/0001_foundation.sql"))];
+
+/// How long a statement waits for another process's lock on the file.
+const BUSY: Duration = Duration::from_secs(5);
+const READERS: u32 = 4;
+
+/// One connection that writes, a few that read.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    pub(crate) writer: SqlitePool,
+    pub(crate) reader: SqlitePool,
+}
+
+impl Sqlite {
+    /// Makes a new, empty database file, mode 0600.
+    pub(crate) async fn create(path: &Path) -> Result<Self, StoreError> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
+            match error.kind() {
+                std::io::ErrorKind::AlreadyExists => StoreError::Exists,
+                _ => StoreError::File(error),
+            }
+        })?;
+        Self::connect(path).await
+    }
+
+    /// Opens the database file and migrates it to the newest schema.
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        match path.try_exists() {
+            Ok(true) => Self::connect(path).await,
+            Ok(false) => Err(StoreError::Missing),
+            Err(error) => Err(StoreError::File(error)),
+        }
+    }
+
+    async fn connect(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY);
+        // Connections are opened when needed and then kept: a pool that closes idle ones would let
+        // SQLite delete the write-ahead log under load.
+        let pool = |size| {
+            SqlitePoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(BUSY)
+                .idle_timeout(None)
+                .max_lifetime(None)
+        };
+        let writer = pool(1).connect_with(options.clone()).await?;
+        migrate(&writer).await?;
+        let reader = pool(READERS).connect_lazy_with(options.pragma("query_only", "1"));
+        Ok(Self { writer, reader })
+    }
+
+    pub(crate) async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
+    let migrations = MIGRATIONS.map(|(version, description, sql)| {
+        let kind = MigrationType::Simple;
+        Migration::new(version, Cow::Borrowed(description), kind, sql.into_sql_str(), false)
+    });
+    match Migrator::with_migrations(migrations.to_vec()).run(pool).await {
+        Ok(()) => Ok(()),
+        Err(sqlx::migrate::MigrateError::VersionMissing(found)) => {
+            let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
+            Err(StoreError::NewerSchema { found, known })
+        }
+        Err(sqlx::migrate::MigrateError::Execute(error)) => Err(error.into()),
+        Err(error) => Err(StoreError::Migrate(Box::new(error))),
+    }
+}

@@ -1,0 +1,167 @@
+use std::fmt;
+
+use sqlx::Row as _;
+use zeroize::Zeroizing;
+
+use super::{Store, Transaction};
+use crate::StoreError;
+
+const RECORD: (&str, &str) = ("audit", "sealed");
+
+/// Names one instance of a server; each has an audit chain of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct InstanceId([u8; 16]);
+
+impl InstanceId {
+    pub(crate) const NONE: Self = Self([0; 16]);
+
+    /// Takes the bytes as they are.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InstanceId({self})")
+    }
+}
+
+/// The newest link of an instance's chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditHead {
+    /// Its number, from 1; 0 when the chain is empty.
+    pub sequence: u64,
+    /// Its authenticator; zeros when the chain is empty.
+    pub mac: [u8; 32],
+}
+
+/// One link of an instance's chain.
+pub struct AuditRow {
+    /// Its number, from 1.
+    pub sequence: u64,
+    /// The record as the database holds it: what the authenticator covers.
+    pub sealed: Vec<u8>,
+    /// Its authenticator.
+    pub mac: Vec<u8>,
+}
+
+impl Store {
+    /// Seals an audit record for its place in the chain.
+    ///
+    /// # Errors
+    /// When the operating system gives no random bytes.
+    pub fn seal_audit(
+        &self,
+        instance: InstanceId,
+        sequence: u64,
+        record: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        self.keys.seal(RECORD, &audit_row(instance, sequence), record)
+    }
+
+    /// Opens an audit record.
+    ///
+    /// # Errors
+    /// When it was damaged, or moved from another place.
+    pub fn open_audit(
+        &self,
+        instance: InstanceId,
+        row: &AuditRow,
+    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        self.keys.open(RECORD, &audit_row(instance, row.sequence), &row.sealed)
+    }
+
+    /// The newest link of the instance's chain.
+    ///
+    /// # Errors
+    /// When the database fails or the row is damaged.
+    pub async fn audit_head(&self, instance: InstanceId) -> Result<AuditHead, StoreError> {
+        let row = sqlx::query(
+            "SELECT sequence, mac FROM audit WHERE instance = ? ORDER BY sequence DESC LIMIT 1",
+        )
+        .bind(instance.as_bytes().as_slice())
+        .fetch_optional(&self.db.writer)
+        .await?;
+        let Some(row) = row else { return Ok(AuditHead { sequence: 0, mac: [0; 32] }) };
+        let mac = row.try_get::<&[u8], _>("mac")?;
+        let mac = mac.try_into().map_err(|_| corrupt("mac"))?;
+        Ok(AuditHead { sequence: sequence(row.try_get("sequence")?)?, mac })
+    }
+
+    /// At most `count` links of the instance's chain from number `from` on, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn audit_page(
+        &self,
+        instance: InstanceId,
+        from: u64,
+        count: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT sequence, sealed, mac FROM audit WHERE instance = ? AND sequence >= ?
+             ORDER BY sequence LIMIT ?",
+        )
+        .bind(instance.as_bytes().as_slice())
+        .bind(i64::try_from(from).unwrap_or(i64::MAX))
+        .bind(count)
+        .fetch_all(&self.db.reader)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(AuditRow {
+                    sequence: sequence(row.try_get("sequence")?)?,
+                    sealed: row.try_get("sealed")?,
+                    mac: row.try_get("mac")?,
+                })
+            })
+            .collect()
+    }
+}
+
+impl Transaction<'_> {
+    /// Appends a link to the instance's chain.
+    ///
+    /// # Errors
+    /// When its number is taken, or the database fails.
+    pub async fn append_audit(
+        &mut self,
+        instance: InstanceId,
+        row: &AuditRow,
+    ) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO audit (instance, sequence, sealed, mac) VALUES (?, ?, ?, ?)")
+            .bind(instance.as_bytes().as_slice())
+            .bind(i64::try_from(row.sequence).unwrap_or(i64::MAX))
+            .bind(&row.sealed)
+            .bind(&row.mac)
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+}
+
+fn audit_row(instance: InstanceId, sequence: u64) -> Vec<u8> {
+    [instance.as_bytes().as_slice(), &sequence.to_be_bytes()].concat()
+}
+
+fn sequence(number: i64) -> Result<u64, StoreError> {
+    number.try_into().map_err(|_| corrupt("sequence"))
+}
+
+fn corrupt(column: &'static str) -> StoreError {
+    StoreError::Corrupt { table: "audit", column }
+}

@@ -1,0 +1,106 @@
+use ostrakon_shards::RecordKey;
+use sqlx::Row as _;
+use zeroize::Zeroizing;
+
+use crate::{ProtectorKey, StoreError, sqlite::Sqlite};
+
+const TABLE: &str = "settings";
+const CANARY: &[u8] = b"ostrakon canary 1";
+
+/// The unwrapped keys of a database.
+pub(super) struct Keys {
+    /// Seals columns.
+    data: RecordKey,
+}
+
+impl Keys {
+    /// Draws the keys of a new database and stores them, each wrapped under the one above.
+    pub(super) async fn create(db: &Sqlite, protector: &ProtectorKey) -> Result<Self, StoreError> {
+        let root = RecordKey::generate().map_err(StoreError::Random)?;
+        let data = RecordKey::generate().map_err(StoreError::Random)?;
+        let values = [
+            ("protector", protector.fingerprint().to_vec()),
+            ("root_key", seal(protector.key(), "root_key", root.to_bytes().as_ref())?),
+            ("canary", seal(&root, "canary", CANARY)?),
+            ("data_key", seal(&root, "data_key", data.to_bytes().as_ref())?),
+        ];
+        let mut tx = db.writer.begin().await?;
+        for (name, value) in values {
+            sqlx::query("INSERT INTO settings (name, value) VALUES (?, ?)")
+                .bind(name)
+                .bind(value)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(Self { data })
+    }
+
+    /// Unwraps the keys. The fingerprint and the canary tell a wrong key from damage.
+    pub(super) async fn load(db: &Sqlite, protector: &ProtectorKey) -> Result<Self, StoreError> {
+        if setting(db, "protector").await? != protector.fingerprint() {
+            return Err(StoreError::WrongRootKey);
+        }
+        let root = key(protector.key(), "root_key", &setting(db, "root_key").await?)?;
+        let canary = open(&root, "canary", &setting(db, "canary").await?)?;
+        if *canary != CANARY {
+            return Err(corrupt("canary"));
+        }
+        let data = key(&root, "data_key", &setting(db, "data_key").await?)?;
+        Ok(Self { data })
+    }
+
+    /// Seals a column's value, bound to its table, column and row.
+    pub(super) fn seal(
+        &self,
+        (table, column): (&'static str, &'static str),
+        row: &[u8],
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        self.data.seal(table, column, row, plaintext).map_err(StoreError::Random)
+    }
+
+    /// Opens what [`Keys::seal`] made for the same place.
+    pub(super) fn open(
+        &self,
+        (table, column): (&'static str, &'static str),
+        row: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let corrupt = |_| StoreError::Corrupt { table, column };
+        self.data.open(table, column, row, sealed).map_err(corrupt)
+    }
+}
+
+fn seal(key: &RecordKey, name: &'static str, plaintext: &[u8]) -> Result<Vec<u8>, StoreError> {
+    key.seal(TABLE, "value", name.as_bytes(), plaintext).map_err(StoreError::Random)
+}
+
+fn open(
+    key: &RecordKey,
+    name: &'static str,
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    key.open(TABLE, "value", name.as_bytes(), sealed).map_err(|_| corrupt(name))
+}
+
+fn key(wrapping: &RecordKey, name: &'static str, sealed: &[u8]) -> Result<RecordKey, StoreError> {
+    let bytes = open(wrapping, name, sealed)?;
+    let bytes = bytes.as_slice().try_into().map_err(|_| corrupt(name))?;
+    Ok(RecordKey::from_bytes(Zeroizing::new(bytes)))
+}
+
+fn corrupt(column: &'static str) -> StoreError {
+    StoreError::Corrupt { table: TABLE, column }
+}
+
+async fn setting(db: &Sqlite, name: &'static str) -> Result<Vec<u8>, StoreError> {
+    let row = sqlx::query("SELECT value FROM settings WHERE name = ?")
+        .bind(name)
+        .fetch_optional(&db.writer)
+        .await?;
+    match row {
+        Some(row) => Ok(row.try_get("value")?),
+        None => Err(corrupt(name)),
+    }
+}

@@ -1,0 +1,67 @@
+use ostrakon_types::UnixMillis;
+use sqlx::{Row as _, sqlite::SqliteRow};
+
+use super::{Store, Transaction};
+use crate::StoreError;
+
+/// A policy as it was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyVersion {
+    /// Its number, from 1, in the order of loading.
+    pub version: i64,
+    /// The server's time zone at that time, an IANA name.
+    pub time_zone: String,
+    /// The text of the file.
+    pub source: String,
+    /// When it was loaded.
+    pub loaded_at: UnixMillis,
+}
+
+impl PolicyVersion {
+    fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            version: row.try_get("version")?,
+            time_zone: row.try_get("time_zone")?,
+            source: row.try_get("source")?,
+            loaded_at: UnixMillis(row.try_get("loaded_at")?),
+        })
+    }
+}
+
+impl Store {
+    /// The policy in force: the one that was loaded last.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn policy(&self) -> Result<Option<PolicyVersion>, StoreError> {
+        let row = sqlx::query(
+            "SELECT version, time_zone, source, loaded_at FROM policies
+             ORDER BY version DESC LIMIT 1",
+        )
+        .fetch_optional(&self.db.reader)
+        .await?;
+        row.as_ref().map(PolicyVersion::from_row).transpose()
+    }
+}
+
+impl Transaction<'_> {
+    /// Puts a policy in force and returns its number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn insert_policy(
+        &mut self,
+        time_zone: &str,
+        source: &str,
+        now: UnixMillis,
+    ) -> Result<i64, StoreError> {
+        let inserted =
+            sqlx::query("INSERT INTO policies (time_zone, source, loaded_at) VALUES (?, ?, ?)")
+                .bind(time_zone)
+                .bind(source)
+                .bind(now.0)
+                .execute(&mut *self.tx)
+                .await?;
+        Ok(inserted.last_insert_rowid())
+    }
+}

@@ -1,0 +1,194 @@
+use minicbor::{Decode, Encode};
+use ostrakon_shards::{Profile, RecordKey, SignedVersion};
+use ostrakon_types::{DeviceId, LocationId, ProfileId, UnixMillis, canonical};
+use sqlx::Row as _;
+use zeroize::Zeroizing;
+
+use super::{Store, Transaction};
+use crate::StoreError;
+
+const VERSION: (&str, &str) = ("profile_versions", "sealed");
+const FOLDER_KEY: (&str, &str) = ("locations", "folder_key");
+const LOCATION: (&str, &str) = ("locations", "sealed");
+
+/// How many words of a profile are unique over all profiles.
+const UNIQUE_WORDS: usize = 4;
+
+/// A secure folder as the server knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocationRecord {
+    /// Its id.
+    pub location: LocationId,
+    /// Its name, which is user data.
+    pub name: String,
+    /// When it was made.
+    pub created_at: UnixMillis,
+}
+
+#[derive(Encode, Decode)]
+struct SealedLocation {
+    #[n(0)]
+    name: String,
+}
+
+impl Store {
+    /// The newest version of a profile, if the profile is known.
+    ///
+    /// # Errors
+    /// When the database fails or the version is damaged.
+    pub async fn profile(&self, id: &ProfileId) -> Result<Option<SignedVersion>, StoreError> {
+        let row = sqlx::query(
+            "SELECT v.number, v.sealed FROM profiles p
+             JOIN profile_versions v ON v.profile = p.profile AND v.number = p.number
+             WHERE p.profile = ?",
+        )
+        .bind(id.as_bytes().as_slice())
+        .fetch_optional(&self.db.reader)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let place = version_row(id, row.try_get("number")?);
+        let bytes = self.keys.open(VERSION, &place, row.try_get("sealed")?)?;
+        canonical::decode(&bytes)
+            .map(Some)
+            .map_err(|_| StoreError::Corrupt { table: VERSION.0, column: VERSION.1 })
+    }
+
+    /// The profiles of which the device is a member.
+    ///
+    /// # Errors
+    /// When the database fails or an id is damaged.
+    pub async fn profiles_of(&self, device: &DeviceId) -> Result<Vec<ProfileId>, StoreError> {
+        let rows = sqlx::query("SELECT profile FROM devices WHERE device = ?")
+            .bind(device.as_bytes().as_slice())
+            .fetch_all(&self.db.reader)
+            .await?;
+        let corrupt = |_| StoreError::Corrupt { table: "devices", column: "profile" };
+        rows.iter()
+            .map(|row| ProfileId::try_from(row.try_get::<&[u8], _>("profile")?).map_err(corrupt))
+            .collect()
+    }
+
+    /// How many profiles there are.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_profiles(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT count(*) AS n FROM profiles").fetch_one(&self.db.reader);
+        Ok(row.await?.try_get::<i64, _>("n")?.try_into().unwrap_or(0))
+    }
+
+    /// A profile's secure folders, in the order in which they were made.
+    ///
+    /// # Errors
+    /// When the database fails or a record is damaged.
+    pub async fn locations(&self, profile: &ProfileId) -> Result<Vec<LocationRecord>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT location, folder_key, sealed, created_at FROM locations
+             WHERE profile = ? ORDER BY created_at, location",
+        )
+        .bind(profile.as_bytes().as_slice())
+        .fetch_all(&self.db.reader)
+        .await?;
+        let corrupt = || StoreError::Corrupt { table: LOCATION.0, column: LOCATION.1 };
+        let mut records = Vec::with_capacity(rows.len());
+        for row in rows {
+            let location: &[u8] = row.try_get("location")?;
+            let location = LocationId::try_from(location).map_err(|_| corrupt())?;
+            let place = location_row(profile, &location);
+            let key = self.keys.open(FOLDER_KEY, &place, row.try_get("folder_key")?)?;
+            let key = key.as_slice().try_into().map_err(|_| corrupt())?;
+            let bytes = RecordKey::from_bytes(Zeroizing::new(key))
+                .open(LOCATION.0, LOCATION.1, &place, row.try_get("sealed")?)
+                .map_err(|_| corrupt())?;
+            let record: SealedLocation = canonical::decode(&bytes).map_err(|_| corrupt())?;
+            let created_at = UnixMillis(row.try_get("created_at")?);
+            records.push(LocationRecord { location, name: record.name, created_at });
+        }
+        Ok(records)
+    }
+}
+
+impl Transaction<'_> {
+    /// Stores a new profile with its first version. `false` when the profile, or one with the same
+    /// first four words, is there already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn insert_profile(
+        &mut self,
+        profile: &Profile,
+        signed: &SignedVersion,
+        now: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        let id = profile.id();
+        let number = i64::try_from(profile.number()).unwrap_or(i64::MAX);
+        let inserted = sqlx::query(
+            "INSERT INTO profiles (profile, number, first_words, created_at) VALUES (?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(id.as_bytes().as_slice())
+        .bind(number)
+        .bind(profile.words().first(UNIQUE_WORDS))
+        .bind(now.0)
+        .execute(&mut *self.tx)
+        .await?;
+        if inserted.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let encoded = canonical::encode(signed);
+        let sealed = self.store.keys.seal(VERSION, &version_row(&id, number), &encoded)?;
+        sqlx::query("INSERT INTO profile_versions (profile, number, sealed) VALUES (?, ?, ?)")
+            .bind(id.as_bytes().as_slice())
+            .bind(number)
+            .bind(sealed)
+            .execute(&mut *self.tx)
+            .await?;
+        for device in profile.devices() {
+            sqlx::query("INSERT INTO devices (profile, device) VALUES (?, ?)")
+                .bind(id.as_bytes().as_slice())
+                .bind(device.id().as_bytes().as_slice())
+                .execute(&mut *self.tx)
+                .await?;
+        }
+        Ok(true)
+    }
+
+    /// Stores a new secure folder under a fresh folder key. `false` when it is there already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn insert_location(
+        &mut self,
+        profile: &ProfileId,
+        record: &LocationRecord,
+    ) -> Result<bool, StoreError> {
+        let place = location_row(profile, &record.location);
+        let folder_key = RecordKey::generate().map_err(StoreError::Random)?;
+        let encoded = canonical::encode(&SealedLocation { name: record.name.clone() });
+        let sealed = folder_key
+            .seal(LOCATION.0, LOCATION.1, &place, &encoded)
+            .map_err(StoreError::Random)?;
+        let folder_key =
+            self.store.keys.seal(FOLDER_KEY, &place, folder_key.to_bytes().as_ref())?;
+        let inserted = sqlx::query(
+            "INSERT INTO locations (profile, location, folder_key, sealed, created_at)
+             VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(profile.as_bytes().as_slice())
+        .bind(record.location.as_bytes().as_slice())
+        .bind(folder_key)
+        .bind(sealed)
+        .bind(record.created_at.0)
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(inserted.rows_affected() == 1)
+    }
+}
+
+fn version_row(profile: &ProfileId, number: i64) -> Vec<u8> {
+    [profile.as_bytes().as_slice(), &number.to_be_bytes()].concat()
+}
+
+fn location_row(profile: &ProfileId, location: &LocationId) -> Vec<u8> {
+    [profile.as_bytes().as_slice(), location.as_bytes()].concat()
+}
