@@ -1,4 +1,8 @@
-use ostrakon_shards::{KemSecret, SealedShard, Shard, ShardContext};
+use ostrakon_shards::{
+    kem::KemSecret,
+    sealed_shard::{SealedShard, ShardContext, open_at_server},
+    share::Shard,
+};
 use ostrakon_storage::RequestKey;
 use ostrakon_types::{DeviceId, Digest, RequestId};
 use sha2::{Digest as _, Sha256};
@@ -45,7 +49,7 @@ pub fn binding(context: &ShardContext, sealed: &SealedShard) -> Digest {
     let mut hash = Sha256::new();
     hash.update(b"ostrakon release 1");
     hash.update(context.digest().as_bytes());
-    hash.update(sealed.as_bytes());
+    hash.update(sealed.to_bytes());
     Digest::from_bytes(hash.finalize().into())
 }
 
@@ -85,7 +89,6 @@ impl ShardKey {
         if approval.binding != binding(context, sealed) {
             return Err(ReleaseError::OtherShard);
         }
-        ostrakon_shards::open_at_server(&self.secret, context, sealed)
-            .map_err(|_| ReleaseError::Context)
+        open_at_server(&self.secret, context, sealed).map_err(|_| ReleaseError::Context)
     }
 }

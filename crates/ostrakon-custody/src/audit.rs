@@ -1,5 +1,5 @@
 use minicbor::{Decode, Encode};
-use ostrakon_shards::ChainKey;
+use ostrakon_shards::chain_key::ChainKey;
 use ostrakon_storage::{AuditHead, AuditRow, InstanceId, Store, StoreError};
 use ostrakon_types::{
     CryptographicId, Decision, DeviceId, MetaItem, ProfileId, RequestId, RequestKind, UnixMillis,

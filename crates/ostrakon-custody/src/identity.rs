@@ -1,10 +1,13 @@
-use minicbor::{Decode, Encode, bytes::ByteVec};
 use ostrakon_shards::{
-    KemSecret, ProfileVersion, PublicCard, RandomError, Signature, SignedHead, SigningKey,
-    VerifiedKeyserver,
+    identity::{PublicCard, VerifiedKeyserver},
+    kem::KemSecret,
+    name::Name,
+    profile::{ProfileVersion, SignedHead},
+    random::RandomError,
+    sign::{Signature, SigningKey},
 };
 use ostrakon_storage::{InstanceId, ServerRecord, Store, StoreError};
-use ostrakon_types::{UnixMillis, canonical};
+use ostrakon_types::UnixMillis;
 use zeroize::Zeroizing;
 
 use crate::{AuditLog, ShardKey};
@@ -35,32 +38,33 @@ pub enum IdentityError {
     /// The operating system gave no random bytes.
     #[error("cannot draw random bytes")]
     Random(#[from] RandomError),
-    /// The name is empty, too long, or holds control characters.
-    #[error("server name is empty, too long, or has control characters")]
-    Name,
     /// The stored identity does not decode, or does not fit its own public card.
     #[error("stored identity is damaged")]
     Damaged,
 }
 
-/// The secrets as they are sealed in the database.
-#[derive(Encode, Decode)]
-struct Secrets {
-    #[n(0)]
-    root: ByteVec,
-    #[n(1)]
-    shard: ByteVec,
-    #[n(2)]
-    envelope: ByteVec,
+const VERSION: u8 = 1;
+const ROOT_LEN: usize = 32;
+
+/// The secrets as they are sealed in the database: version, root key, shard keys, envelope keys.
+fn encode(root: &SigningKey, shard: &KemSecret, envelope: &KemSecret) -> Zeroizing<Vec<u8>> {
+    let (root, shard, envelope) = (root.to_bytes(), shard.to_bytes(), envelope.to_bytes());
+    let length = 1 + root.len() + shard.len() + envelope.len();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length));
+    bytes.push(VERSION);
+    bytes.extend_from_slice(root.as_ref());
+    bytes.extend_from_slice(&shard);
+    bytes.extend_from_slice(&envelope);
+    bytes
 }
 
-impl Drop for Secrets {
-    fn drop(&mut self) {
-        use zeroize::Zeroize as _;
-        for secret in [&mut self.root, &mut self.shard, &mut self.envelope] {
-            Vec::zeroize(secret);
-        }
-    }
+fn decode(bytes: &[u8]) -> Option<(SigningKey, KemSecret, KemSecret)> {
+    let (&VERSION, rest) = bytes.split_first()? else { return None };
+    let (root, kems) = rest.split_first_chunk::<ROOT_LEN>()?;
+    let (shard, envelope) = kems.split_at_checked(kems.len() / 2)?;
+    let shard = KemSecret::from_bytes(shard).ok()?;
+    let envelope = KemSecret::from_bytes(envelope).ok()?;
+    Some((SigningKey::from_bytes(root), shard, envelope))
 }
 
 impl Identity {
@@ -70,29 +74,23 @@ impl Identity {
     /// When the database holds a server already, or cannot be written.
     pub async fn create(
         store: &Store,
-        name: &str,
+        name: Name,
         now: UnixMillis,
     ) -> Result<VerifiedKeyserver, IdentityError> {
         let root = SigningKey::generate()?;
         let shard = KemSecret::generate()?;
         let envelope = KemSecret::generate()?;
-        let card = PublicCard::issue(&root, name, shard.public(), envelope.public())
-            .map_err(|_| IdentityError::Name)?;
-        let keyserver = card.verify(&card.kss_id()).map_err(|_| IdentityError::Damaged)?;
-        let secrets = Secrets {
-            root: root.to_bytes().to_vec().into(),
-            shard: shard.to_bytes().to_vec().into(),
-            envelope: envelope.to_bytes().to_vec().into(),
-        };
-        let encoded = Zeroizing::new(canonical::encode(&secrets));
+        let card = PublicCard::issue(&root, 1, name, &shard.public(), &envelope.public());
+        let kss_id = card.claimed_id();
+        let keyserver = card.verify(&kss_id).map_err(|_| IdentityError::Damaged)?;
         let record = ServerRecord {
-            kss_id: card.kss_id(),
-            public_card: canonical::encode(&card),
+            kss_id,
+            public_card: card.to_bytes(),
             enabled: true,
             created_at: now,
         };
         let mut tx = store.begin().await?;
-        tx.insert_server(&record, &encoded).await?;
+        tx.insert_server(&record, &encode(&root, &shard, &envelope)).await?;
         tx.commit().await?;
         Ok(keyserver)
     }
@@ -104,16 +102,13 @@ impl Identity {
     pub async fn load(store: &Store, instance: InstanceId) -> Result<Self, IdentityError> {
         let record = store.server().await?.ok_or(StoreError::Missing)?;
         let bytes = store.identity().await?;
-        let secrets: Secrets = canonical::decode(&bytes).map_err(|_| IdentityError::Damaged)?;
-        let card: PublicCard =
-            canonical::decode(&record.public_card).map_err(|_| IdentityError::Damaged)?;
+        let (root, shard, envelope) = decode(&bytes).ok_or(IdentityError::Damaged)?;
+        let card =
+            PublicCard::from_bytes(&record.public_card).map_err(|_| IdentityError::Damaged)?;
         let keyserver = card.verify(&record.kss_id).map_err(|_| IdentityError::Damaged)?;
-        let root = SigningKey::from_bytes(&secrets.root).map_err(|_| IdentityError::Damaged)?;
-        let kem = |bytes: &[u8]| KemSecret::from_bytes(bytes).map_err(|_| IdentityError::Damaged);
-        let (shard, envelope) = (kem(&secrets.shard)?, kem(&secrets.envelope)?);
-        let fits = *root.verify_key() == keyserver.device().verify
-            && shard.public() == &keyserver.device().kem
-            && envelope.public() == keyserver.envelope_key();
+        let fits = root.verify_key() == *keyserver.root_key()
+            && shard.public() == keyserver.device().kem
+            && envelope.public() == *keyserver.envelope_key();
         if !fits {
             return Err(IdentityError::Damaged);
         }

@@ -12,7 +12,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use ostrakon_shards::{Profile, SignedVersion};
+use ostrakon_shards::profile::{Profile, SignedVersion};
 use ostrakon_storage::{LocationRecord, RequestKey, Store, StoreError};
 use ostrakon_types::{
     CryptographicId, Denial, Digest, MetaItem, Proposal, Refusal, RequestKind, UnixMillis,

@@ -45,9 +45,9 @@ pub enum StoreError {
         /// The column.
         column: &'static str,
     },
-    /// The operating system gave no random bytes.
-    #[error("cannot draw random bytes")]
-    Random(#[source] ostrakon_shards::RandomError),
+    /// A value could not be sealed, for lack of random bytes.
+    #[error("cannot seal a value")]
+    Seal(#[from] ostrakon_shards::record::SealRecordError),
 }
 
 impl From<sqlx::Error> for StoreError {

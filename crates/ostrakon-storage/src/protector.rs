@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use ostrakon_shards::{RandomError, RecordKey};
+use ostrakon_shards::{random::RandomError, record::RecordKey};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -84,7 +84,7 @@ impl ProtectorKey {
         let digits = text.trim_end().strip_prefix(HEADER).ok_or(ProtectorError::Malformed)?;
         let mut bytes = Zeroizing::new([0; 32]);
         hex::decode_to_slice(digits, bytes.as_mut()).map_err(|_| ProtectorError::Malformed)?;
-        Ok(Self::new(RecordKey::from_bytes(bytes)))
+        Ok(Self::new(RecordKey::from_bytes(&bytes)))
     }
 
     fn new(key: RecordKey) -> Self {

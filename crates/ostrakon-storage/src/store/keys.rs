@@ -1,4 +1,4 @@
-use ostrakon_shards::RecordKey;
+use ostrakon_shards::record::{RecordKey, SealRecordError, open_record, seal_record};
 use sqlx::Row as _;
 use zeroize::Zeroizing;
 
@@ -16,8 +16,8 @@ pub(super) struct Keys {
 impl Keys {
     /// Draws the keys of a new database and stores them, each wrapped under the one above.
     pub(super) async fn create(db: &Sqlite, protector: &ProtectorKey) -> Result<Self, StoreError> {
-        let root = RecordKey::generate().map_err(StoreError::Random)?;
-        let data = RecordKey::generate().map_err(StoreError::Random)?;
+        let root = RecordKey::generate().map_err(SealRecordError::from)?;
+        let data = RecordKey::generate().map_err(SealRecordError::from)?;
         let values = [
             ("protector", protector.fingerprint().to_vec()),
             ("root_key", seal(protector.key(), "root_key", root.to_bytes().as_ref())?),
@@ -57,7 +57,7 @@ impl Keys {
         row: &[u8],
         plaintext: &[u8],
     ) -> Result<Vec<u8>, StoreError> {
-        self.data.seal(table, column, row, plaintext).map_err(StoreError::Random)
+        Ok(seal_record(&self.data, table, column, row, plaintext)?)
     }
 
     /// Opens what [`Keys::seal`] made for the same place.
@@ -68,12 +68,12 @@ impl Keys {
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let corrupt = |_| StoreError::Corrupt { table, column };
-        self.data.open(table, column, row, sealed).map_err(corrupt)
+        open_record(&self.data, table, column, row, sealed).map_err(corrupt)
     }
 }
 
 fn seal(key: &RecordKey, name: &'static str, plaintext: &[u8]) -> Result<Vec<u8>, StoreError> {
-    key.seal(TABLE, "value", name.as_bytes(), plaintext).map_err(StoreError::Random)
+    Ok(seal_record(key, TABLE, "value", name.as_bytes(), plaintext)?)
 }
 
 fn open(
@@ -81,13 +81,13 @@ fn open(
     name: &'static str,
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-    key.open(TABLE, "value", name.as_bytes(), sealed).map_err(|_| corrupt(name))
+    open_record(key, TABLE, "value", name.as_bytes(), sealed).map_err(|_| corrupt(name))
 }
 
 fn key(wrapping: &RecordKey, name: &'static str, sealed: &[u8]) -> Result<RecordKey, StoreError> {
     let bytes = open(wrapping, name, sealed)?;
     let bytes = bytes.as_slice().try_into().map_err(|_| corrupt(name))?;
-    Ok(RecordKey::from_bytes(Zeroizing::new(bytes)))
+    Ok(RecordKey::from_bytes(bytes))
 }
 
 fn corrupt(column: &'static str) -> StoreError {

@@ -1,8 +1,10 @@
 use minicbor::{Decode, Encode};
-use ostrakon_shards::{Profile, RecordKey, SignedVersion};
+use ostrakon_shards::{
+    profile::{Profile, SignedVersion},
+    record::{RecordKey, SealRecordError, open_record, seal_record},
+};
 use ostrakon_types::{DeviceId, LocationId, ProfileId, UnixMillis, canonical};
 use sqlx::Row as _;
-use zeroize::Zeroizing;
 
 use super::{Store, Transaction};
 use crate::StoreError;
@@ -96,10 +98,10 @@ impl Store {
             let location = LocationId::try_from(location).map_err(|_| corrupt())?;
             let place = location_row(profile, &location);
             let key = self.keys.open(FOLDER_KEY, &place, row.try_get("folder_key")?)?;
-            let key = key.as_slice().try_into().map_err(|_| corrupt())?;
-            let bytes = RecordKey::from_bytes(Zeroizing::new(key))
-                .open(LOCATION.0, LOCATION.1, &place, row.try_get("sealed")?)
-                .map_err(|_| corrupt())?;
+            let key = RecordKey::from_bytes(key.as_slice().try_into().map_err(|_| corrupt())?);
+            let bytes =
+                open_record(&key, LOCATION.0, LOCATION.1, &place, row.try_get("sealed")?)
+                    .map_err(|_| corrupt())?;
             let record: SealedLocation = canonical::decode(&bytes).map_err(|_| corrupt())?;
             let created_at = UnixMillis(row.try_get("created_at")?);
             records.push(LocationRecord { location, name: record.name, created_at });
@@ -163,11 +165,9 @@ impl Transaction<'_> {
         record: &LocationRecord,
     ) -> Result<bool, StoreError> {
         let place = location_row(profile, &record.location);
-        let folder_key = RecordKey::generate().map_err(StoreError::Random)?;
+        let folder_key = RecordKey::generate().map_err(SealRecordError::from)?;
         let encoded = canonical::encode(&SealedLocation { name: record.name.clone() });
-        let sealed = folder_key
-            .seal(LOCATION.0, LOCATION.1, &place, &encoded)
-            .map_err(StoreError::Random)?;
+        let sealed = seal_record(&folder_key, LOCATION.0, LOCATION.1, &place, &encoded)?;
         let folder_key =
             self.store.keys.seal(FOLDER_KEY, &place, folder_key.to_bytes().as_ref())?;
         let inserted = sqlx::query(

@@ -1,0 +1,278 @@
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use ostrakon_transport::http::ListenerLimits;
+use serde::{Deserialize, Serialize};
+
+/// A commented `server.toml` that sets every key to its default.
+pub const EXAMPLE: &str = include_str!("../server.example.toml");
+
+/// What `server.toml` says: everything but the policy.
+///
+/// Every key has a default, and an environment variable that goes before the file: `OSTRAKON_` and the
+/// key's path in capitals, with `_` between its parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// The address and port on which requests are answered.
+    pub listen: SocketAddr,
+    /// The IANA name of the zone in which times without a zone in the policy are meant.
+    pub time_zone: String,
+    /// What a stranger, a client and all clients together may take up.
+    pub limits: Limits,
+    /// How the server tells what it does.
+    pub log: Log,
+}
+
+/// Bounds on what clients take up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Open connections.
+    pub connections: usize,
+    /// Requests that are worked on at once; past that, 503 with `Retry-After`.
+    pub in_flight: usize,
+    /// Size of a request's body in bytes; past that, 413.
+    pub body_bytes: usize,
+    /// Seconds within which a request's head must be there.
+    pub head_seconds: u64,
+    /// Seconds within which a request's body must be there.
+    pub body_seconds: u64,
+    /// Seconds for which requests in flight may go on when the server is told to stop.
+    pub drain_seconds: u64,
+    /// Requests per minute from devices that the server does not know yet.
+    pub first_contacts_per_minute: u32,
+    /// New profiles per day, whatever the policy says.
+    pub new_profiles_per_day: u64,
+}
+
+/// How the server tells what it does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Log {
+    /// Text for people or JSON for programs.
+    pub format: LogFormat,
+    /// What is told: `error`, `warn`, `info`, `debug`, or directives as `tracing` takes them.
+    pub level: String,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One line of text an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// Why a configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file is not TOML, or has an unknown key or a value of the wrong type.
+    #[error("bad configuration in `server.toml`\n{0}")]
+    File(#[source] Box<toml::de::Error>),
+    /// An environment variable has a value of the wrong type.
+    #[error("bad value of `{name}`: {reason}")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A value is out of its range.
+    #[error("`{key}` {reason}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7420)),
+            time_zone: "UTC".to_owned(),
+            limits: Limits::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            in_flight: 512,
+            body_bytes: 1 << 20,
+            head_seconds: 10,
+            body_seconds: 20,
+            drain_seconds: 20,
+            first_contacts_per_minute: 600,
+            new_profiles_per_day: 1000,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Config {
+    /// Reads the text of a `server.toml`, and lets variables go before it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(
+        text: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let file = |error| ConfigError::File(Box::new(error));
+        // First alone, so that a fault in the file is shown in the file's own lines.
+        let config: Self = toml::from_str(text).map_err(file)?;
+        let mut table = toml::Table::try_from(&config).unwrap_or_default();
+        overlay(&mut table, "OSTRAKON", &variable)?;
+        let config: Self = table.try_into().map_err(file)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if let Err(error) = jiff::tz::TimeZone::get(&self.time_zone) {
+            return Err(ConfigError::Value { key: "time_zone", reason: error.to_string() });
+        }
+        let limits = [
+            ("limits.connections", self.limits.connections),
+            ("limits.in_flight", self.limits.in_flight),
+        ];
+        for (key, value) in limits {
+            if value == 0 {
+                return Err(ConfigError::Value { key, reason: "must be at least 1".to_owned() });
+            }
+        }
+        if !(4096..=64 << 20).contains(&self.limits.body_bytes) {
+            let reason = "must be from 4096 (4 KiB) to 67108864 (64 MiB)".to_owned();
+            return Err(ConfigError::Value { key: "limits.body_bytes", reason });
+        }
+        Ok(())
+    }
+
+    /// The zone of the policy's times.
+    ///
+    /// # Errors
+    /// When the zone is not known.
+    pub fn zone(&self) -> Result<jiff::tz::TimeZone, ConfigError> {
+        jiff::tz::TimeZone::get(&self.time_zone)
+            .map_err(|error| ConfigError::Value { key: "time_zone", reason: error.to_string() })
+    }
+}
+
+impl Limits {
+    pub(crate) fn listener(&self) -> ListenerLimits {
+        let mut limits = ListenerLimits::default();
+        limits.connections = self.connections;
+        limits.body_bytes = self.body_bytes;
+        limits.head_timeout = Duration::from_secs(self.head_seconds);
+        limits.body_timeout = Duration::from_secs(self.body_seconds);
+        limits.drain_timeout = Duration::from_secs(self.drain_seconds);
+        limits
+    }
+}
+
+/// Puts variables in the place of the table's values, each in the type that the value has.
+fn overlay(
+    table: &mut toml::Table,
+    prefix: &str,
+    variable: &impl Fn(&str) -> Option<String>,
+) -> Result<(), ConfigError> {
+    for (key, value) in table.iter_mut() {
+        let name = format!("{prefix}_{}", key.to_uppercase());
+        match value {
+            toml::Value::Table(table) => overlay(table, &name, variable)?,
+            value => {
+                let Some(text) = variable(&name) else { continue };
+                *value = match value {
+                    toml::Value::Integer(_) => match text.parse() {
+                        Ok(number) => toml::Value::Integer(number),
+                        Err(_) => {
+                            let reason = format!("`{text}` is no whole number");
+                            return Err(ConfigError::Variable { name, reason });
+                        }
+                    },
+                    _ => toml::Value::String(text),
+                };
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        Config::load(text, |_| None)
+    }
+
+    #[test]
+    fn the_example_names_every_key_and_its_default() {
+        assert_eq!(load(EXAMPLE).unwrap(), Config::default());
+        let uncommented: toml::Table = EXAMPLE.parse().unwrap();
+        assert_eq!(uncommented, toml::Table::try_from(Config::default()).unwrap());
+    }
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        assert_eq!(load("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_with_their_place() {
+        let error = load("listen = \"127.0.0.1:1\"\n[limits]\nin_fligth = 3\n").unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("line 3") && text.contains("in_fligth"), "{text}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_errors() {
+        for text in [
+            "time_zone = \"Europe/Atlantis\"",
+            "[limits]\nin_flight = 0",
+            "[limits]\nconnections = -1",
+            "[limits]\nbody_bytes = 1",
+            "listen = \"somewhere\"",
+            "[log]\nformat = \"xml\"",
+        ] {
+            assert!(load(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn variables_go_before_the_file() {
+        let variable = |name: &str| match name {
+            "OSTRAKON_LIMITS_IN_FLIGHT" => Some("7".to_owned()),
+            "OSTRAKON_LISTEN" => Some("127.0.0.1:1".to_owned()),
+            "OSTRAKON_LOG_FORMAT" => Some("json".to_owned()),
+            _ => None,
+        };
+        let config = Config::load("[limits]\nin_flight = 3", variable).unwrap();
+        assert_eq!(config.limits.in_flight, 7);
+        assert_eq!(config.listen.port(), 1);
+        assert_eq!(config.log.format, LogFormat::Json);
+        let wrong = Config::load("", |name| {
+            (name == "OSTRAKON_LIMITS_IN_FLIGHT").then(|| "many".to_owned())
+        });
+        assert!(matches!(wrong, Err(ConfigError::Variable { .. })));
+    }
+}

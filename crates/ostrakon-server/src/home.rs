@@ -1,0 +1,156 @@
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// The folder in which a server keeps what is its own.
+#[derive(Clone, Debug)]
+pub struct Home {
+    folder: PathBuf,
+}
+
+/// Holds a [`Home`] for one process, until dropped.
+#[derive(Debug)]
+pub struct HomeLock {
+    _file: File,
+}
+
+/// Why a home could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HomeError {
+    /// The folder could not be made or read.
+    #[error("cannot use the home folder `{}`", folder.display())]
+    Io {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process runs on it.
+    #[error("another process uses the home folder `{}`", .0.display())]
+    InUse(PathBuf),
+}
+
+impl Home {
+    /// Names the folder. Nothing is made yet.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The policy, as the operator writes it.
+    #[must_use]
+    pub fn policy(&self) -> PathBuf {
+        self.folder.join("keyserver.yml")
+    }
+
+    /// Everything else that the operator sets.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("server.toml")
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.folder.join("keyserver.db")
+    }
+
+    /// The key under which the database's root key is wrapped.
+    #[must_use]
+    pub fn instance_key(&self) -> PathBuf {
+        self.folder.join("instance.key")
+    }
+
+    /// The socket on which the running server takes an operator's commands.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("admin.sock")
+    }
+
+    /// Makes the folder, readable by its owner alone, if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make(&self) -> Result<(), HomeError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(|source| self.failed(source))
+    }
+
+    /// Takes the home for this process.
+    ///
+    /// # Errors
+    /// [`HomeError::InUse`] when another process has it.
+    pub fn lock(&self) -> Result<HomeLock, HomeError> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(self.folder.join("lock"))
+            .map_err(|source| self.failed(source))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(HomeLock { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(HomeError::InUse(self.folder.clone())),
+            Err(error) => Err(self.failed(error.into())),
+        }
+    }
+
+    /// Reads `server.toml`; an absent one is empty.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_config(&self) -> Result<String, HomeError> {
+        self.read(&self.config()).map(Option::unwrap_or_default)
+    }
+
+    /// Reads `keyserver.yml`, if it is there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_policy(&self) -> Result<Option<String>, HomeError> {
+        self.read(&self.policy())
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<String>, HomeError> {
+        match fs::read_to_string(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(HomeError::Io { folder: path.to_owned(), source }),
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> HomeError {
+        HomeError::Io { folder: self.folder.clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_has_one_process_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path().join("new/home"));
+        home.make().unwrap();
+        let held = home.lock().unwrap();
+        assert!(matches!(home.lock(), Err(HomeError::InUse(_))));
+        drop(held);
+        home.lock().unwrap();
+    }
+}
