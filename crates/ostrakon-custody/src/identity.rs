@@ -2,7 +2,7 @@ use ostrakon_shards::{
     identity::{PublicCard, VerifiedKeyserver},
     kem::KemSecret,
     name::Name,
-    profile::{ProfileVersion, SignedHead},
+    profile::{Head, ProfileVersion, SignedHead},
     random::RandomError,
     sign::{Signature, SigningKey},
 };
@@ -80,7 +80,7 @@ impl Identity {
         let root = SigningKey::generate()?;
         let shard = KemSecret::generate()?;
         let envelope = KemSecret::generate()?;
-        let card = PublicCard::issue(&root, 1, name, &shard.public(), &envelope.public());
+        let card = PublicCard::issue(&root, 1, name, shard.public(), envelope.public());
         let kss_id = card.claimed_id();
         let keyserver = card.verify(&kss_id).map_err(|_| IdentityError::Damaged)?;
         let record = ServerRecord {
@@ -107,8 +107,8 @@ impl Identity {
             PublicCard::from_bytes(&record.public_card).map_err(|_| IdentityError::Damaged)?;
         let keyserver = card.verify(&record.kss_id).map_err(|_| IdentityError::Damaged)?;
         let fits = root.verify_key() == *keyserver.root_key()
-            && shard.public() == keyserver.device().kem
-            && envelope.public() == *keyserver.envelope_key();
+            && *shard.public() == keyserver.device().kem
+            && envelope.public() == keyserver.envelope_key();
         if !fits {
             return Err(IdentityError::Damaged);
         }
@@ -135,9 +135,9 @@ impl Signer {
         version.sign(&self.root)
     }
 
-    /// States that `version` is a profile's newest version.
+    /// States that `head` is a profile's newest version.
     #[must_use]
-    pub fn head(&self, version: &ProfileVersion, now: UnixMillis) -> SignedHead {
-        SignedHead::issue(&self.root, version, now)
+    pub fn head(&self, head: Head, now: UnixMillis) -> SignedHead {
+        SignedHead::issue(&self.root, head, now)
     }
 }

@@ -74,13 +74,13 @@ impl ProtectorKey {
     /// # Errors
     /// When the file is missing, open to others, or not a key file.
     pub fn load(path: &Path) -> Result<Self, ProtectorError> {
-        let mut file = File::open(path).map_err(ProtectorError::Io)?;
+        let file = File::open(path).map_err(ProtectorError::Io)?;
         let mode = file.metadata().map_err(ProtectorError::Io)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(ProtectorError::OpenToOthers { mode });
         }
         let mut text = Zeroizing::new(String::new());
-        file.by_ref().take(1024).read_to_string(&mut text).map_err(ProtectorError::Io)?;
+        file.take(1024).read_to_string(&mut text).map_err(ProtectorError::Io)?;
         let digits = text.trim_end().strip_prefix(HEADER).ok_or(ProtectorError::Malformed)?;
         let mut bytes = Zeroizing::new([0; 32]);
         hex::decode_to_slice(digits, bytes.as_mut()).map_err(|_| ProtectorError::Malformed)?;

@@ -34,25 +34,25 @@ struct SealedLocation {
 }
 
 impl Store {
-    /// The newest version of a profile, if the profile is known.
+    /// All versions of a profile, the first one first. None when the profile is not known.
     ///
     /// # Errors
-    /// When the database fails or the version is damaged.
-    pub async fn profile(&self, id: &ProfileId) -> Result<Option<SignedVersion>, StoreError> {
-        let row = sqlx::query(
-            "SELECT v.number, v.sealed FROM profiles p
-             JOIN profile_versions v ON v.profile = p.profile AND v.number = p.number
-             WHERE p.profile = ?",
+    /// When the database fails or a version is damaged.
+    pub async fn profile(&self, id: &ProfileId) -> Result<Vec<SignedVersion>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT number, sealed FROM profile_versions WHERE profile = ? ORDER BY number",
         )
         .bind(id.as_bytes().as_slice())
-        .fetch_optional(&self.db.reader)
+        .fetch_all(&self.db.reader)
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        let place = version_row(id, row.try_get("number")?);
-        let bytes = self.keys.open(VERSION, &place, row.try_get("sealed")?)?;
-        canonical::decode(&bytes)
-            .map(Some)
-            .map_err(|_| StoreError::Corrupt { table: VERSION.0, column: VERSION.1 })
+        let corrupt = |_| StoreError::Corrupt { table: VERSION.0, column: VERSION.1 };
+        rows.iter()
+            .map(|row| {
+                let place = version_row(id, row.try_get("number")?);
+                let bytes = self.keys.open(VERSION, &place, row.try_get("sealed")?)?;
+                SignedVersion::from_bytes(&bytes).map_err(corrupt)
+            })
+            .collect()
     }
 
     /// The profiles of which the device is a member.
@@ -123,7 +123,7 @@ impl Transaction<'_> {
         now: UnixMillis,
     ) -> Result<bool, StoreError> {
         let id = profile.id();
-        let number = i64::try_from(profile.number()).unwrap_or(i64::MAX);
+        let number = i64::try_from(profile.head().number).unwrap_or(i64::MAX);
         let inserted = sqlx::query(
             "INSERT INTO profiles (profile, number, first_words, created_at) VALUES (?, ?, ?, ?)
              ON CONFLICT DO NOTHING",
@@ -137,15 +137,15 @@ impl Transaction<'_> {
         if inserted.rows_affected() == 0 {
             return Ok(false);
         }
-        let encoded = canonical::encode(signed);
-        let sealed = self.store.keys.seal(VERSION, &version_row(&id, number), &encoded)?;
+        let place = version_row(&id, number);
+        let sealed = self.store.keys.seal(VERSION, &place, &signed.to_bytes())?;
         sqlx::query("INSERT INTO profile_versions (profile, number, sealed) VALUES (?, ?, ?)")
             .bind(id.as_bytes().as_slice())
             .bind(number)
             .bind(sealed)
             .execute(&mut *self.tx)
             .await?;
-        for device in profile.devices() {
+        for device in &profile.version().devices {
             sqlx::query("INSERT INTO devices (profile, device) VALUES (?, ?)")
                 .bind(id.as_bytes().as_slice())
                 .bind(device.id().as_bytes().as_slice())

@@ -1,0 +1,76 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use ostrakon_shards::{card::Card, profile::Profile};
+use ostrakon_storage::{Store, StoreError};
+use ostrakon_types::{DeviceId, ProfileId};
+
+/// How many devices are remembered, at about 4 KiB each.
+const REMEMBERED: usize = 4096;
+
+/// Who is known: the database's profiles, the recently seen ones remembered.
+///
+/// Only what was found is remembered, so strangers cannot fill it.
+pub(crate) struct Directory {
+    store: Arc<Store>,
+    remembered: RwLock<HashMap<DeviceId, Arc<Member>>>,
+}
+
+/// A device that is known, with the profiles to which it belongs.
+pub(crate) struct Member {
+    pub(crate) card: Card,
+    profiles: HashMap<ProfileId, Arc<Profile>>,
+}
+
+impl Member {
+    /// The profile, if the device belongs to it.
+    pub(crate) fn profile(&self, id: &ProfileId) -> Option<&Arc<Profile>> {
+        self.profiles.get(id)
+    }
+}
+
+impl Directory {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store, remembered: RwLock::default() }
+    }
+
+    /// The device, if it is known.
+    ///
+    /// # Errors
+    /// When the database fails, or a profile in it is damaged.
+    pub(crate) async fn member(&self, device: &DeviceId) -> Result<Option<Arc<Member>>, StoreError> {
+        let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(member) = remembered.get(device) {
+            return Ok(Some(Arc::clone(member)));
+        }
+        drop(remembered);
+        let Some(member) = self.look_up(device).await? else { return Ok(None) };
+        let member = Arc::new(member);
+        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(*device, Arc::clone(&member));
+        Ok(Some(member))
+    }
+
+    /// Forgets a device whose profiles have changed.
+    pub(crate) fn forget(&self, device: &DeviceId) {
+        self.remembered.write().unwrap_or_else(PoisonError::into_inner).remove(device);
+    }
+
+    async fn look_up(&self, device: &DeviceId) -> Result<Option<Member>, StoreError> {
+        let corrupt = || StoreError::Corrupt { table: "profile_versions", column: "sealed" };
+        let mut profiles = HashMap::new();
+        let mut card = None;
+        for id in self.store.profiles_of(device).await? {
+            let chain = self.store.profile(&id).await?;
+            let profile = Profile::from_chain(chain).map_err(|_| corrupt())?;
+            card = Some(profile.member(device).ok_or_else(corrupt)?.clone());
+            profiles.insert(id, Arc::new(profile));
+        }
+        Ok(card.map(|card| Member { card, profiles }))
+    }
+}

@@ -1,0 +1,42 @@
+//! The key shard server.
+//!
+//! [`Config`] is what `server.toml` says. [`Server::build`] checks everything before anything is
+//! bound, [`Server::run`] answers requests until it is told to stop. [`setup`] makes a server, and
+//! [`admin`] is what an operator may ask of a running one.
+//!
+//! A request goes one way: the envelope is opened and its sender known, each item is judged by the
+//! policy, the ledger settles all of them and writes the audit log, and only then is a shard released
+//! (see `pipeline`). Deliberately absent: any way around the ledger. The shard key lives in
+//! `ostrakon-custody`, which gives an approval for what is on record and for nothing else.
+
+pub mod admin;
+mod clock;
+pub mod config;
+mod directory;
+mod home;
+mod node;
+mod pipeline;
+mod policy;
+mod rate;
+mod routes;
+mod server;
+pub mod setup;
+
+pub use ostrakon_policy as policy_engine;
+
+pub use clock::Clock;
+pub use config::Config;
+pub use home::{Home, HomeError, HomeLock};
+pub use server::{BuildError, Server};
+
+/// An error with all that caused it, in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

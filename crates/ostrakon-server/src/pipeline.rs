@@ -1,0 +1,167 @@
+//! The way of a request: open the envelope, know the sender, judge each item, settle, release.
+//!
+//! One direction, no way back. Whatever fails before the sender is known answers alike, so that a
+//! stranger learns nothing; whoever is known gets a sealed answer.
+
+mod items;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use ostrakon_custody::{
+    Ledger, LedgerError, SettleRequest, ShardKey, Signer, Verdict,
+};
+use ostrakon_shards::identity::VerifiedKeyserver;
+use ostrakon_storage::{RequestKey, Store, StoreError};
+use ostrakon_transport::{
+    envelope::{Authentic, EnvelopeKey, Opened, Stranger},
+    message::{Answer, ItemAnswer, Refusal, RequestBody, ResponseBody},
+};
+use ostrakon_types::UnixMillis;
+
+use self::items::Judged;
+use crate::{
+    clock::Clock,
+    directory::{Directory, Member},
+    policy::InForce,
+    rate::RateLimit,
+};
+
+/// All that the way of a request needs.
+pub(crate) struct Pipeline {
+    pub(crate) clock: Clock,
+    pub(crate) store: Arc<Store>,
+    pub(crate) keyserver: VerifiedKeyserver,
+    pub(crate) envelope_key: EnvelopeKey,
+    pub(crate) shard_key: ShardKey,
+    pub(crate) signer: Signer,
+    pub(crate) ledger: Ledger,
+    pub(crate) policy: InForce,
+    pub(crate) enabled: AtomicBool,
+    pub(crate) directory: Directory,
+    pub(crate) first_contacts: RateLimit,
+    pub(crate) new_profiles_per_day: u64,
+}
+
+/// Why a request got no sealed answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unanswered {
+    /// The sender is nobody that is known, or the envelope is nothing that opens.
+    #[error("stranger")]
+    Stranger,
+    /// Too many that are not known yet.
+    #[error("too many first contacts")]
+    TooMany,
+    /// Nothing can be decided now.
+    #[error("cannot decide now")]
+    Unavailable,
+}
+
+impl From<Stranger> for Unanswered {
+    fn from(_: Stranger) -> Self {
+        Self::Stranger
+    }
+}
+
+impl From<StoreError> for Unanswered {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = %crate::error_chain(&error), "cannot read the database");
+        Self::Unavailable
+    }
+}
+
+impl Pipeline {
+    /// Answers one envelope with another.
+    pub(crate) async fn answer(&self, envelope: &[u8]) -> Result<Vec<u8>, Unanswered> {
+        let now = self.clock.now();
+        let opened = self.envelope_key.open(&self.keyserver.kss_id(), envelope)?;
+        let (authentic, member) = self.authenticate(opened, now).await?;
+        let reply = authentic.reply();
+        let (request_id, answer) = match authentic.parse(now) {
+            Ok(body) => {
+                let answer = self.decide(&authentic, member.as_deref(), &body, now).await?;
+                (Some(body.request_id), answer)
+            }
+            Err(refusal) => {
+                tracing::info!(device = %authentic.device(), ?refusal, "request refused");
+                (authentic.request_id(), Answer::Refused(refusal))
+            }
+        };
+        let response = ResponseBody { request_id, server_time: now, answer };
+        reply.seal(&response).map_err(|_| Unanswered::Unavailable)
+    }
+
+    /// Checks the signature by the card that is on record, or, on first contact, by the one inside.
+    async fn authenticate(
+        &self,
+        opened: Opened,
+        now: UnixMillis,
+    ) -> Result<(Authentic, Option<Arc<Member>>), Unanswered> {
+        if let Some(member) = self.directory.member(&opened.device()).await? {
+            return Ok((opened.verify(&member.card)?, Some(member)));
+        }
+        let Some(card) = opened.card().cloned() else {
+            return Err(opened.verify_nobody().into());
+        };
+        if !self.first_contacts.pass(now) {
+            tracing::warn!("too many requests from devices that are not known");
+            return Err(Unanswered::TooMany);
+        }
+        Ok((opened.verify(&card)?, None))
+    }
+
+    async fn decide(
+        &self,
+        authentic: &Authentic,
+        member: Option<&Member>,
+        body: &RequestBody,
+        now: UnixMillis,
+    ) -> Result<Answer, Unanswered> {
+        let device = authentic.device();
+        let mut judged = Vec::with_capacity(body.items.len());
+        for item in &body.items {
+            match self.judge(device, member, body, item, now) {
+                Some(item) => judged.push(item),
+                None => return Ok(Answer::Refused(Refusal::NotAMember)),
+            }
+        }
+        let mut requests = Vec::new();
+        for item in &mut judged {
+            requests.extend(item.request.take());
+        }
+        let verdicts = if requests.is_empty() {
+            Vec::new()
+        } else {
+            let key =
+                RequestKey { profile: body.profile, device, request: body.request_id };
+            let request =
+                SettleRequest { key, body: authentic.body_digest(), at: now, items: requests };
+            match self.ledger.settle(request).await {
+                Ok(verdicts) => verdicts,
+                Err(LedgerError::Refused(_)) => return Ok(Answer::Refused(Refusal::IdReused)),
+                Err(_) => return Err(Unanswered::Unavailable),
+            }
+        };
+        tracing::info!(
+            request = %body.request_id,
+            %device,
+            profile = %body.profile,
+            items = body.items.len(),
+            approved = verdicts.iter().filter(|v| matches!(v, Verdict::Approved(_))).count(),
+            denied = verdicts.iter().filter(|v| matches!(v, Verdict::Denied(_))).count(),
+            "request decided"
+        );
+        let mut verdicts = verdicts.into_iter();
+        let mut answers = Vec::with_capacity(judged.len());
+        for (item, judged) in body.items.iter().zip(judged) {
+            answers.push(self.carry_out(item, judged, &mut verdicts, body, now).await?);
+        }
+        Ok(Answer::Items(answers))
+    }
+
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Acquire)
+    }
+}

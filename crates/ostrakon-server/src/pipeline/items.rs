@@ -1,0 +1,239 @@
+use jiff::Timestamp;
+use ostrakon_custody::{Act, ReleaseError, RequestItem, Verdict, binding};
+use ostrakon_shards::profile::{Profile, SignedVersion};
+use ostrakon_storage::LocationRecord;
+use ostrakon_transport::message::{
+    Failure, Item, ItemAnswer, LocationEntry, ReleaseItem, RequestBody,
+};
+use ostrakon_types::{
+    ApprovalRequest, Candidate, Charge, CounterKey, Denial, DeviceId, OpaqueId, Period, ProfileId,
+    ProfileRef, Proposal, RequestKind, UnixMillis,
+};
+
+use super::{Pipeline, Unanswered};
+use crate::directory::Member;
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// The counter of new profiles, over all profiles.
+const NEW_PROFILES: &str = "server/new-profiles";
+const ALL_PROFILES: ProfileId = ProfileId::from_bytes([0; 16]);
+
+/// An item after the policy was asked.
+pub(super) struct Judged {
+    /// What goes to the ledger; nothing for what needs no decision.
+    pub(super) request: Option<RequestItem>,
+    /// Whether anything went there.
+    decided: bool,
+    /// The new profile, as it will be once approved.
+    founded: Option<(Profile, SignedVersion)>,
+}
+
+impl Pipeline {
+    /// Asks the policy about an item. `None` when the device is no member of the request's profile.
+    pub(super) fn judge(
+        &self,
+        device: DeviceId,
+        member: Option<&Member>,
+        body: &RequestBody,
+        item: &Item,
+        now: UnixMillis,
+    ) -> Option<Judged> {
+        let member_of = || member.and_then(|member| member.profile(&body.profile));
+        match item {
+            Item::Release(release) => {
+                let profile = member_of()?;
+                let context = &release.context;
+                // The shard itself is bound to all of this; what contradicts it here would not open.
+                if context.public.profile != body.profile
+                    || context.public.device != self.keyserver.device_id()
+                {
+                    return Some(Judged::nothing());
+                }
+                let request = ApprovalRequest {
+                    kind: release.kind,
+                    device_id: OpaqueId::new(device.as_bytes()),
+                    profile: ProfileRef { id: profile.id(), words: profile.words() },
+                    meta: vec![context.meta.clone()],
+                    cryptographic_id: OpaqueId::new(context.public.cryptographic_id.as_bytes()),
+                };
+                let (proposal, explanation) = self.propose(&request, now);
+                Some(Judged::decide(RequestItem {
+                    kind: release.kind,
+                    cryptographic_id: Some(context.public.cryptographic_id),
+                    meta: request.meta,
+                    proposal,
+                    explanation,
+                    act: Act::Release(binding(context, &release.sealed)),
+                }))
+            }
+            Item::CreateProfile { version } => Some(self.judge_profile(device, body, version, now)),
+            Item::CreateLocation { location, name } => {
+                let profile = member_of()?;
+                let request = ApprovalRequest {
+                    kind: RequestKind::CreateLocation,
+                    device_id: OpaqueId::new(device.as_bytes()),
+                    profile: ProfileRef { id: profile.id(), words: profile.words() },
+                    meta: Vec::new(),
+                    cryptographic_id: OpaqueId::new(location.as_bytes()),
+                };
+                let (proposal, explanation) = self.propose(&request, now);
+                let record = LocationRecord {
+                    location: *location,
+                    name: name.clone(),
+                    created_at: now,
+                };
+                Some(Judged::decide(RequestItem {
+                    kind: RequestKind::CreateLocation,
+                    cryptographic_id: None,
+                    meta: Vec::new(),
+                    proposal,
+                    explanation,
+                    act: Act::CreateLocation(record),
+                }))
+            }
+            _ => member_of().map(|_| Judged::nothing()),
+        }
+    }
+
+    /// A new profile must be complete but for this server's own signature.
+    fn judge_profile(
+        &self,
+        device: DeviceId,
+        body: &RequestBody,
+        signed: &SignedVersion,
+        now: UnixMillis,
+    ) -> Judged {
+        let version = signed.version();
+        let own = (self.keyserver.device_id(), self.signer.join(version));
+        let signatures = signed.signatures().iter().copied().chain([own]).collect();
+        let signed = SignedVersion::new(version.clone(), signatures);
+        let profile = match Profile::found(signed.clone()) {
+            Ok(profile) if profile.id() == body.profile && profile.member(&device).is_some() => {
+                profile
+            }
+            _ => return Judged::nothing(),
+        };
+        let request = ApprovalRequest {
+            kind: RequestKind::CreateProfile,
+            device_id: OpaqueId::new(device.as_bytes()),
+            profile: ProfileRef { id: profile.id(), words: profile.words() },
+            meta: Vec::new(),
+            cryptographic_id: OpaqueId::new(&[]),
+        };
+        let (proposal, explanation) = self.propose(&request, now);
+        let mut judged = Judged::decide(RequestItem {
+            kind: RequestKind::CreateProfile,
+            cryptographic_id: None,
+            meta: Vec::new(),
+            proposal: self.within_the_server_limit(proposal, now),
+            explanation,
+            act: Act::CreateProfile(Box::new((profile.clone(), signed.clone()))),
+        });
+        judged.founded = Some((profile, signed));
+        judged
+    }
+
+    fn propose(&self, request: &ApprovalRequest, now: UnixMillis) -> (Proposal, Option<String>) {
+        if self.is_enabled() {
+            self.policy.current().propose(request, now)
+        } else {
+            (Proposal::denied(Denial::Disabled), None)
+        }
+    }
+
+    /// Profiles are free, and each has quotas of its own: so their number has a limit that no policy
+    /// lifts.
+    fn within_the_server_limit(&self, mut proposal: Proposal, now: UnixMillis) -> Proposal {
+        let window = UnixMillis(now.0 - now.0.rem_euclid(DAY));
+        let charge = Charge {
+            key: CounterKey {
+                profile: ALL_PROFILES,
+                rule_id: NEW_PROFILES.to_owned(),
+                period: Period::Day,
+                window,
+            },
+            limit: self.new_profiles_per_day,
+            resets_at: window.plus(DAY),
+        };
+        for candidate in &mut proposal.candidates {
+            let mut charges = candidate.charges().to_vec();
+            charges.push(charge.clone());
+            *candidate = Candidate::new(candidate.rule_set, charges);
+        }
+        proposal
+    }
+
+    /// Does what was approved, and says what was not.
+    pub(super) async fn carry_out(
+        &self,
+        item: &Item,
+        judged: Judged,
+        verdicts: &mut impl Iterator<Item = Verdict>,
+        body: &RequestBody,
+        now: UnixMillis,
+    ) -> Result<ItemAnswer, Unanswered> {
+        let approval = match judged.decided.then(|| verdicts.next()) {
+            Some(Some(Verdict::Approved(approval))) => approval,
+            Some(Some(Verdict::Denied(denial))) => return Ok(ItemAnswer::Denied(denial)),
+            Some(None) => return Err(Unanswered::Unavailable),
+            None => None,
+        };
+        Ok(match item {
+            Item::Release(ReleaseItem { context, sealed, .. }) => match approval {
+                None => ItemAnswer::Failed(Failure::ShardMismatch),
+                Some(approval) => match self.shard_key.open(approval, context, sealed) {
+                    Ok(shard) => ItemAnswer::released(&shard),
+                    Err(error @ (ReleaseError::Context | ReleaseError::OtherShard)) => {
+                        tracing::warn!(request = %body.request_id, %error, "approved shard not released");
+                        ItemAnswer::Failed(Failure::ShardMismatch)
+                    }
+                    Err(_) => ItemAnswer::Failed(Failure::ShardMismatch),
+                },
+            },
+            Item::CreateProfile { .. } => match judged.founded {
+                None => ItemAnswer::Failed(Failure::BadProfile),
+                Some((profile, version)) => {
+                    for card in &profile.version().devices {
+                        self.directory.forget(&card.id());
+                    }
+                    let head = self.signer.head(profile.head(), now);
+                    ItemAnswer::ProfileCreated { version, head }
+                }
+            },
+            Item::CreateLocation { location, .. } => {
+                ItemAnswer::LocationCreated { location: *location }
+            }
+            Item::ListLocations => {
+                let records = self.store.locations(&body.profile).await?;
+                let entry = |record: LocationRecord| LocationEntry {
+                    location: record.location,
+                    name: record.name,
+                    created_at: record.created_at,
+                };
+                ItemAnswer::Locations(records.into_iter().map(entry).collect())
+            }
+            Item::ProfileHead => {
+                let chain = self.store.profile(&body.profile).await?;
+                match Profile::from_chain(chain.clone()) {
+                    Ok(profile) => ItemAnswer::Head {
+                        versions: chain,
+                        head: self.signer.head(profile.head(), now),
+                    },
+                    Err(_) => return Err(Unanswered::Unavailable),
+                }
+            }
+            _ => ItemAnswer::Failed(Failure::Unsupported),
+        })
+    }
+}
+
+impl Judged {
+    fn nothing() -> Self {
+        Self { request: None, decided: false, founded: None }
+    }
+
+    fn decide(request: RequestItem) -> Self {
+        Self { request: Some(request), decided: true, founded: None }
+    }
+}

@@ -1,0 +1,101 @@
+//! The policy in force, and how another takes its place.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::{Timestamp, tz::TimeZone};
+use ostrakon_custody::{Change, Ledger, LedgerError};
+use ostrakon_policy::{Diagnostic, LoadPolicyError, Policy, Registry};
+use ostrakon_storage::PolicyVersion;
+use ostrakon_types::{ApprovalRequest, Denial, Proposal, UnixMillis};
+
+/// A policy that was loaded, with the number under which the database keeps it.
+pub(crate) struct Loaded {
+    pub(crate) version: i64,
+    pub(crate) loaded_at: UnixMillis,
+    pub(crate) source: String,
+    policy: Policy,
+}
+
+/// Why a policy did not take the place of another.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetPolicyError {
+    /// It cannot be loaded; the old one stays in force.
+    #[error("{0}")]
+    Load(#[from] LoadPolicyError),
+    /// It cannot be recorded; the old one stays in force.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// The policy in force.
+pub(crate) struct InForce {
+    registry: Registry,
+    zone: TimeZone,
+    zone_name: String,
+    current: RwLock<Arc<Loaded>>,
+}
+
+impl InForce {
+    /// Begins with a policy from the database.
+    pub(crate) fn new(
+        registry: Registry,
+        zone: (TimeZone, String),
+        stored: PolicyVersion,
+    ) -> Result<Self, LoadPolicyError> {
+        let policy = Policy::load(FILE, &stored.source, &zone.0, &registry)?.policy;
+        let loaded = Loaded {
+            version: stored.version,
+            loaded_at: stored.loaded_at,
+            source: stored.source,
+            policy,
+        };
+        let current = RwLock::new(Arc::new(loaded));
+        Ok(Self { registry, zone: zone.0, zone_name: zone.1, current })
+    }
+
+    pub(crate) fn current(&self) -> Arc<Loaded> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts the policy `source` in force, all or nothing, and answers with its number and what loading
+    /// warned of.
+    pub(crate) async fn set(
+        &self,
+        source: String,
+        ledger: &Ledger,
+        now: UnixMillis,
+    ) -> Result<(i64, Vec<Diagnostic>), SetPolicyError> {
+        let loaded = Policy::load(FILE, &source, &self.zone, &self.registry)?;
+        let change =
+            Change::LoadPolicy { time_zone: self.zone_name.clone(), source: source.clone() };
+        let version = ledger.administer(change, now).await?;
+        let next = Loaded { version, loaded_at: now, source, policy: loaded.policy };
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Of two that are set at once, the later one in the database stays.
+        if current.version < version {
+            *current = Arc::new(next);
+        }
+        Ok((version, loaded.warnings))
+    }
+}
+
+/// The name by which diagnostics call the policy.
+pub(crate) const FILE: &str = "keyserver.yml";
+
+impl Loaded {
+    /// What the policy says of a request, and in words why where it denies.
+    pub(crate) fn propose(
+        &self,
+        request: &ApprovalRequest,
+        now: UnixMillis,
+    ) -> (Proposal, Option<String>) {
+        let Ok(now) = Timestamp::from_millisecond(now.0) else {
+            return (Proposal::denied(Denial::Policy), Some("clock is out of range".to_owned()));
+        };
+        let proposal = self.policy.evaluate(request, now).into_proposal();
+        let explanation =
+            proposal.candidates.is_empty().then(|| self.policy.explain(request, now).to_string());
+        (proposal, explanation)
+    }
+}

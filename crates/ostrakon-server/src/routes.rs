@@ -1,0 +1,67 @@
+//! What the network sees.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use ostrakon_transport::{CARD_TYPE, ENVELOPE_TYPE, KEYSERVER_PATH, REQUESTS_PATH};
+use serde::Serialize;
+
+use crate::{
+    node::Node,
+    pipeline::Unanswered,
+};
+
+pub(crate) fn router(node: Arc<Node>) -> Router {
+    Router::new()
+        .route(REQUESTS_PATH, post(answer))
+        .route(KEYSERVER_PATH, get(public_card))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readiness))
+        .with_state(node)
+}
+
+async fn answer(State(node): State<Arc<Node>>, envelope: Bytes) -> Response {
+    match node.pipeline.answer(&envelope).await {
+        Ok(sealed) => ([(header::CONTENT_TYPE, ENVELOPE_TYPE)], sealed).into_response(),
+        Err(unanswered) => unanswered.into_response(),
+    }
+}
+
+impl IntoResponse for Unanswered {
+    fn into_response(self) -> Response {
+        // One answer for everything that a stranger can get wrong.
+        let (status, wait) = match self {
+            Self::Stranger => return StatusCode::FORBIDDEN.into_response(),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "10"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "1"),
+        };
+        (status, [(header::RETRY_AFTER, HeaderValue::from_static(wait))]).into_response()
+    }
+}
+
+async fn public_card(State(node): State<Arc<Node>>) -> Response {
+    ([(header::CONTENT_TYPE, CARD_TYPE)], node.public_card.clone()).into_response()
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+async fn readiness(State(node): State<Arc<Node>>) -> Response {
+    let reason = node.unready().await;
+    let status = match reason {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(Readiness { ready: reason.is_none(), reason })).into_response()
+}

@@ -1,0 +1,242 @@
+use std::{
+    fs,
+    io,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use ostrakon_custody::{Change, Identity, IdentityError, Ledger, LedgerError, LedgerLimits};
+use ostrakon_policy::{LoadPolicyError, Policy, Registry};
+use ostrakon_shards::identity::VerifiedKeyserver;
+use ostrakon_storage::{PolicyVersion, ProtectorError, ProtectorKey, Store, StoreError};
+use ostrakon_transport::{
+    envelope::EnvelopeKey,
+    http::{Drained, InFlightLimit, ListenerLimits, serve},
+};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+    task::JoinHandle,
+    time::interval,
+};
+
+use crate::{
+    admin, clock::Clock, config::{Config, ConfigError}, directory::Directory, home::{Home, HomeError, HomeLock},
+    node::Node, pipeline::Pipeline, policy::{FILE, InForce}, rate::RateLimit, routes,
+};
+
+/// How often requests that are too old to be retried are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// A key shard server that is ready to run: everything was checked, and its port is bound.
+pub struct Server {
+    node: Arc<Node>,
+    limits: ListenerLimits,
+    in_flight: usize,
+    listener: TcpListener,
+    socket: UnixListener,
+    home: Home,
+    writer: JoinHandle<()>,
+    _lock: HomeLock,
+}
+
+/// Why a server cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The home folder.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The instance's key.
+    #[error(transparent)]
+    Protector(#[from] ProtectorError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The server's identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// There is no policy, neither in the database nor in the home folder.
+    #[error("there is no policy: `keyserver.yml` is missing")]
+    NoPolicy,
+    /// The policy.
+    #[error("{0}")]
+    Policy(#[from] LoadPolicyError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The address or the socket.
+    #[error("cannot listen on {at}")]
+    Listen {
+        /// Where.
+        at: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl Server {
+    /// Checks configuration, keys, database and policy, in this order, and only then binds.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub async fn build(home: Home, config: &Config, clock: Clock) -> Result<Self, BuildError> {
+        Self::build_with(home, config, clock, Registry::bundled()).await
+    }
+
+    /// Like [`Server::build`], with rules of one's own among those that a policy may name.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub async fn build_with(
+        home: Home,
+        config: &Config,
+        clock: Clock,
+        registry: Registry,
+    ) -> Result<Self, BuildError> {
+        let zone = config.zone()?;
+        let lock = home.lock()?;
+        let protector = ProtectorKey::load(&home.instance_key())?;
+        let instance = protector.instance();
+        let store = Arc::new(Store::open(&home.database(), &protector).await?);
+        let record = store.server().await?.ok_or(StoreError::Missing)?;
+        let identity = Identity::load(&store, instance).await?;
+        let now = clock.now();
+
+        let stored = store.policy().await?;
+        let file = home.read_policy()?;
+        let changed = match (&stored, file) {
+            (Some(stored), Some(file)) if stored.source == file => None,
+            (_, Some(file)) => {
+                Policy::load(FILE, &file, &zone, &registry)?;
+                Some(file)
+            }
+            (Some(_), None) => None,
+            (None, None) => return Err(BuildError::NoPolicy),
+        };
+
+        let listen = |at: String| move |source| BuildError::Listen { at, source };
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(listen(config.listen.to_string()))?;
+        let socket = bind_socket(&home).map_err(listen(home.socket().display().to_string()))?;
+
+        let (ledger, writer) =
+            Ledger::start(Arc::clone(&store), identity.audit, LedgerLimits::default());
+        let zone_name = config.time_zone.clone();
+        if let Some(source) = changed {
+            let change = Change::LoadPolicy { time_zone: zone_name.clone(), source };
+            ledger.administer(change, now).await?;
+        }
+        let stored: PolicyVersion = store.policy().await?.ok_or(BuildError::NoPolicy)?;
+        let policy = InForce::new(registry, (zone, zone_name), stored)?;
+
+        let limits = &config.limits;
+        let pipeline = Pipeline {
+            directory: Directory::new(Arc::clone(&store)),
+            first_contacts: RateLimit::per_minute(limits.first_contacts_per_minute, now),
+            new_profiles_per_day: limits.new_profiles_per_day,
+            enabled: AtomicBool::new(record.enabled),
+            keyserver: identity.keyserver,
+            envelope_key: EnvelopeKey::new(identity.envelope_secret),
+            shard_key: identity.shard_key,
+            signer: identity.signer,
+            ledger,
+            policy,
+            clock,
+            store,
+        };
+        let node = Arc::new(Node {
+            pipeline,
+            public_card: identity.public_card.into(),
+            instance,
+            draining: AtomicBool::new(false),
+        });
+        Ok(Self {
+            node,
+            limits: limits.listener(),
+            in_flight: limits.in_flight,
+            listener,
+            socket,
+            home,
+            writer,
+            _lock: lock,
+        })
+    }
+
+    /// The address that was bound.
+    ///
+    /// # Errors
+    /// When the operating system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The server, as clients know it.
+    #[must_use]
+    pub fn keyserver(&self) -> &VerifiedKeyserver {
+        &self.node.pipeline.keyserver
+    }
+
+    /// Answers requests until `stop` completes; then answers what is under way and closes the
+    /// database.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Drained {
+        let (drain, draining) = watch::channel(false);
+        let stopped = move || {
+            let mut draining = draining.clone();
+            async move {
+                let _ = draining.wait_for(|draining| *draining).await;
+            }
+        };
+        let public = routes::router(Arc::clone(&self.node))
+            .layer(InFlightLimit::new(self.in_flight));
+        let public = tokio::spawn(serve(self.listener, public, self.limits.clone(), stopped()));
+        let admin = admin::router(Arc::clone(&self.node));
+        let admin = tokio::spawn(serve(self.socket, admin, self.limits, stopped()));
+        let forgetting = tokio::spawn(forget(Arc::clone(&self.node)));
+
+        stop.await;
+        self.node.draining.store(true, Ordering::Relaxed);
+        let _ = drain.send(true);
+        let drained = public.await.unwrap_or(Drained { cut_off: 0 });
+        let _ = admin.await;
+        forgetting.abort();
+        let _ = forgetting.await;
+        let _ = fs::remove_file(self.home.socket());
+        let store = Arc::clone(&self.node.pipeline.store);
+        // The last handle to the ledger goes with the node; then the writer ends.
+        drop(self.node);
+        let _ = self.writer.await;
+        store.close().await;
+        drained
+    }
+}
+
+async fn forget(node: Arc<Node>) {
+    let mut tick = interval(FORGET_EVERY);
+    loop {
+        tick.tick().await;
+        let pipeline = &node.pipeline;
+        let _ = pipeline.ledger.forget(pipeline.clock.now()).await;
+    }
+}
+
+/// Binds the administration socket. The home is locked, so a socket that is there is a leftover.
+fn bind_socket(home: &Home) -> io::Result<UnixListener> {
+    let path = home.socket();
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = UnixListener::bind(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    Ok(socket)
+}

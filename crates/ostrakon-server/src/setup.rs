@@ -1,0 +1,115 @@
+//! Making a server, and changing one that does not run.
+
+use std::{fs, io, io::Write as _, path::Path};
+
+use ostrakon_custody::{Change, Identity, Ledger, LedgerLimits};
+use ostrakon_shards::{identity::VerifiedKeyserver, name::Name};
+use ostrakon_storage::{ProtectorKey, Store, StoreError};
+use std::sync::Arc;
+
+use crate::{
+    admin::{RunState, Status},
+    clock::Clock,
+    home::{Home, HomeError},
+    server::BuildError,
+};
+
+/// The policy that a new server gets when its operator has written none: it decrypts nothing.
+pub const STARTER_POLICY: &str = include_str!("../keyserver.starter.yml");
+
+/// Makes a new server in `home`: its keys, its database, and a starter policy where there is none.
+///
+/// Nothing that is there is overwritten. What was made is removed again when a later step fails.
+///
+/// # Errors
+/// When there is a server already, or the home cannot be written.
+pub async fn create(home: &Home, name: Name, clock: &Clock) -> Result<VerifiedKeyserver, BuildError> {
+    home.make()?;
+    let _lock = home.lock()?;
+    if home.database().exists() || home.instance_key().exists() {
+        return Err(StoreError::Exists.into());
+    }
+    let made = make(home, name, clock).await;
+    if made.is_err() {
+        for path in [home.database(), home.instance_key()] {
+            let _ = fs::remove_file(path);
+        }
+    }
+    made
+}
+
+async fn make(home: &Home, name: Name, clock: &Clock) -> Result<VerifiedKeyserver, BuildError> {
+    let protector = ProtectorKey::create(&home.instance_key())?;
+    let store = Store::create(&home.database(), &protector).await?;
+    let keyserver = Identity::create(&store, name, clock.now()).await;
+    store.close().await;
+    let keyserver = keyserver?;
+    let policy = home.policy();
+    write_new(&policy, STARTER_POLICY)
+        .map_err(|source| HomeError::Io { folder: policy, source })?;
+    Ok(keyserver)
+}
+
+/// Tells about a server that does not run.
+///
+/// # Errors
+/// When there is none, or it runs.
+pub async fn stopped_status(home: &Home) -> Result<Status, BuildError> {
+    let _lock = home.lock()?;
+    let protector = ProtectorKey::load(&home.instance_key())?;
+    let store = Store::open(&home.database(), &protector).await?;
+    let status = status_of(&store, &protector).await;
+    store.close().await;
+    status
+}
+
+async fn status_of(store: &Store, protector: &ProtectorKey) -> Result<Status, BuildError> {
+    let record = store.server().await?.ok_or(StoreError::Missing)?;
+    let identity = Identity::load(store, protector.instance()).await?;
+    let policy = store.policy().await?;
+    Ok(Status {
+        kss_id: record.kss_id,
+        name: identity.keyserver.name().as_str().to_owned(),
+        state: RunState::Stopped,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: protector.instance().to_string(),
+        database: "sqlite".to_owned(),
+        protector: "key file".to_owned(),
+        policy_version: policy.as_ref().map(|policy| policy.version),
+        policy_loaded_at: policy.as_ref().map(|policy| policy.loaded_at),
+        profiles: store.count_profiles().await?,
+        not_ready: None,
+    })
+}
+
+/// Makes a server that does not run answer requests, or none, once it runs.
+///
+/// # Errors
+/// When there is none, or it runs.
+pub async fn set_enabled_stopped(
+    home: &Home,
+    enabled: bool,
+    clock: &Clock,
+) -> Result<(), BuildError> {
+    let _lock = home.lock()?;
+    let protector = ProtectorKey::load(&home.instance_key())?;
+    let store = Arc::new(Store::open(&home.database(), &protector).await?);
+    let identity = Identity::load(&store, protector.instance()).await?;
+    let (ledger, writer) =
+        Ledger::start(Arc::clone(&store), identity.audit, LedgerLimits::default());
+    let changed = ledger.administer(Change::SetEnabled(enabled), clock.now()).await;
+    drop(ledger);
+    let _ = writer.await;
+    store.close().await;
+    changed?;
+    Ok(())
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let file = fs::OpenOptions::new().write(true).create_new(true).open(path);
+    match file {
+        Ok(mut file) => file.write_all(text.as_bytes()).and_then(|()| file.sync_all()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
