@@ -37,11 +37,13 @@
 mod base64_text;
 pub mod card;
 pub mod chain_key;
+pub mod channel;
 pub mod device;
 mod hash;
 pub mod kem;
 pub mod name;
 pub mod random;
+pub mod seal;
 mod secret;
 pub mod sign;
 pub mod suite;
