@@ -45,6 +45,7 @@ pub mod name;
 pub mod random;
 pub mod seal;
 mod secret;
+pub mod share;
 pub mod sign;
 pub mod suite;
 mod versioned;
