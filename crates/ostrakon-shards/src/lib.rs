@@ -44,6 +44,7 @@ pub mod kem;
 pub mod name;
 pub mod random;
 pub mod seal;
+pub mod sealed_shard;
 mod secret;
 pub mod share;
 pub mod sign;
