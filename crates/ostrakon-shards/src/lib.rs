@@ -43,6 +43,7 @@ mod hash;
 pub mod kem;
 pub mod name;
 pub mod random;
+pub mod record;
 pub mod seal;
 pub mod sealed_shard;
 mod secret;
