@@ -40,6 +40,7 @@ pub mod chain_key;
 pub mod channel;
 pub mod device;
 mod hash;
+pub mod identity;
 pub mod kem;
 pub mod name;
 pub mod random;
