@@ -1,7 +1,7 @@
 use ostrakon_types::{
     Charge, CounterKey, DeviceId, Period, ProfileId, Recorded, RequestId, UnixMillis, canonical,
 };
-use sqlx::{Row as _, Sqlite};
+use sqlx::{Row as _, Sqlite, pool::PoolConnection};
 
 use super::Store;
 use crate::StoreError;
@@ -30,32 +30,33 @@ pub struct Counter {
 }
 
 /// One act on the database: all of it becomes durable at [`Transaction::commit`], or none.
+///
+/// Dropped without a commit, it closes its connection, which undoes it for certain: after some
+/// failures, a full disk among them, SQLite has undone it already and the connection no longer knows
+/// where it stands.
 pub struct Transaction<'s> {
     pub(super) store: &'s Store,
-    pub(super) tx: sqlx::Transaction<'static, Sqlite>,
+    pub(super) tx: PoolConnection<Sqlite>,
+    finished: bool,
 }
 
 impl<'s> Transaction<'s> {
     pub(super) async fn begin(store: &'s Store) -> Result<Self, StoreError> {
+        let tx = store.db.writer.acquire().await?;
+        let mut transaction = Self { store, tx, finished: false };
         // The write lock is taken at the start, so that no statement in the middle can lose it.
-        let tx = store.db.writer.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Self { store, tx })
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *transaction.tx).await?;
+        Ok(transaction)
     }
 
     /// Makes everything durable.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] leaves open whether it was.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.tx.commit().await?)
-    }
-
-    /// Undoes everything.
-    ///
-    /// # Errors
-    /// When the connection is lost, which undoes it as well.
-    pub async fn rollback(self) -> Result<(), StoreError> {
-        Ok(self.tx.rollback().await?)
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        sqlx::query("COMMIT").execute(&mut *self.tx).await?;
+        self.finished = true;
+        Ok(())
     }
 
     /// What was recorded for an earlier try of the request.
@@ -151,6 +152,14 @@ impl<'s> Transaction<'s> {
             .execute(&mut *self.tx)
             .await?;
         Ok(forgotten.rows_affected())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.tx.close_on_drop();
+        }
     }
 }
 
