@@ -1,0 +1,311 @@
+use std::{fmt, rc::Rc};
+
+use jiff::tz::TimeZone;
+use ostrakon_types::RequestKind;
+use serde_yaml::Value;
+
+use crate::{
+    diagnostic::Severity,
+    document::{self, Node},
+    source::Span,
+};
+
+/// The arguments of one rule in a policy file, as its builder sees them.
+///
+/// The methods that read an argument give its value, and report it when it is of a wrong type, so that
+/// one pass finds every fault. What the builder asks for is what the rule knows: an argument that no
+/// one asked for is unknown, and makes loading fail. So ask for every argument before giving up on one.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    entries: Vec<Entry<'a>>,
+    rule: Span,
+    rule_id: &'a str,
+    derived: bool,
+    kind: RequestKind,
+    time_zone: &'a TimeZone,
+    asked: Vec<String>,
+    notes: Vec<Note>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) key_span: Span,
+    pub(crate) value: &'a Value,
+    pub(crate) node: Rc<Node>,
+}
+
+/// A place in a policy file, to report something there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(pub(crate) Span);
+
+/// A value and the place where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Something reported while a rule was built; a help may be added.
+#[derive(Debug)]
+pub struct Note {
+    pub(crate) severity: Severity,
+    pub(crate) place: Place,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+impl Note {
+    /// Adds what could be done about it.
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl<'a> Arguments<'a> {
+    pub(crate) fn new(
+        entries: Vec<Entry<'a>>,
+        rule: Span,
+        (rule_id, derived): (&'a str, bool),
+        kind: RequestKind,
+        time_zone: &'a TimeZone,
+    ) -> Self {
+        Self {
+            entries,
+            rule,
+            rule_id,
+            derived,
+            kind,
+            time_zone,
+            asked: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The rule's id: the one that the file gives it, or one derived from its content.
+    #[must_use]
+    pub fn rule_id(&self) -> &str {
+        self.rule_id
+    }
+
+    /// Whether the rule's id is derived, so that editing the rule changes it.
+    #[must_use]
+    pub fn is_rule_id_derived(&self) -> bool {
+        self.derived
+    }
+
+    /// The request type in whose tree the rule stands.
+    #[must_use]
+    pub fn request_kind(&self) -> RequestKind {
+        self.kind
+    }
+
+    /// The policy's time zone.
+    #[must_use]
+    pub fn time_zone(&self) -> &TimeZone {
+        self.time_zone
+    }
+
+    /// Whether the file gives the argument, be it well or ill.
+    pub fn is_given(&mut self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// Where the argument stands, or the rule when it is not given.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Place {
+        let entry = self.entries.iter().find(|entry| entry.key == name);
+        Place(entry.map_or(self.rule, |entry| entry.node.span))
+    }
+
+    /// Where the rule stands.
+    #[must_use]
+    pub fn here(&self) -> Place {
+        Place(self.rule)
+    }
+
+    /// Reports a fault: the policy will not load.
+    pub fn error(&mut self, place: Place, message: impl Into<String>) -> &mut Note {
+        self.note(Severity::Error, place, message.into())
+    }
+
+    /// Reports what hardly means what was meant. The policy loads, unless warnings are denied.
+    pub fn warn(&mut self, place: Place, message: impl Into<String>) -> &mut Note {
+        self.note(Severity::Warning, place, message.into())
+    }
+
+    /// Reports something worth knowing.
+    pub fn inform(&mut self, place: Place, message: impl Into<String>) -> &mut Note {
+        self.note(Severity::Note, place, message.into())
+    }
+
+    /// A boolean, `false` when not given.
+    pub fn flag(&mut self, name: &str) -> bool {
+        match self.find(name) {
+            None => false,
+            Some((value, node)) => match value {
+                Value::Bool(flag) => *flag,
+                other => {
+                    self.expected(name, "`true` or `false`", other, &node);
+                    false
+                }
+            },
+        }
+    }
+
+    /// A whole number that is not negative.
+    pub fn count(&mut self, name: &str) -> Option<u64> {
+        let (value, node) = self.find(name)?;
+        self.whole(name, value, &node)
+    }
+
+    /// A list of whole numbers that are not negative; `None` when not given.
+    pub fn counts(&mut self, name: &str) -> Option<Vec<Located<u64>>> {
+        let list = self.list(name)?;
+        let mut counts = Vec::with_capacity(list.len());
+        for (value, node) in list {
+            if let Some(value) = self.whole(name, value, &node) {
+                let place = Place(node.span);
+                counts.push(Located { value, place });
+            }
+        }
+        Some(counts)
+    }
+
+    /// A text.
+    pub fn text(&mut self, name: &str) -> Option<Located<String>> {
+        let (value, node) = self.find(name)?;
+        self.as_text(name, value, &node)
+    }
+
+    /// A list of texts; `None` when not given.
+    pub fn texts(&mut self, name: &str) -> Option<Vec<Located<String>>> {
+        let list = self.list(name)?;
+        Some(self.as_texts(name, list))
+    }
+
+    /// A list of texts, for which a single text may stand; `None` when not given.
+    pub fn text_or_texts(&mut self, name: &str) -> Option<Vec<Located<String>>> {
+        match self.find(name)? {
+            (Value::Sequence(_), _) => self.texts(name),
+            (value, node) => Some(self.as_texts(name, vec![(value, node)])),
+        }
+    }
+
+    /// Whether a fault was reported so far.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.notes
+            .iter()
+            .any(|note| note.severity == Severity::Error)
+    }
+
+    /// Ends the building: reports what no one asked for, and yields all that was reported.
+    pub(crate) fn finish(mut self, rule: &str) -> Vec<Note> {
+        let entries = std::mem::take(&mut self.entries);
+        for entry in entries {
+            if self.asked.iter().any(|asked| asked == entry.key) {
+                continue;
+            }
+            let known = self
+                .asked
+                .iter()
+                .map(String::as_str)
+                .chain(["rule", "rule_id"]);
+            let help = match crate::nearest::nearest(entry.key, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if entry.key == "<<" => "merge keys are not supported".to_owned(),
+                None if self.asked.is_empty() => format!("`{rule}` takes no arguments"),
+                None => format!("it takes `{}`", self.asked.join("`, `")),
+            };
+            let message = format!("unknown argument `{}` of `{rule}`", entry.key);
+            self.error(Place(entry.key_span), message).help(help);
+        }
+        self.notes
+    }
+
+    fn note(&mut self, severity: Severity, place: Place, message: String) -> &mut Note {
+        self.notes.push(Note {
+            severity,
+            place,
+            message,
+            help: None,
+        });
+        let last = self.notes.len() - 1;
+        #[expect(clippy::indexing_slicing, reason = "the note was pushed just now")]
+        &mut self.notes[last]
+    }
+
+    fn find(&mut self, name: &str) -> Option<(&'a Value, Rc<Node>)> {
+        if !self.asked.iter().any(|asked| asked == name) {
+            self.asked.push(name.to_owned());
+        }
+        let entry = self.entries.iter().find(|entry| entry.key == name)?;
+        Some((entry.value, entry.node.clone()))
+    }
+
+    fn list(&mut self, name: &str) -> Option<Vec<(&'a Value, Rc<Node>)>> {
+        let (value, node) = self.find(name)?;
+        match value {
+            Value::Sequence(values) => Some(
+                values
+                    .iter()
+                    .enumerate()
+                    .map(|(index, value)| (value, node.element(index)))
+                    .collect(),
+            ),
+            other => {
+                self.expected(name, "a list", other, &node)
+                    .help(format!("write `{name}: [...]`"));
+                None
+            }
+        }
+    }
+
+    fn whole(&mut self, name: &str, value: &Value, node: &Node) -> Option<u64> {
+        let count = value.as_u64();
+        if count.is_none() {
+            self.expected(name, "a whole number that is not negative", value, node);
+        }
+        count
+    }
+
+    fn as_texts(&mut self, name: &str, list: Vec<(&Value, Rc<Node>)>) -> Vec<Located<String>> {
+        list.into_iter()
+            .filter_map(|(value, node)| self.as_text(name, value, &node))
+            .collect()
+    }
+
+    fn as_text(&mut self, name: &str, value: &Value, node: &Node) -> Option<Located<String>> {
+        if let Some(value) = document::text(value, node) {
+            let place = Place(node.span);
+            return Some(Located { value, place });
+        }
+        let note = self.expected(name, "text", value, node);
+        match value {
+            Value::Tagged(_) => note.help("put it in quotes: without them, `!` begins a YAML tag"),
+            Value::Null | Value::Bool(_) | Value::Number(_) => note.help("put it in quotes"),
+            _ => note,
+        };
+        None
+    }
+
+    fn expected(
+        &mut self,
+        name: &str,
+        expected: impl fmt::Display,
+        value: &Value,
+        node: &Node,
+    ) -> &mut Note {
+        let found = match value {
+            Value::String(text) if text.len() <= 40 => format!("the text `{text}`"),
+            other => document::sort(other).to_owned(),
+        };
+        let message = format!("`{name}` must be {expected}, not {found}");
+        self.error(Place(node.span), message)
+    }
+}

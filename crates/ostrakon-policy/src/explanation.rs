@@ -1,0 +1,346 @@
+use std::fmt;
+
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+use ostrakon_types::{
+    ApprovalRequest, Charge, CounterKey, MetaItem, Period, RequestKind, UnixMillis,
+};
+use serde::{Serialize, Serializer};
+
+use crate::{
+    Policy, Reason, SessionLimits,
+    policy::{BoundRule, millis, strictest},
+};
+
+/// Why a policy approves or denies a request: every rule of every rule set, held or not, and why.
+///
+/// `Display` prints it for a person, with the paths of the request's items. Those are user data:
+/// [`Explanation::without_paths`] leaves them out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// What was asked for.
+    pub request: RequestKind,
+    /// When, in the policy's time zone.
+    #[serde(serialize_with = "as_text")]
+    pub at: Zoned,
+    /// What comes of it.
+    pub outcome: Outcome,
+    /// The rule sets of the tree; none if the policy does not name the request type.
+    pub rule_sets: Vec<SetExplanation>,
+    /// The items of the request, while they are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    items: Vec<MetaItem>,
+}
+
+/// What comes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is approved, because the policy does not name its type.
+    ApprovedByDefault,
+    /// It is denied, because the policy does not name its type.
+    DeniedByDefault,
+    /// It is approved by this rule set, if its quota is not used up.
+    Approved {
+        /// The rule set's place in its tree, from 0.
+        rule_set: u32,
+    },
+    /// It is denied: no rule set approves.
+    Denied,
+    /// It is denied: rule sets would approve, but their quotas are used up.
+    QuotaUsedUp,
+}
+
+/// What a rule set says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SetExplanation {
+    /// Its place in its tree, from 0.
+    pub rule_set: u32,
+    /// The line of the policy in which it begins.
+    pub line: usize,
+    /// Whether all its rules hold, quotas aside.
+    pub holds: bool,
+    /// Its rules.
+    pub rules: Vec<RuleExplanation>,
+    /// The limits of the session that its approval opens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionLimits>,
+}
+
+/// What a rule says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RuleExplanation {
+    /// Its name.
+    pub rule: String,
+    /// Its id.
+    pub rule_id: String,
+    /// The line of the policy in which it stands.
+    pub line: usize,
+    /// Whether it holds, and why.
+    #[serde(flatten)]
+    pub outcome: RuleOutcome,
+    /// What an approval would use up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<ChargeExplanation>,
+}
+
+/// Whether a rule holds, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", content = "reason", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RuleOutcome {
+    /// It holds.
+    Holds(Reason),
+    /// It does not hold.
+    Fails(Reason),
+    /// It could not tell, and counts as not holding.
+    Error(String),
+}
+
+/// What an approval would use up on one counter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ChargeExplanation {
+    /// The charge.
+    #[serde(flatten)]
+    pub charge: Charge,
+    /// How many approvals the counter holds, if it was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+}
+
+fn as_text<S: Serializer>(at: &Zoned, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
+
+impl ChargeExplanation {
+    /// Whether the counter was looked at and is full.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.used.is_some_and(|used| used >= self.charge.limit)
+    }
+}
+
+impl SetExplanation {
+    /// Whether the set approves, as far as its counters were looked at.
+    #[must_use]
+    pub fn approves(&self) -> bool {
+        let mut charges = self.rules.iter().flat_map(|rule| &rule.charges);
+        self.holds && !charges.any(ChargeExplanation::is_used_up)
+    }
+}
+
+impl Policy {
+    /// Explains what the policy says of `request` at `now`.
+    ///
+    /// Quotas are taken as not used up; [`Explanation::with_counts`] takes their counts into account.
+    #[must_use]
+    pub fn explain(&self, request: &ApprovalRequest, now: Timestamp) -> Explanation {
+        let at = now.to_zoned(self.time_zone().clone());
+        let tree = self.tree(request.kind);
+        let rule_sets: Vec<SetExplanation> = (0_u32..)
+            .zip(tree.unwrap_or_default())
+            .map(|(rule_set, set)| SetExplanation::of(rule_set, set.line, &set.rules, request, &at))
+            .collect();
+        let outcome = match tree {
+            None if Self::approves_by_default(request.kind) => Outcome::ApprovedByDefault,
+            None => Outcome::DeniedByDefault,
+            Some(_) => outcome(&rule_sets),
+        };
+        Explanation {
+            request: request.kind,
+            at,
+            outcome,
+            rule_sets,
+            items: request.meta.clone(),
+        }
+    }
+}
+
+fn outcome(rule_sets: &[SetExplanation]) -> Outcome {
+    match rule_sets.iter().find(|set| set.approves()) {
+        Some(set) => Outcome::Approved {
+            rule_set: set.rule_set,
+        },
+        None if rule_sets.iter().any(|set| set.holds) => Outcome::QuotaUsedUp,
+        None => Outcome::Denied,
+    }
+}
+
+impl SetExplanation {
+    fn of(
+        rule_set: u32,
+        line: usize,
+        rules: &[BoundRule],
+        request: &ApprovalRequest,
+        at: &Zoned,
+    ) -> Self {
+        let mut session = None;
+        let rules: Vec<RuleExplanation> = rules
+            .iter()
+            .map(|rule| RuleExplanation::of(rule, request, at, &mut session))
+            .collect();
+        let opens = request.kind == RequestKind::StartSession;
+        Self {
+            rule_set,
+            line,
+            holds: rules
+                .iter()
+                .all(|rule| matches!(rule.outcome, RuleOutcome::Holds(_))),
+            rules,
+            session: opens
+                .then(|| session.unwrap_or_else(|| SessionLimits::default_at(millis(at)))),
+        }
+    }
+}
+
+impl RuleExplanation {
+    fn of(
+        rule: &BoundRule,
+        request: &ApprovalRequest,
+        at: &Zoned,
+        session: &mut Option<SessionLimits>,
+    ) -> Self {
+        let (outcome, charges) = match rule.judge(request, at) {
+            Ok((verdict, charges)) if verdict.is_held() => {
+                *session = strictest(*session, verdict.session());
+                (RuleOutcome::Holds(verdict.reason().clone()), charges)
+            }
+            Ok((verdict, _)) => (RuleOutcome::Fails(verdict.reason().clone()), Vec::new()),
+            Err(error) => (RuleOutcome::Error(error.to_string()), Vec::new()),
+        };
+        let charges = charges
+            .into_iter()
+            .map(|charge| ChargeExplanation { charge, used: None })
+            .collect();
+        Self {
+            rule: rule.name.clone(),
+            rule_id: rule.id.clone(),
+            line: rule.line,
+            outcome,
+            charges,
+        }
+    }
+}
+
+impl Explanation {
+    /// Takes into account how many approvals each counter holds.
+    #[must_use]
+    pub fn with_counts(mut self, count: impl Fn(&CounterKey) -> u64) -> Self {
+        let rules = self.rule_sets.iter_mut().flat_map(|set| &mut set.rules);
+        for charge in rules.flat_map(|rule| &mut rule.charges) {
+            charge.used = Some(count(&charge.charge.key));
+        }
+        let by_default = [Outcome::ApprovedByDefault, Outcome::DeniedByDefault];
+        if !by_default.contains(&self.outcome) {
+            self.outcome = outcome(&self.rule_sets);
+        }
+        self
+    }
+
+    /// Leaves out the paths of the request's items, which are user data.
+    #[must_use]
+    pub fn without_paths(mut self) -> Self {
+        self.items.clear();
+        self
+    }
+
+    fn rule(&self, f: &mut fmt::Formatter<'_>, rule: &RuleExplanation) -> fmt::Result {
+        let (holds, item) = match &rule.outcome {
+            RuleOutcome::Holds(reason) => ("holds", reason.item()),
+            RuleOutcome::Fails(reason) => ("does not hold", reason.item()),
+            RuleOutcome::Error(_) => ("fails", None),
+        };
+        write!(f, "\n    {} (line {}) {holds}: ", rule.rule, rule.line)?;
+        match &rule.outcome {
+            RuleOutcome::Holds(reason) | RuleOutcome::Fails(reason) => write!(f, "{reason}")?,
+            RuleOutcome::Error(message) => f.write_str(message)?,
+        }
+        if let Some(item) = item.and_then(|item| self.items.get(item)) {
+            let part = if item.complete { "" } else { " (partial)" };
+            write!(f, ": {:?}{part}", item.meta)?;
+        }
+        for charge in &rule.charges {
+            write!(f, "\n      {}", self.charge(charge))?;
+        }
+        Ok(())
+    }
+
+    fn charge(&self, of: &ChargeExplanation) -> String {
+        let period = match of.charge.key.period {
+            Period::Hour => "hour",
+            Period::Day => "day",
+            _ => "window",
+        };
+        let limit = of.charge.limit;
+        let used = match of.used {
+            Some(used) => format!("{used} of {limit} used"),
+            None => format!("at most {limit}"),
+        };
+        let resets_at = instant(of.charge.resets_at, self.at.time_zone());
+        format!("{used} in this {period}, which ends at {resets_at}")
+    }
+}
+
+/// The instant in a person's words, in the policy's time zone.
+fn instant(at: UnixMillis, zone: &TimeZone) -> String {
+    Timestamp::from_millisecond(at.0).map_or_else(
+        |_| "the end of time".to_owned(),
+        |at| at.to_zoned(zone.clone()).strftime("%F %T %Z").to_string(),
+    )
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: ", self.request, self.at.strftime("%F %T %Z"))?;
+        let kind = self.request;
+        match self.outcome {
+            Outcome::ApprovedByDefault => {
+                write!(f, "approved by default: the policy has no section `{kind}`")?;
+            }
+            Outcome::DeniedByDefault => {
+                write!(f, "denied by default: the policy has no section `{kind}`")?;
+            }
+            Outcome::Approved { rule_set } => write!(f, "approved by rule set {rule_set}")?,
+            Outcome::Denied if self.rule_sets.is_empty() => {
+                write!(f, "denied: the section `{kind}` has no rule set")?;
+            }
+            Outcome::Denied => write!(f, "denied: no rule set approves")?,
+            Outcome::QuotaUsedUp => write!(f, "denied: quota used up")?,
+        }
+        for set in &self.rule_sets {
+            let says = if set.approves() {
+                "approves"
+            } else if set.holds {
+                "would approve, but its quota is used up"
+            } else {
+                "does not approve"
+            };
+            write!(
+                f,
+                "\n  rule set {} (line {}) {says}",
+                set.rule_set, set.line
+            )?;
+            if set.rules.is_empty() {
+                write!(f, ": it has no rules")?;
+            }
+            for rule in &set.rules {
+                self.rule(f, rule)?;
+            }
+            if let (true, Some(session)) = (set.holds, set.session) {
+                let ends_at = instant(session.ends_at, self.at.time_zone());
+                write!(f, "\n    the session ends at {ends_at}")?;
+                if let Some(count) = session.max_request_count {
+                    write!(f, " or after {count} requests")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Paths in metadata, and the patterns that they are matched with.
+//!
+//! A path is compared in one canonical spelling or not at all: what has none is refused before any
+//! pattern is looked at, so that no pattern, an inverted one least of all, is passed by under another
+//! spelling. What a file system would make of a name (case, trailing dots, streams, short names) is
+//! deliberately not looked at: metadata is what the client wrote when it encrypted, not a file name
+//! that is about to be opened.
+
+mod fold;
+mod pattern;
+
+use std::borrow::Cow;
+
+use ostrakon_types::MetaItem;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+pub(crate) use pattern::PathPattern;
+
+/// A path in its canonical spelling.
+#[derive(Debug)]
+pub(crate) struct CanonicalPath<'a> {
+    text: Cow<'a, str>,
+    /// Whether leading components may be missing.
+    partial: bool,
+}
+
+impl<'a> CanonicalPath<'a> {
+    /// The canonical spelling of the item's path, or what is wrong with it.
+    pub(crate) fn new(item: &'a MetaItem) -> Result<Self, &'static str> {
+        Ok(Self {
+            text: canonical(&item.meta)?,
+            partial: !item.complete,
+        })
+    }
+
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// The components, the last one empty if the path ends with a `/`.
+    fn components(&self) -> impl DoubleEndedIterator<Item = &str> + Clone {
+        self.text.split('/')
+    }
+
+    /// What regular expressions search: with `/` in front when the path is complete.
+    pub(crate) fn haystack(&self) -> Cow<'_, str> {
+        if self.partial {
+            Cow::Borrowed(&self.text)
+        } else {
+            Cow::Owned(format!("/{}", self.text))
+        }
+    }
+}
+
+/// `text` in Unicode normalisation form C.
+pub(crate) fn nfc(text: &str) -> Cow<'_, str> {
+    if is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.nfc().collect())
+    }
+}
+
+/// The one spelling in which a path is compared, or what is wrong with it.
+fn canonical(text: &str) -> Result<Cow<'_, str>, &'static str> {
+    let text = nfc(text);
+    if text.is_empty() {
+        return Err("is empty");
+    }
+    if text.starts_with('/') {
+        return Err("starts with `/`");
+    }
+    if text.contains('\0') {
+        return Err("contains a NUL");
+    }
+    if text.contains('\\') {
+        return Err("contains a backslash");
+    }
+    for component in text.strip_suffix('/').unwrap_or(&text).split('/') {
+        match component {
+            "" => return Err("has an empty component"),
+            "." | ".." => return Err("has a `.` or `..` component"),
+            _ => {}
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+use super::{CanonicalPath, fold::fold, nfc};
+
+/// A pattern of a `meta-rule`, for which policy.md says what it matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PathPattern {
+    anchor: Anchor,
+    components: Box<[Glob]>,
+    exact_case: bool,
+}
+
+/// Where in a path the components of a pattern may lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Anchor {
+    /// At the root of a complete path.
+    Root,
+    /// Behind any component boundary.
+    Boundary,
+    /// Behind any component boundary, with something, possibly empty, behind them.
+    Inside,
+    /// On the last component.
+    Name,
+}
+
+impl PathPattern {
+    /// Reads a pattern, or says what is wrong with it: one that no path could match is refused, because
+    /// it would be an exception that excepts nothing.
+    pub(crate) fn new(text: &str, exact_case: bool) -> Result<Self, &'static str> {
+        if text.is_empty() {
+            return Err("is empty");
+        }
+        if text.contains('\\') {
+            return Err("contains a backslash; separate components by `/`");
+        }
+        if text.contains('\0') {
+            return Err("contains a NUL");
+        }
+        let text = nfc(text);
+        let rooted = text.strip_prefix('/');
+        let inner = rooted.unwrap_or(&text);
+        let directory = inner.strip_suffix('/');
+        let inner = directory.unwrap_or(inner);
+        let anchor = match (rooted, directory) {
+            (Some(_), _) => Anchor::Root,
+            (None, Some(_)) => Anchor::Inside,
+            (None, None) if inner.contains('/') => Anchor::Boundary,
+            (None, None) => Anchor::Name,
+        };
+        let components: Box<[Glob]> = if inner.is_empty() && rooted.is_some() && directory.is_none()
+        {
+            Box::default()
+        } else {
+            inner
+                .split('/')
+                .map(|component| match component {
+                    "" => Err("has an empty component"),
+                    "." | ".." => Err("has a `.` or `..` component"),
+                    _ => Ok(Glob::new(component, exact_case)),
+                })
+                .collect::<Result<_, _>>()?
+        };
+        Ok(Self {
+            anchor,
+            components,
+            exact_case,
+        })
+    }
+
+    /// Whether it lies at the root, so that a partial path cannot match it.
+    pub(crate) fn is_rooted(&self) -> bool {
+        self.anchor == Anchor::Root
+    }
+
+    /// Whether the path matches.
+    pub(crate) fn matches(&self, path: &CanonicalPath<'_>) -> bool {
+        match self.anchor {
+            Anchor::Root => !path.is_partial() && self.begins(path.components()).is_some(),
+            Anchor::Name => match (&*self.components, path.components().next_back()) {
+                ([glob], Some(name)) => glob.matches(name, self.exact_case),
+                _ => false,
+            },
+            Anchor::Boundary => self.behind_a_boundary(path, |_| true),
+            Anchor::Inside => self.behind_a_boundary(path, |rest| rest.is_some()),
+        }
+    }
+
+    fn behind_a_boundary(
+        &self,
+        path: &CanonicalPath<'_>,
+        accepts: impl Fn(Option<&str>) -> bool,
+    ) -> bool {
+        let mut components = path.components();
+        if path.is_partial() {
+            // What stands before the first component is not known, so neither is its beginning.
+            components.next();
+        }
+        loop {
+            if self.begins(components.clone()).is_some_and(&accepts) {
+                return true;
+            }
+            if components.next().is_none() {
+                return false;
+            }
+        }
+    }
+
+    /// Whether `path` begins with the pattern's components; if so, the component behind them.
+    fn begins<'p>(&self, mut path: impl Iterator<Item = &'p str>) -> Option<Option<&'p str>> {
+        for glob in &self.components {
+            if !glob.matches(path.next()?, self.exact_case) {
+                return None;
+            }
+        }
+        Some(path.next())
+    }
+}
+
+/// A component in which `*` stands for any run of characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Glob(Box<[char]>);
+
+impl Glob {
+    fn new(text: &str, exact_case: bool) -> Self {
+        let letters = text.chars();
+        Self(if exact_case {
+            letters.collect()
+        } else {
+            letters.map(fold).collect()
+        })
+    }
+
+    /// Takes time in proportion to the product of both lengths at most.
+    fn matches(&self, text: &str, exact_case: bool) -> bool {
+        let mut pattern = 0;
+        let mut text = text.chars();
+        // Where to go on when the last `*` must take one character more.
+        let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
+        loop {
+            let mut behind = text.clone();
+            let letter = behind.next().map(|c| if exact_case { c } else { fold(c) });
+            match (self.0.get(pattern), letter) {
+                (Some('*'), _) => {
+                    pattern += 1;
+                    retry = Some((pattern, text.clone()));
+                }
+                (Some(expected), Some(letter)) if *expected == letter => {
+                    pattern += 1;
+                    text = behind;
+                }
+                (None, None) => return true,
+                _ => match &mut retry {
+                    Some((star, from)) => {
+                        if from.next().is_none() {
+                            return false;
+                        }
+                        pattern = *star;
+                        text = from.clone();
+                    }
+                    None => return false,
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+use ostrakon_types::{ApprovalRequest, Candidate, Charge, RequestKind, UnixMillis};
+
+use crate::{Evaluation, Rule, RuleError, RuleFailure, SessionLimits, Verdict};
+
+/// A policy: for each request type that it names, a tree of rule sets. It does not change.
+#[derive(Debug)]
+pub struct Policy {
+    trees: BTreeMap<RequestKind, Vec<RuleSet>>,
+    time_zone: TimeZone,
+}
+
+/// Rules that must all hold.
+#[derive(Debug)]
+pub(crate) struct RuleSet {
+    pub(crate) rules: Vec<BoundRule>,
+    pub(crate) line: usize,
+}
+
+/// A rule, and what the file says of it.
+#[derive(Debug)]
+pub(crate) struct BoundRule {
+    pub(crate) rule: Box<dyn Rule>,
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) line: usize,
+}
+
+/// What a rule says of a request: its verdict, and its charges if it holds.
+pub(crate) type Judgement = Result<(Verdict, Vec<Charge>), RuleError>;
+
+impl BoundRule {
+    /// Judges the request. A panic of the rule is an error like any other.
+    pub(crate) fn judge(&self, request: &ApprovalRequest, now: &Zoned) -> Judgement {
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            let verdict = self.rule.judge(request, now)?;
+            let charges = if verdict.is_held() {
+                self.rule.charges(request, now)
+            } else {
+                Vec::new()
+            };
+            Ok((verdict, charges))
+        }));
+        judged.unwrap_or_else(|_| Err(RuleError::new("the rule panicked")))
+    }
+}
+
+impl Policy {
+    pub(crate) fn new(trees: BTreeMap<RequestKind, Vec<RuleSet>>, time_zone: TimeZone) -> Self {
+        Self { trees, time_zone }
+    }
+
+    /// The time zone of times that name none, and of the hours and days of quotas.
+    #[must_use]
+    pub fn time_zone(&self) -> &TimeZone {
+        &self.time_zone
+    }
+
+    /// Whether the policy has a tree for `kind`. Where it has none, the default applies.
+    #[must_use]
+    pub fn names(&self, kind: RequestKind) -> bool {
+        self.trees.contains_key(&kind)
+    }
+
+    /// Whether requests of a type that a policy does not name are approved.
+    #[must_use]
+    pub fn approves_by_default(kind: RequestKind) -> bool {
+        matches!(
+            kind,
+            RequestKind::CreateProfile | RequestKind::CreateLocation
+        )
+    }
+
+    /// The ids of all rules with the names of the rules, in the order of request types and of the file.
+    pub fn rule_ids(&self) -> impl Iterator<Item = (&str, &str)> {
+        let sets = self.trees.values().flatten();
+        sets.flat_map(|set| &set.rules)
+            .map(|rule| (rule.id.as_str(), rule.name.as_str()))
+    }
+
+    pub(crate) fn tree(&self, kind: RequestKind) -> Option<&[RuleSet]> {
+        self.trees.get(&kind).map(Vec::as_slice)
+    }
+
+    /// Says which rule sets approve `request` at `now`, in order, and what each would use up.
+    ///
+    /// It is pure: it counts nothing and decides nothing. A ledger takes the first rule set whose
+    /// charges all fit, and counts them in the same act. Rule sets behind one that approves without a
+    /// charge are not looked at.
+    #[must_use]
+    pub fn evaluate(&self, request: &ApprovalRequest, now: Timestamp) -> Evaluation {
+        let Some(sets) = self.tree(request.kind) else {
+            return Self::default_for(request.kind, now);
+        };
+        let now = now.to_zoned(self.time_zone.clone());
+        let mut evaluation = Evaluation::new(request.kind, &now);
+        for (index, set) in (0_u32..).zip(sets) {
+            let Some((charges, session)) = set.approve(request, &now, index, &mut evaluation)
+            else {
+                continue;
+            };
+            let last = charges.is_empty();
+            evaluation.propose(Candidate::new(Some(index), charges), session);
+            if last {
+                break;
+            }
+        }
+        evaluation
+    }
+
+    fn default_for(kind: RequestKind, now: Timestamp) -> Evaluation {
+        let mut evaluation = Evaluation::new(kind, &now.to_zoned(TimeZone::UTC));
+        if Self::approves_by_default(kind) {
+            evaluation.propose(Candidate::new(None, Vec::new()), None);
+        }
+        evaluation
+    }
+}
+
+impl RuleSet {
+    /// What an approval by this set uses up and how it limits a session, if every rule holds.
+    fn approve(
+        &self,
+        request: &ApprovalRequest,
+        now: &Zoned,
+        index: u32,
+        evaluation: &mut Evaluation,
+    ) -> Option<(Vec<Charge>, Option<SessionLimits>)> {
+        let mut all = Vec::new();
+        let mut session: Option<SessionLimits> = None;
+        for rule in &self.rules {
+            match rule.judge(request, now) {
+                Ok((verdict, charges)) if verdict.is_held() => {
+                    all.extend(charges);
+                    session = strictest(session, verdict.session());
+                }
+                Ok(_) => return None,
+                Err(error) => {
+                    evaluation.fail(RuleFailure::new(index, rule, &error));
+                    return None;
+                }
+            }
+        }
+        in_order(&mut all);
+        Some((all, session))
+    }
+}
+
+/// The stricter of what limits there are.
+pub(crate) fn strictest(
+    one: Option<SessionLimits>,
+    other: Option<SessionLimits>,
+) -> Option<SessionLimits> {
+    one.into_iter()
+        .chain(other)
+        .reduce(SessionLimits::strictest)
+}
+
+/// Brings charges into an order that does not depend on the order of the rules: the one that takes
+/// longest to begin anew first, because a denial names the first that does not fit.
+fn in_order(charges: &mut [Charge]) {
+    charges.sort_by(|one, other| {
+        let late = other.resets_at.cmp(&one.resets_at);
+        late.then_with(|| one.key.cmp(&other.key))
+            .then_with(|| one.limit.cmp(&other.limit))
+    });
+}
+
+/// The instant as the ledger counts it.
+pub(crate) fn millis(now: &Zoned) -> UnixMillis {
+    UnixMillis(now.timestamp().as_millisecond())
+}
+
+#[cfg(test)]
+mod tests;
