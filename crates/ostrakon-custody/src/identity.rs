@@ -17,7 +17,7 @@ pub struct Identity {
     /// What the world knows of the server.
     pub keyserver: VerifiedKeyserver,
     /// The same, as it is published.
-    pub public_card: Vec<u8>,
+    pub public_card: PublicCard,
     /// Opens shards, one for each approval.
     pub shard_key: ShardKey,
     /// Opens request envelopes, and no shard.
@@ -113,7 +113,7 @@ impl Identity {
             return Err(IdentityError::Damaged);
         }
         Ok(Self {
-            public_card: record.public_card,
+            public_card: card,
             shard_key: ShardKey::new(shard),
             envelope_secret: envelope,
             audit: AuditLog::new(instance, root.derive_chain_key("audit")),

@@ -2,6 +2,8 @@
 //!
 //! The socket is a file of mode 0600: who can open it is the operator.
 
+mod client;
+
 use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
@@ -14,6 +16,7 @@ use axum::{
 use ostrakon_types::{KssId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+pub use self::client::{AskError, Client};
 use crate::{node::Node, policy::SetPolicyError};
 
 /// What `keyserver status` tells.
@@ -81,6 +84,10 @@ pub struct Fault {
     pub bad_policy: bool,
 }
 
+/// Done as asked: an empty object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}
+
 pub(crate) fn router(node: Arc<Node>) -> Router {
     Router::new()
         .route("/status", get(status))
@@ -116,7 +123,10 @@ async fn status(State(node): State<Arc<Node>>) -> Response {
 
 async fn set_enabled(State(node): State<Arc<Node>>, enabled: bool) -> Response {
     match node.set_enabled(enabled).await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Ok(()) => {
+            tracing::info!(enabled, "switched by the operator");
+            Json(Done {}).into_response()
+        }
         Err(error) => fault(&error, false),
     }
 }

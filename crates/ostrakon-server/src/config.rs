@@ -1,3 +1,5 @@
+//! What `server.toml` says.
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
@@ -112,7 +114,7 @@ impl Default for Limits {
         Self {
             connections: 1024,
             in_flight: 512,
-            body_bytes: 1 << 20,
+            body_bytes: 2 << 20,
             head_seconds: 10,
             body_seconds: 20,
             drain_seconds: 20,

@@ -41,11 +41,9 @@ impl Directory {
     /// # Errors
     /// When the database fails, or a profile in it is damaged.
     pub(crate) async fn member(&self, device: &DeviceId) -> Result<Option<Arc<Member>>, StoreError> {
-        let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(member) = remembered.get(device) {
-            return Ok(Some(Arc::clone(member)));
+        if let Some(member) = self.remembered(device) {
+            return Ok(Some(member));
         }
-        drop(remembered);
         let Some(member) = self.look_up(device).await? else { return Ok(None) };
         let member = Arc::new(member);
         let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
@@ -59,6 +57,11 @@ impl Directory {
     /// Forgets a device whose profiles have changed.
     pub(crate) fn forget(&self, device: &DeviceId) {
         self.remembered.write().unwrap_or_else(PoisonError::into_inner).remove(device);
+    }
+
+    fn remembered(&self, device: &DeviceId) -> Option<Arc<Member>> {
+        let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
+        remembered.get(device).map(Arc::clone)
     }
 
     async fn look_up(&self, device: &DeviceId) -> Result<Option<Member>, StoreError> {

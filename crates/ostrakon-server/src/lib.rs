@@ -22,10 +22,17 @@ mod routes;
 mod server;
 pub mod setup;
 
-pub use ostrakon_policy as policy_engine;
+/// The policy engine, for whoever has this crate alone.
+pub mod policy_engine {
+    pub use jiff::tz::TimeZone;
+    pub use ostrakon_policy::*;
+}
 
 pub use clock::Clock;
 pub use config::Config;
+pub use ostrakon_shards::name::Name;
+pub use ostrakon_storage::StoreError;
+
 pub use home::{Home, HomeError, HomeLock};
 pub use server::{BuildError, Server};
 

@@ -1,16 +1,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::body::Bytes;
 use ostrakon_custody::{Change, LedgerError};
 
 use ostrakon_storage::InstanceId;
+use ostrakon_transport::binding::Announcement;
 
 use crate::pipeline::Pipeline;
 
 /// A running server: what its routes share.
 pub(crate) struct Node {
     pub(crate) pipeline: Pipeline,
-    pub(crate) public_card: Bytes,
+    pub(crate) announcement: Announcement,
     pub(crate) instance: InstanceId,
     pub(crate) draining: AtomicBool,
 }

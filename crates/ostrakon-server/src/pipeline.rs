@@ -11,17 +11,16 @@ use std::sync::{
 };
 
 use ostrakon_custody::{
-    Ledger, LedgerError, SettleRequest, ShardKey, Signer, Verdict,
+    Ledger, LedgerError, RequestItem, SettleRequest, ShardKey, Signer, Verdict,
 };
 use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::{RequestKey, Store, StoreError};
 use ostrakon_transport::{
     envelope::{Authentic, EnvelopeKey, Opened, Stranger},
-    message::{Answer, ItemAnswer, Refusal, RequestBody, ResponseBody},
+    message::{Answer, RefusalCode, RequestBody, ResponseBody},
 };
-use ostrakon_types::UnixMillis;
+use ostrakon_types::{DeviceId, UnixMillis};
 
-use self::items::Judged;
 use crate::{
     clock::Clock,
     directory::{Directory, Member},
@@ -78,19 +77,21 @@ impl Pipeline {
         let now = self.clock.now();
         let opened = self.envelope_key.open(&self.keyserver.kss_id(), envelope)?;
         let (authentic, member) = self.authenticate(opened, now).await?;
-        let reply = authentic.reply();
-        let (request_id, answer) = match authentic.parse(now) {
+        let response = match authentic.parse(now) {
             Ok(body) => {
-                let answer = self.decide(&authentic, member.as_deref(), &body, now).await?;
-                (Some(body.request_id), answer)
+                let device = authentic.device();
+                let answer = self.decide(device, member.as_deref(), &body, now).await?;
+                ResponseBody { request_id: Some(body.request_id()), server_time: now, answer }
             }
-            Err(refusal) => {
-                tracing::info!(device = %authentic.device(), ?refusal, "request refused");
-                (authentic.request_id(), Answer::Refused(refusal))
+            Err(code) => {
+                tracing::info!(device = %authentic.device(), reason = %code, "request refused");
+                ResponseBody::refused(now, code)
             }
         };
-        let response = ResponseBody { request_id, server_time: now, answer };
-        reply.seal(&response).map_err(|_| Unanswered::Unavailable)
+        authentic.reply().seal(&response).map_err(|error| {
+            tracing::error!(%error, "cannot seal the answer");
+            Unanswered::Unavailable
+        })
     }
 
     /// Checks the signature by the card that is on record, or, on first contact, by the one inside.
@@ -102,63 +103,66 @@ impl Pipeline {
         if let Some(member) = self.directory.member(&opened.device()).await? {
             return Ok((opened.verify(&member.card)?, Some(member)));
         }
-        let Some(card) = opened.card().cloned() else {
+        if opened.card().is_none() {
             return Err(opened.verify_nobody().into());
-        };
+        }
         if !self.first_contacts.pass(now) {
             tracing::warn!("too many requests from devices that are not known");
             return Err(Unanswered::TooMany);
         }
-        Ok((opened.verify(&card)?, None))
+        Ok((opened.verify_first_contact()?.0, None))
     }
 
     async fn decide(
         &self,
-        authentic: &Authentic,
+        device: DeviceId,
         member: Option<&Member>,
         body: &RequestBody,
         now: UnixMillis,
     ) -> Result<Answer, Unanswered> {
-        let device = authentic.device();
-        let mut judged = Vec::with_capacity(body.items.len());
-        for item in &body.items {
+        let mut judged = Vec::with_capacity(body.items().len());
+        for item in body.items() {
             match self.judge(device, member, body, item, now) {
                 Some(item) => judged.push(item),
-                None => return Ok(Answer::Refused(Refusal::NotAMember)),
+                None => return Ok(Answer::Refused(RefusalCode::NotAMember)),
             }
         }
-        let mut requests = Vec::new();
-        for item in &mut judged {
-            requests.extend(item.request.take());
-        }
-        let verdicts = if requests.is_empty() {
-            Vec::new()
-        } else {
-            let key =
-                RequestKey { profile: body.profile, device, request: body.request_id };
-            let request =
-                SettleRequest { key, body: authentic.body_digest(), at: now, items: requests };
-            match self.ledger.settle(request).await {
-                Ok(verdicts) => verdicts,
-                Err(LedgerError::Refused(_)) => return Ok(Answer::Refused(Refusal::IdReused)),
-                Err(_) => return Err(Unanswered::Unavailable),
-            }
+        let items: Vec<_> = judged.iter_mut().filter_map(|item| item.request.take()).collect();
+        let verdicts = match self.settle(device, body, items, now).await {
+            Ok(verdicts) => verdicts,
+            Err(LedgerError::Refused(_)) => return Ok(Answer::Refused(RefusalCode::IdReused)),
+            Err(_) => return Err(Unanswered::Unavailable),
         };
         tracing::info!(
-            request = %body.request_id,
+            request = %body.request_id(),
             %device,
-            profile = %body.profile,
-            items = body.items.len(),
+            profile = %body.profile(),
+            items = body.items().len(),
             approved = verdicts.iter().filter(|v| matches!(v, Verdict::Approved(_))).count(),
             denied = verdicts.iter().filter(|v| matches!(v, Verdict::Denied(_))).count(),
             "request decided"
         );
         let mut verdicts = verdicts.into_iter();
         let mut answers = Vec::with_capacity(judged.len());
-        for (item, judged) in body.items.iter().zip(judged) {
+        for (item, judged) in body.items().iter().zip(judged) {
             answers.push(self.carry_out(item, judged, &mut verdicts, body, now).await?);
         }
         Ok(Answer::Items(answers))
+    }
+
+    async fn settle(
+        &self,
+        device: DeviceId,
+        body: &RequestBody,
+        items: Vec<RequestItem>,
+        now: UnixMillis,
+    ) -> Result<Vec<Verdict>, LedgerError> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let key = RequestKey { profile: body.profile(), device, request: body.request_id() };
+        let request = SettleRequest { key, body: body.digest(), at: now, items };
+        self.ledger.settle(request).await
     }
 
     pub(crate) fn is_enabled(&self) -> bool {

@@ -18,8 +18,7 @@ pub(crate) struct Loaded {
 
 /// Why a policy did not take the place of another.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SetPolicyError {
+pub(crate) enum SetPolicyError {
     /// It cannot be loaded; the old one stays in force.
     #[error("{0}")]
     Load(#[from] LoadPolicyError),

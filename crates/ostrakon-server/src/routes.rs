@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    body::Bytes,
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use ostrakon_transport::{CARD_TYPE, ENVELOPE_TYPE, KEYSERVER_PATH, REQUESTS_PATH};
+use ostrakon_transport::{
+    binding::{Announcement, EnvelopeBytes, KEYSERVER_PATH, REQUESTS_PATH, sealed, stranger},
+    http::InFlightLimit,
+};
 use serde::Serialize;
 
 use crate::{
@@ -18,18 +20,21 @@ use crate::{
     pipeline::Unanswered,
 };
 
-pub(crate) fn router(node: Arc<Node>) -> Router {
+pub(crate) fn router(node: Arc<Node>, in_flight: usize) -> Router {
     Router::new()
-        .route(REQUESTS_PATH, post(answer))
+        .route(REQUESTS_PATH, post(answer).layer(InFlightLimit::new(in_flight)))
         .route(KEYSERVER_PATH, get(public_card))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
         .with_state(node)
 }
 
-async fn answer(State(node): State<Arc<Node>>, envelope: Bytes) -> Response {
+async fn answer(
+    State(node): State<Arc<Node>>,
+    EnvelopeBytes(envelope): EnvelopeBytes,
+) -> Response {
     match node.pipeline.answer(&envelope).await {
-        Ok(sealed) => ([(header::CONTENT_TYPE, ENVELOPE_TYPE)], sealed).into_response(),
+        Ok(answer) => sealed(answer),
         Err(unanswered) => unanswered.into_response(),
     }
 }
@@ -38,7 +43,7 @@ impl IntoResponse for Unanswered {
     fn into_response(self) -> Response {
         // One answer for everything that a stranger can get wrong.
         let (status, wait) = match self {
-            Self::Stranger => return StatusCode::FORBIDDEN.into_response(),
+            Self::Stranger => return stranger(),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "10"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "1"),
         };
@@ -46,8 +51,8 @@ impl IntoResponse for Unanswered {
     }
 }
 
-async fn public_card(State(node): State<Arc<Node>>) -> Response {
-    ([(header::CONTENT_TYPE, CARD_TYPE)], node.public_card.clone()).into_response()
+async fn public_card(State(node): State<Arc<Node>>) -> Json<Announcement> {
+    Json(node.announcement.clone())
 }
 
 #[derive(Serialize)]

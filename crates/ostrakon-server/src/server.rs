@@ -16,7 +16,7 @@ use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::{PolicyVersion, ProtectorError, ProtectorKey, Store, StoreError};
 use ostrakon_transport::{
     envelope::EnvelopeKey,
-    http::{Drained, InFlightLimit, ListenerLimits, serve},
+    http::{Drained, ListenerLimits, serve},
 };
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -156,7 +156,7 @@ impl Server {
         };
         let node = Arc::new(Node {
             pipeline,
-            public_card: identity.public_card.into(),
+            announcement: identity.public_card.into(),
             instance,
             draining: AtomicBool::new(false),
         });
@@ -196,8 +196,7 @@ impl Server {
                 let _ = draining.wait_for(|draining| *draining).await;
             }
         };
-        let public = routes::router(Arc::clone(&self.node))
-            .layer(InFlightLimit::new(self.in_flight));
+        let public = routes::router(Arc::clone(&self.node), self.in_flight);
         let public = tokio::spawn(serve(self.listener, public, self.limits.clone(), stopped()));
         let admin = admin::router(Arc::clone(&self.node));
         let admin = tokio::spawn(serve(self.socket, admin, self.limits, stopped()));

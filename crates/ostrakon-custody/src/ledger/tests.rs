@@ -315,7 +315,7 @@ async fn a_server_is_made_once_and_a_foreign_identity_is_refused() {
 
     // Another server's card beside this server's keys.
     let other = Room::new().await;
-    let card = other.identity.public_card.clone();
+    let card = other.identity.public_card.to_bytes();
     let kss_id = other.identity.keyserver.kss_id();
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     room.tamper(&format!(

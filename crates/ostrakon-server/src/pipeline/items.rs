@@ -1,9 +1,8 @@
-use jiff::Timestamp;
-use ostrakon_custody::{Act, ReleaseError, RequestItem, Verdict, binding};
+use ostrakon_custody::{Act, RequestItem, Verdict, binding};
 use ostrakon_shards::profile::{Profile, SignedVersion};
 use ostrakon_storage::LocationRecord;
 use ostrakon_transport::message::{
-    Failure, Item, ItemAnswer, LocationEntry, ReleaseItem, RequestBody,
+    Failure, Item, ItemAnswer, LocationEntry, RequestBody,
 };
 use ostrakon_types::{
     ApprovalRequest, Candidate, Charge, CounterKey, Denial, DeviceId, OpaqueId, Period, ProfileId,
@@ -39,19 +38,16 @@ impl Pipeline {
         item: &Item,
         now: UnixMillis,
     ) -> Option<Judged> {
-        let member_of = || member.and_then(|member| member.profile(&body.profile));
+        let member_of = || member.and_then(|member| member.profile(&body.profile()));
         match item {
-            Item::Release(release) => {
+            Item::Release { kind, context, sealed } => {
                 let profile = member_of()?;
-                let context = &release.context;
-                // The shard itself is bound to all of this; what contradicts it here would not open.
-                if context.public.profile != body.profile
-                    || context.public.device != self.keyserver.device_id()
-                {
+                // The shard is bound to its device: another's would not open here.
+                if context.public.device != self.keyserver.device_id() {
                     return Some(Judged::nothing());
                 }
                 let request = ApprovalRequest {
-                    kind: release.kind,
+                    kind: (*kind).into(),
                     device_id: OpaqueId::new(device.as_bytes()),
                     profile: ProfileRef { id: profile.id(), words: profile.words() },
                     meta: vec![context.meta.clone()],
@@ -59,12 +55,12 @@ impl Pipeline {
                 };
                 let (proposal, explanation) = self.propose(&request, now);
                 Some(Judged::decide(RequestItem {
-                    kind: release.kind,
+                    kind: request.kind,
                     cryptographic_id: Some(context.public.cryptographic_id),
                     meta: request.meta,
                     proposal,
                     explanation,
-                    act: Act::Release(binding(context, &release.sealed)),
+                    act: Act::Release(binding(context, sealed)),
                 }))
             }
             Item::CreateProfile { version } => Some(self.judge_profile(device, body, version, now)),
@@ -106,10 +102,10 @@ impl Pipeline {
     ) -> Judged {
         let version = signed.version();
         let own = (self.keyserver.device_id(), self.signer.join(version));
-        let signatures = signed.signatures().iter().copied().chain([own]).collect();
+        let signatures: Vec<_> = signed.signatures().iter().copied().chain([own]).collect();
         let signed = SignedVersion::new(version.clone(), signatures);
         let profile = match Profile::found(signed.clone()) {
-            Ok(profile) if profile.id() == body.profile && profile.member(&device).is_some() => {
+            Ok(profile) if profile.id() == body.profile() && profile.member(&device).is_some() => {
                 profile
             }
             _ => return Judged::nothing(),
@@ -180,19 +176,20 @@ impl Pipeline {
             None => None,
         };
         Ok(match item {
-            Item::Release(ReleaseItem { context, sealed, .. }) => match approval {
-                None => ItemAnswer::Failed(Failure::ShardMismatch),
-                Some(approval) => match self.shard_key.open(approval, context, sealed) {
-                    Ok(shard) => ItemAnswer::released(&shard),
-                    Err(error @ (ReleaseError::Context | ReleaseError::OtherShard)) => {
-                        tracing::warn!(request = %body.request_id, %error, "approved shard not released");
+            Item::Release { context, sealed, .. } => {
+                let opened = approval.map(|approval| self.shard_key.open(approval, context, sealed));
+                match opened {
+                    Some(Ok(shard)) => ItemAnswer::Released(shard),
+                    Some(Err(error)) => {
+                        let request = body.request_id();
+                        tracing::warn!(%request, %error, "approved shard not released");
                         ItemAnswer::Failed(Failure::ShardMismatch)
                     }
-                    Err(_) => ItemAnswer::Failed(Failure::ShardMismatch),
-                },
-            },
+                    None => ItemAnswer::Failed(Failure::ShardMismatch),
+                }
+            }
             Item::CreateProfile { .. } => match judged.founded {
-                None => ItemAnswer::Failed(Failure::BadProfile),
+                None => ItemAnswer::Failed(Failure::InvalidProfile),
                 Some((profile, version)) => {
                     for card in &profile.version().devices {
                         self.directory.forget(&card.id());
@@ -205,7 +202,7 @@ impl Pipeline {
                 ItemAnswer::LocationCreated { location: *location }
             }
             Item::ListLocations => {
-                let records = self.store.locations(&body.profile).await?;
+                let records = self.store.locations(&body.profile()).await?;
                 let entry = |record: LocationRecord| LocationEntry {
                     location: record.location,
                     name: record.name,
@@ -214,16 +211,18 @@ impl Pipeline {
                 ItemAnswer::Locations(records.into_iter().map(entry).collect())
             }
             Item::ProfileHead => {
-                let chain = self.store.profile(&body.profile).await?;
-                match Profile::from_chain(chain.clone()) {
-                    Ok(profile) => ItemAnswer::Head {
-                        versions: chain,
-                        head: self.signer.head(profile.head(), now),
-                    },
-                    Err(_) => return Err(Unanswered::Unavailable),
+                let chain = self.store.profile(&body.profile()).await?;
+                let newest = chain.last().cloned();
+                match (Profile::from_chain(chain), newest) {
+                    (Ok(profile), Some(version)) => {
+                        let head = self.signer.head(profile.head(), now);
+                        ItemAnswer::Head { version, head }
+                    }
+                    _ => return Err(Unanswered::Unavailable),
                 }
             }
-            _ => ItemAnswer::Failed(Failure::Unsupported),
+            // A kind of item that this release does not know cannot have been decoded.
+            _ => return Err(Unanswered::Unavailable),
         })
     }
 }

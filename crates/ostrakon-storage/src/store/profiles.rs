@@ -1,5 +1,6 @@
 use minicbor::{Decode, Encode};
 use ostrakon_shards::{
+    name::Name,
     profile::{Profile, SignedVersion},
     record::{RecordKey, SealRecordError, open_record, seal_record},
 };
@@ -22,7 +23,7 @@ pub struct LocationRecord {
     /// Its id.
     pub location: LocationId,
     /// Its name, which is user data.
-    pub name: String,
+    pub name: Name,
     /// When it was made.
     pub created_at: UnixMillis,
 }
@@ -30,7 +31,7 @@ pub struct LocationRecord {
 #[derive(Encode, Decode)]
 struct SealedLocation {
     #[n(0)]
-    name: String,
+    name: Name,
 }
 
 impl Store {
@@ -77,6 +78,18 @@ impl Store {
     pub async fn count_profiles(&self) -> Result<u64, StoreError> {
         let row = sqlx::query("SELECT count(*) AS n FROM profiles").fetch_one(&self.db.reader);
         Ok(row.await?.try_get::<i64, _>("n")?.try_into().unwrap_or(0))
+    }
+
+    /// How many secure folders a profile has.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_locations(&self, profile: &ProfileId) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT count(*) AS n FROM locations WHERE profile = ?")
+            .bind(profile.as_bytes().as_slice())
+            .fetch_one(&self.db.reader)
+            .await?;
+        Ok(row.try_get::<i64, _>("n")?.try_into().unwrap_or(0))
     }
 
     /// A profile's secure folders, in the order in which they were made.

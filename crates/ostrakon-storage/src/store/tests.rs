@@ -168,7 +168,7 @@ async fn a_stolen_database_tells_no_secret_and_its_ciphertexts_cannot_be_moved()
         .zip(1..)
         .map(|(name, id)| LocationRecord {
             location: LocationId::from_bytes([id; 16]),
-            name: (*name).to_owned(),
+            name: Name::new(name).unwrap(),
             created_at: NOW,
         })
         .collect();

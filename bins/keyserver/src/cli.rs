@@ -1,0 +1,107 @@
+//! What may be typed. Nothing is done here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The key shard server and its administration.
+///
+/// A key shard server holds one shard of each file key and releases it when its policy approves.
+#[derive(Debug, Parser)]
+#[command(name = "keyserver", version, propagate_version = true, infer_long_args = false)]
+pub(crate) struct Cli {
+    /// Where the server keeps what is its own.
+    #[arg(long, global = true, env = "OSTRAKON_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// The form of what is reported.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The form of what is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Text for people.
+    Human,
+    /// JSON for programs.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server until it is told to stop.
+    Serve(ServeArgs),
+    /// Show the main job on real files: a server is made, files are encrypted, and those that the
+    /// policy allows are decrypted. Leaves nothing behind.
+    Demo {
+        /// The files: a file or a folder. By default the project's own README and docs.
+        path: Option<PathBuf>,
+    },
+    /// Make a new key shard server and print its id.
+    Create {
+        /// The server's name, as its users see it.
+        #[arg(long, default_value = "keyserver")]
+        name: String,
+    },
+    /// Answer requests again.
+    Enable,
+    /// Answer no requests, but refuse each of them, until `enable`.
+    Disable,
+    /// Show what state the server is in, and its id.
+    Status,
+    /// Load, dump, check and test policies.
+    Policy(PolicyArgs),
+    /// Print a completion script for a shell.
+    #[command(hide = true)]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    #[command(hide = true)]
+    Man,
+}
+
+/// How to run the server.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Run a throw-away server on loopback that approves everything, and print how to use it.
+    #[arg(long)]
+    pub(crate) dev: bool,
+}
+
+/// What to do with policies.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub(crate) struct PolicyArgs {
+    /// Put `keyserver.yml` in force in the running server, all or nothing.
+    #[arg(long, conflicts_with = "dump")]
+    pub(crate) load: bool,
+    /// Write the policy in force to PATH, or to standard output.
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
+    pub(crate) dump: Option<Option<PathBuf>>,
+    #[command(subcommand)]
+    pub(crate) command: Option<PolicyCommand>,
+}
+
+/// What to do with policy files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Say everything that is wrong with a policy file.
+    Check {
+        /// Warnings are errors.
+        #[arg(long)]
+        strict: bool,
+        /// The policy.
+        file: PathBuf,
+    },
+    /// Run policy suites.
+    Test {
+        /// Suites, and folders of suites.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+}

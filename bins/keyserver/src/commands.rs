@@ -1,0 +1,43 @@
+//! One file a command.
+
+pub(crate) mod create;
+pub(crate) mod demo;
+pub(crate) mod dev;
+pub(crate) mod enable;
+pub(crate) mod generate;
+pub(crate) mod policy;
+pub(crate) mod serve;
+pub(crate) mod status;
+
+use std::{env, path::PathBuf};
+
+use ostrakon_server::Home;
+
+use crate::{cli::Format, error::Failure};
+
+/// What every command needs.
+pub(crate) struct Context {
+    pub(crate) home: Home,
+    pub(crate) format: Format,
+}
+
+impl Context {
+    /// The home that was asked for, or the platform's.
+    pub(crate) fn new(home: Option<PathBuf>, format: Format) -> Result<Self, Failure> {
+        let home = match home {
+            Some(home) => home,
+            None => default_home().ok_or_else(|| {
+                Failure::new("there is no home folder").hint("name one with `--home DIR`")
+            })?,
+        };
+        Ok(Self { home: Home::new(home), format })
+    }
+}
+
+fn default_home() -> Option<PathBuf> {
+    let data = match env::var_os("XDG_DATA_HOME").filter(|value| !value.is_empty()) {
+        Some(data) => PathBuf::from(data),
+        None => PathBuf::from(env::var_os("HOME")?).join(".local/share"),
+    };
+    Some(data.join("ostrakon-keyserver"))
+}

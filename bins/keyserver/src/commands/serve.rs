@@ -1,0 +1,54 @@
+use std::env;
+
+use ostrakon_server::{
+    Clock, Config, Server,
+    config::{ConfigError, LogFormat},
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::Context;
+use crate::error::{Failure, BAD_CONFIGURATION};
+
+pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
+    let text = context.home.read_config().map_err(|error| Failure::new(error.to_string()))?;
+    let config = Config::load(&text, |name| env::var(name).ok())
+        .map_err(ostrakon_server::BuildError::from)?;
+    start_log(&config)?;
+    let server = Server::build(context.home.clone(), &config, Clock::system()).await?;
+    let address = server.address().map_err(|error| Failure::new(error.to_string()))?;
+    tracing::info!(%address, kss_id = %server.keyserver().kss_id(), "serving");
+    let drained = server.run(told_to_stop()?).await;
+    tracing::info!(cut_off = drained.cut_off, "stopped");
+    Ok(())
+}
+
+/// Completes at SIGTERM or SIGINT. The handlers are in place when this returns.
+pub(super) fn told_to_stop() -> Result<impl Future<Output = ()> + Send, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::new(error.to_string()));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&config.log.level).map_err(|error| {
+        let error = ConfigError::Value { key: "log.level", reason: error.to_string() };
+        Failure::from(ostrakon_server::BuildError::from(error))
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log.format {
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Text => log.with_target(false).with_ansi(false).try_init(),
+    };
+    started.map_err(|error| Failure::Said {
+        message: format!("cannot start the log: {error}"),
+        hint: None,
+        code: BAD_CONFIGURATION,
+    })
+}

@@ -1,0 +1,142 @@
+//! Every sentence that says why something failed.
+
+use std::{error::Error, fmt, io, path::PathBuf};
+
+use ostrakon_server::{
+    BuildError, HomeError,
+    admin::AskError,
+    policy_engine::LoadPolicyError,
+};
+
+/// Why a command failed.
+pub(crate) enum Failure {
+    /// One sentence, a cause where there is one, and a hint where something can be done.
+    Said { message: String, hint: Option<&'static str>, code: u8 },
+    /// Everything was printed already.
+    Printed { code: u8 },
+}
+
+/// Exit codes, as `docs/commands.md` lists them.
+pub(crate) const FAILED: u8 = 1;
+pub(crate) const BAD_CONFIGURATION: u8 = 4;
+
+impl Failure {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self::Said { message: message.into(), hint: None, code: FAILED }
+    }
+
+    pub(crate) fn hint(self, hint: &'static str) -> Self {
+        match self {
+            Self::Said { message, code, .. } => Self::Said { message, hint: Some(hint), code },
+            printed => printed,
+        }
+    }
+
+    fn code(self, code: u8) -> Self {
+        match self {
+            Self::Said { message, hint, .. } => Self::Said { message, hint, code },
+            Self::Printed { .. } => Self::Printed { code },
+        }
+    }
+
+    pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
+        let path: PathBuf = path.to_owned();
+        move |error| Self::new(format!("cannot use `{}`: {error}", path.display()))
+    }
+
+    /// Prints it to standard error and gives the exit code.
+    pub(crate) fn report(self) -> u8 {
+        match self {
+            Self::Said { message, hint, code } => {
+                eprintln!("error: {message}");
+                if let Some(hint) = hint {
+                    eprintln!("hint: {hint}");
+                }
+                code
+            }
+            Self::Printed { code } => code,
+        }
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        let said = Self::new(chain(&error));
+        match error {
+            BuildError::Config(_) => said.code(BAD_CONFIGURATION),
+            BuildError::NoPolicy => said
+                .hint("write one to the home folder, or dump one from a server that has one")
+                .code(BAD_CONFIGURATION),
+            BuildError::Policy(error) => bad_policy(&error),
+            BuildError::Home(HomeError::InUse(_)) => said.hint(
+                "a server runs there; `keyserver status` tells about it, SIGTERM stops it",
+            ),
+            BuildError::Protector(_) => said.hint(
+                "the file `instance.key` must be the one that was made with this server",
+            ),
+            BuildError::Store(error) => match error {
+                ostrakon_server::StoreError::Missing => {
+                    said.hint("`keyserver create` makes a server; `--home` says where it is")
+                }
+                ostrakon_server::StoreError::Exists => said
+                    .hint("nothing was changed; choose another `--home` for another server"),
+                ostrakon_server::StoreError::WrongRootKey => {
+                    said.hint("restore the `instance.key` that was made with this database")
+                }
+                ostrakon_server::StoreError::Full(_) => {
+                    said.hint("make room on the disk; nothing was lost")
+                }
+                _ => said,
+            },
+            BuildError::Listen { .. } => {
+                said.hint("set another `listen` in server.toml, or stop what listens there")
+            }
+            _ => said,
+        }
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        let said = Self::new(chain(&error));
+        match error {
+            AskError::NotRunning => said.hint("`keyserver serve` runs it; `--home` says where"),
+            AskError::Fault(fault) if fault.bad_policy => {
+                eprintln!("{}", fault.error);
+                eprintln!("error: the policy was not loaded; the old one stays in force");
+                Self::Printed { code: BAD_CONFIGURATION }
+            }
+            _ => said,
+        }
+    }
+}
+
+/// Prints all that is wrong with a policy.
+pub(crate) fn bad_policy(error: &LoadPolicyError) -> Failure {
+    eprintln!("{error}");
+    Failure::Printed { code: BAD_CONFIGURATION }
+}
+
+/// An error with all that caused it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    struct Chain<'a>(&'a dyn Error);
+    impl fmt::Display for Chain<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let mut next = Some(self.0);
+            let mut before = String::new();
+            while let Some(error) = next {
+                let text = error.to_string();
+                // Some errors repeat their source.
+                if before.is_empty() {
+                    f.write_str(&text)?;
+                } else if !before.contains(&text) {
+                    write!(f, ": {text}")?;
+                }
+                before = text;
+                next = error.source();
+            }
+            Ok(())
+        }
+    }
+    Chain(error).to_string()
+}

@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+use ostrakon_transport::http::{UnixClient, UnixError};
+
+use super::{Done, Fault, PolicyLoaded, PolicyText, Status};
+use crate::Home;
+
+/// How long a command may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Asks a running server.
+#[derive(Clone, Debug)]
+pub struct Client(UnixClient);
+
+/// Why a running server did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// No server runs on this home.
+    #[error("no key shard server runs on this home")]
+    NotRunning,
+    /// The server says why.
+    #[error("{}", .0.error)]
+    Fault(Fault),
+    /// The server did not answer as it should.
+    #[error("cannot talk to the server")]
+    Talk(#[source] UnixError),
+}
+
+impl From<UnixError> for AskError {
+    fn from(error: UnixError) -> Self {
+        match error {
+            UnixError::NotListening(_) => Self::NotRunning,
+            UnixError::Refused { ref body, .. } => match serde_json::from_slice(body) {
+                Ok(fault) => Self::Fault(fault),
+                Err(_) => Self::Talk(error),
+            },
+            error => Self::Talk(error),
+        }
+    }
+}
+
+impl Client {
+    /// A client of the server that runs on `home`.
+    #[must_use]
+    pub fn new(home: &Home) -> Self {
+        Self(UnixClient::new(&home.socket(), TIMEOUT))
+    }
+
+    /// What state the server is in.
+    ///
+    /// # Errors
+    /// When it does not run or answer.
+    pub async fn status(&self) -> Result<Status, AskError> {
+        Ok(self.0.get("/status").await?)
+    }
+
+    /// Makes it answer requests, or none.
+    ///
+    /// # Errors
+    /// When it does not run, or cannot record that.
+    pub async fn set_enabled(&self, enabled: bool) -> Result<(), AskError> {
+        let path = if enabled { "/enable" } else { "/disable" };
+        let Done {} = self.0.post(path, &Done {}).await?;
+        Ok(())
+    }
+
+    /// Puts a policy in force.
+    ///
+    /// # Errors
+    /// When the policy is bad, or cannot be recorded; then the old one stays in force.
+    pub async fn load_policy(&self, source: String) -> Result<PolicyLoaded, AskError> {
+        Ok(self.0.post("/policy", &PolicyText { source }).await?)
+    }
+
+    /// The policy in force.
+    ///
+    /// # Errors
+    /// When the server does not run or answer.
+    pub async fn policy(&self) -> Result<PolicyText, AskError> {
+        Ok(self.0.get("/policy").await?)
+    }
+}
