@@ -8,7 +8,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// A key shard server holds one shard of each file key and releases it when its policy approves.
 #[derive(Debug, Parser)]
-#[command(name = "keyserver", version, propagate_version = true, infer_long_args = false)]
+#[command(
+    name = "keyserver",
+    version,
+    propagate_version = true,
+    infer_long_args = false
+)]
 pub(crate) struct Cli {
     /// Where the server keeps what is its own.
     #[arg(long, global = true, env = "OSTRAKON_HOME", value_name = "DIR")]

@@ -30,7 +30,10 @@ impl Context {
                 Failure::new("there is no home folder").hint("name one with `--home DIR`")
             })?,
         };
-        Ok(Self { home: Home::new(home), format })
+        Ok(Self {
+            home: Home::new(home),
+            format,
+        })
     }
 }
 

@@ -2,16 +2,16 @@
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
-use ostrakon_server::{
-    BuildError, HomeError,
-    admin::AskError,
-    policy_engine::LoadPolicyError,
-};
+use ostrakon_server::{BuildError, HomeError, admin::AskError, policy_engine::LoadPolicyError};
 
 /// Why a command failed.
 pub(crate) enum Failure {
     /// One sentence, a cause where there is one, and a hint where something can be done.
-    Said { message: String, hint: Option<&'static str>, code: u8 },
+    Said {
+        message: String,
+        hint: Option<&'static str>,
+        code: u8,
+    },
     /// Everything was printed already.
     Printed { code: u8 },
 }
@@ -22,19 +22,31 @@ pub(crate) const BAD_CONFIGURATION: u8 = 4;
 
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self::Said { message: message.into(), hint: None, code: FAILED }
+        Self::Said {
+            message: message.into(),
+            hint: None,
+            code: FAILED,
+        }
     }
 
     pub(crate) fn hint(self, hint: &'static str) -> Self {
         match self {
-            Self::Said { message, code, .. } => Self::Said { message, hint: Some(hint), code },
+            Self::Said { message, code, .. } => Self::Said {
+                message,
+                hint: Some(hint),
+                code,
+            },
             printed => printed,
         }
     }
 
     fn code(self, code: u8) -> Self {
         match self {
-            Self::Said { message, hint, .. } => Self::Said { message, hint, code },
+            Self::Said { message, hint, .. } => Self::Said {
+                message,
+                hint,
+                code,
+            },
             Self::Printed { .. } => Self::Printed { code },
         }
     }
@@ -47,7 +59,11 @@ impl Failure {
     /// Prints it to standard error and gives the exit code.
     pub(crate) fn report(self) -> u8 {
         match self {
-            Self::Said { message, hint, code } => {
+            Self::Said {
+                message,
+                hint,
+                code,
+            } => {
                 eprintln!("error: {message}");
                 if let Some(hint) = hint {
                     eprintln!("hint: {hint}");
@@ -68,18 +84,18 @@ impl From<BuildError> for Failure {
                 .hint("write one to the home folder, or dump one from a server that has one")
                 .code(BAD_CONFIGURATION),
             BuildError::Policy(error) => bad_policy(&error),
-            BuildError::Home(HomeError::InUse(_)) => said.hint(
-                "a server runs there; `keyserver status` tells about it, SIGTERM stops it",
-            ),
-            BuildError::Protector(_) => said.hint(
-                "the file `instance.key` must be the one that was made with this server",
-            ),
+            BuildError::Home(HomeError::InUse(_)) => said
+                .hint("a server runs there; `keyserver status` tells about it, SIGTERM stops it"),
+            BuildError::Protector(_) => {
+                said.hint("the file `instance.key` must be the one that was made with this server")
+            }
             BuildError::Store(error) => match error {
                 ostrakon_server::StoreError::Missing => {
                     said.hint("`keyserver create` makes a server; `--home` says where it is")
                 }
-                ostrakon_server::StoreError::Exists => said
-                    .hint("nothing was changed; choose another `--home` for another server"),
+                ostrakon_server::StoreError::Exists => {
+                    said.hint("nothing was changed; choose another `--home` for another server")
+                }
                 ostrakon_server::StoreError::WrongRootKey => {
                     said.hint("restore the `instance.key` that was made with this database")
                 }
@@ -104,7 +120,9 @@ impl From<AskError> for Failure {
             AskError::Fault(fault) if fault.bad_policy => {
                 eprintln!("{}", fault.error);
                 eprintln!("error: the policy was not loaded; the old one stays in force");
-                Self::Printed { code: BAD_CONFIGURATION }
+                Self::Printed {
+                    code: BAD_CONFIGURATION,
+                }
             }
             _ => said,
         }
@@ -114,7 +132,9 @@ impl From<AskError> for Failure {
 /// Prints all that is wrong with a policy.
 pub(crate) fn bad_policy(error: &LoadPolicyError) -> Failure {
     eprintln!("{error}");
-    Failure::Printed { code: BAD_CONFIGURATION }
+    Failure::Printed {
+        code: BAD_CONFIGURATION,
+    }
 }
 
 /// An error with all that caused it, in one line.

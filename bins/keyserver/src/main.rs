@@ -17,7 +17,10 @@ use crate::{
 fn main() -> ExitCode {
     hardening::protect_secrets();
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             return ExitCode::from(Failure::new(format!("cannot start: {error}")).report());

@@ -118,13 +118,18 @@ impl AuditLog {
         let sequence = head.sequence + 1;
         let sealed = store.seal_audit(self.instance, sequence, &canonical::encode(record))?;
         let mac = self.mac(sequence, &sealed, &head.mac);
-        let row = AuditRow { sequence, sealed, mac: mac.to_vec() };
+        let row = AuditRow {
+            sequence,
+            sealed,
+            mac: mac.to_vec(),
+        };
         Ok((row, AuditHead { sequence, mac }))
     }
 
     fn mac(&self, sequence: u64, sealed: &[u8], previous: &[u8]) -> [u8; 32] {
         let sequence = sequence.to_be_bytes();
-        self.key.mac(&[self.instance.as_bytes(), &sequence, previous, sealed])
+        self.key
+            .mac(&[self.instance.as_bytes(), &sequence, previous, sealed])
     }
 
     /// Reads the whole chain in order, checks each link, and hands each record to `each`.
@@ -139,16 +144,24 @@ impl AuditLog {
         store: &Store,
         mut each: impl FnMut(u64, &AuditRecord),
     ) -> Result<u64, AuditFault> {
-        let mut head = AuditHead { sequence: 0, mac: [0; 32] };
+        let mut head = AuditHead {
+            sequence: 0,
+            mac: [0; 32],
+        };
         loop {
-            let page = store.audit_page(self.instance, head.sequence + 1, 1000).await?;
+            let page = store
+                .audit_page(self.instance, head.sequence + 1, 1000)
+                .await?;
             if page.is_empty() {
                 return Ok(head.sequence);
             }
             for row in page {
                 let expected = head.sequence + 1;
                 if row.sequence != expected {
-                    return Err(AuditFault::Missing { expected, found: row.sequence });
+                    return Err(AuditFault::Missing {
+                        expected,
+                        found: row.sequence,
+                    });
                 }
                 let changed = AuditFault::Changed { sequence: expected };
                 let mac = self.mac(expected, &row.sealed, &head.mac);
@@ -158,7 +171,10 @@ impl AuditLog {
                 let bytes = store.open_audit(self.instance, &row);
                 let record = bytes.ok().and_then(|bytes| canonical::decode(&bytes).ok());
                 each(expected, &record.ok_or(changed)?);
-                head = AuditHead { sequence: expected, mac };
+                head = AuditHead {
+                    sequence: expected,
+                    mac,
+                };
             }
         }
     }

@@ -59,7 +59,9 @@ fn encode(root: &SigningKey, shard: &KemSecret, envelope: &KemSecret) -> Zeroizi
 }
 
 fn decode(bytes: &[u8]) -> Option<(SigningKey, KemSecret, KemSecret)> {
-    let (&VERSION, rest) = bytes.split_first()? else { return None };
+    let (&VERSION, rest) = bytes.split_first()? else {
+        return None;
+    };
     let (root, kems) = rest.split_first_chunk::<ROOT_LEN>()?;
     let (shard, envelope) = kems.split_at_checked(kems.len() / 2)?;
     let shard = KemSecret::from_bytes(shard).ok()?;
@@ -90,7 +92,8 @@ impl Identity {
             created_at: now,
         };
         let mut tx = store.begin().await?;
-        tx.insert_server(&record, &encode(&root, &shard, &envelope)).await?;
+        tx.insert_server(&record, &encode(&root, &shard, &envelope))
+            .await?;
         tx.commit().await?;
         Ok(keyserver)
     }
@@ -105,7 +108,9 @@ impl Identity {
         let (root, shard, envelope) = decode(&bytes).ok_or(IdentityError::Damaged)?;
         let card =
             PublicCard::from_bytes(&record.public_card).map_err(|_| IdentityError::Damaged)?;
-        let keyserver = card.verify(&record.kss_id).map_err(|_| IdentityError::Damaged)?;
+        let keyserver = card
+            .verify(&record.kss_id)
+            .map_err(|_| IdentityError::Damaged)?;
         let fits = root.verify_key() == *keyserver.root_key()
             && *shard.public() == keyserver.device().kem
             && envelope.public() == keyserver.envelope_key();

@@ -119,13 +119,23 @@ pub struct LedgerLimits {
 
 impl Default for LedgerLimits {
     fn default() -> Self {
-        Self { queue: 1024, batch: 256 }
+        Self {
+            queue: 1024,
+            batch: 256,
+        }
     }
 }
 
 enum Job {
-    Settle(Box<SettleRequest>, oneshot::Sender<Result<Vec<Verdict>, LedgerError>>),
-    Administer(Change, UnixMillis, oneshot::Sender<Result<i64, LedgerError>>),
+    Settle(
+        Box<SettleRequest>,
+        oneshot::Sender<Result<Vec<Verdict>, LedgerError>>,
+    ),
+    Administer(
+        Change,
+        UnixMillis,
+        oneshot::Sender<Result<i64, LedgerError>>,
+    ),
     Forget(UnixMillis, oneshot::Sender<Result<i64, LedgerError>>),
 }
 
@@ -139,11 +149,14 @@ pub struct Ledger {
 impl Ledger {
     /// Starts the writer. It ends, with all that waits settled, when the last handle is dropped.
     #[must_use]
-    pub fn start(store: Arc<Store>, audit: AuditLog, limits: LedgerLimits) -> (Self, JoinHandle<()>) {
+    pub fn start(
+        store: Arc<Store>,
+        audit: AuditLog,
+        limits: LedgerLimits,
+    ) -> (Self, JoinHandle<()>) {
         let (jobs, waiting) = mpsc::channel(limits.queue.max(1));
         let writable = Arc::new(AtomicBool::new(true));
-        let writer =
-            writer::Writer::new(store, audit, Arc::clone(&writable), limits.batch.max(1));
+        let writer = writer::Writer::new(store, audit, Arc::clone(&writable), limits.batch.max(1));
         (Self { jobs, writable }, tokio::spawn(writer.run(waiting)))
     }
 
@@ -155,7 +168,8 @@ impl Ledger {
     /// When the request's id was used for another body, or nothing can be recorded: then nothing may
     /// be released.
     pub async fn settle(&self, request: SettleRequest) -> Result<Vec<Verdict>, LedgerError> {
-        self.ask(|reply| Job::Settle(Box::new(request), reply)).await
+        self.ask(|reply| Job::Settle(Box::new(request), reply))
+            .await
     }
 
     /// Makes a change of an operator's, with its audit record. Answers with the number of the policy
@@ -187,7 +201,10 @@ impl Ledger {
         job: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Job,
     ) -> Result<T, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(job(reply)).await.map_err(|_| LedgerError::Stopped)?;
+        self.jobs
+            .send(job(reply))
+            .await
+            .map_err(|_| LedgerError::Stopped)?;
         answer.await.map_err(|_| LedgerError::Stopped)?
     }
 }

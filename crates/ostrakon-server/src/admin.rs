@@ -108,7 +108,11 @@ async fn status(State(node): State<Arc<Node>>) -> Response {
     Json(Status {
         kss_id: pipeline.keyserver.kss_id(),
         name: pipeline.keyserver.name().as_str().to_owned(),
-        state: if enabled { RunState::Enabled } else { RunState::Disabled },
+        state: if enabled {
+            RunState::Enabled
+        } else {
+            RunState::Disabled
+        },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: node.instance.to_string(),
         database: "sqlite".to_owned(),
@@ -132,13 +136,19 @@ async fn set_enabled(State(node): State<Arc<Node>>, enabled: bool) -> Response {
 }
 
 async fn dump_policy(State(node): State<Arc<Node>>) -> Json<PolicyText> {
-    Json(PolicyText { source: node.pipeline.policy.current().source.clone() })
+    Json(PolicyText {
+        source: node.pipeline.policy.current().source.clone(),
+    })
 }
 
 async fn load_policy(State(node): State<Arc<Node>>, Json(policy): Json<PolicyText>) -> Response {
     let pipeline = &node.pipeline;
     let now = pipeline.clock.now();
-    match pipeline.policy.set(policy.source, &pipeline.ledger, now).await {
+    match pipeline
+        .policy
+        .set(policy.source, &pipeline.ledger, now)
+        .await
+    {
         Ok((version, warnings)) => {
             tracing::info!(version, "policy loaded");
             let warnings = warnings.iter().map(ToString::to_string).collect();
@@ -150,7 +160,17 @@ async fn load_policy(State(node): State<Arc<Node>>, Json(policy): Json<PolicyTex
 }
 
 fn fault(error: &dyn std::error::Error, bad_policy: bool) -> Response {
-    let status =
-        if bad_policy { StatusCode::BAD_REQUEST } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Fault { error: crate::error_chain(error), bad_policy })).into_response()
+    let status = if bad_policy {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(Fault {
+            error: crate::error_chain(error),
+            bad_policy,
+        }),
+    )
+        .into_response()
 }

@@ -15,8 +15,13 @@ impl Clock {
     #[must_use]
     pub fn system() -> Self {
         Self::from_fn(|| {
-            #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that reads the clock"
+            )]
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             UnixMillis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
         })
     }

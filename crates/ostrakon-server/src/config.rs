@@ -126,7 +126,10 @@ impl Default for Limits {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned() }
+        Self {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+        }
     }
 }
 
@@ -151,7 +154,10 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         if let Err(error) = jiff::tz::TimeZone::get(&self.time_zone) {
-            return Err(ConfigError::Value { key: "time_zone", reason: error.to_string() });
+            return Err(ConfigError::Value {
+                key: "time_zone",
+                reason: error.to_string(),
+            });
         }
         let limits = [
             ("limits.connections", self.limits.connections),
@@ -159,12 +165,18 @@ impl Config {
         ];
         for (key, value) in limits {
             if value == 0 {
-                return Err(ConfigError::Value { key, reason: "must be at least 1".to_owned() });
+                return Err(ConfigError::Value {
+                    key,
+                    reason: "must be at least 1".to_owned(),
+                });
             }
         }
         if !(4096..=64 << 20).contains(&self.limits.body_bytes) {
             let reason = "must be from 4096 (4 KiB) to 67108864 (64 MiB)".to_owned();
-            return Err(ConfigError::Value { key: "limits.body_bytes", reason });
+            return Err(ConfigError::Value {
+                key: "limits.body_bytes",
+                reason,
+            });
         }
         Ok(())
     }
@@ -174,8 +186,10 @@ impl Config {
     /// # Errors
     /// When the zone is not known.
     pub fn zone(&self) -> Result<jiff::tz::TimeZone, ConfigError> {
-        jiff::tz::TimeZone::get(&self.time_zone)
-            .map_err(|error| ConfigError::Value { key: "time_zone", reason: error.to_string() })
+        jiff::tz::TimeZone::get(&self.time_zone).map_err(|error| ConfigError::Value {
+            key: "time_zone",
+            reason: error.to_string(),
+        })
     }
 }
 
@@ -202,7 +216,9 @@ fn overlay(
         match value {
             toml::Value::Table(table) => overlay(table, &name, variable)?,
             value => {
-                let Some(text) = variable(&name) else { continue };
+                let Some(text) = variable(&name) else {
+                    continue;
+                };
                 *value = match value {
                     toml::Value::Integer(_) => match text.parse() {
                         Ok(number) => toml::Value::Integer(number),
@@ -231,7 +247,10 @@ mod tests {
     fn the_example_names_every_key_and_its_default() {
         assert_eq!(load(EXAMPLE).unwrap(), Config::default());
         let uncommented: toml::Table = EXAMPLE.parse().unwrap();
-        assert_eq!(uncommented, toml::Table::try_from(Config::default()).unwrap());
+        assert_eq!(
+            uncommented,
+            toml::Table::try_from(Config::default()).unwrap()
+        );
     }
 
     #[test]
@@ -243,7 +262,10 @@ mod tests {
     fn unknown_keys_are_errors_with_their_place() {
         let error = load("listen = \"127.0.0.1:1\"\n[limits]\nin_fligth = 3\n").unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("line 3") && text.contains("in_fligth"), "{text}");
+        assert!(
+            text.contains("line 3") && text.contains("in_fligth"),
+            "{text}"
+        );
     }
 
     #[test]

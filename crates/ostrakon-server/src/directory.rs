@@ -33,20 +33,31 @@ impl Member {
 
 impl Directory {
     pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store, remembered: RwLock::default() }
+        Self {
+            store,
+            remembered: RwLock::default(),
+        }
     }
 
     /// The device, if it is known.
     ///
     /// # Errors
     /// When the database fails, or a profile in it is damaged.
-    pub(crate) async fn member(&self, device: &DeviceId) -> Result<Option<Arc<Member>>, StoreError> {
+    pub(crate) async fn member(
+        &self,
+        device: &DeviceId,
+    ) -> Result<Option<Arc<Member>>, StoreError> {
         if let Some(member) = self.remembered(device) {
             return Ok(Some(member));
         }
-        let Some(member) = self.look_up(device).await? else { return Ok(None) };
+        let Some(member) = self.look_up(device).await? else {
+            return Ok(None);
+        };
         let member = Arc::new(member);
-        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self
+            .remembered
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= REMEMBERED {
             remembered.clear();
         }
@@ -56,16 +67,25 @@ impl Directory {
 
     /// Forgets a device whose profiles have changed.
     pub(crate) fn forget(&self, device: &DeviceId) {
-        self.remembered.write().unwrap_or_else(PoisonError::into_inner).remove(device);
+        self.remembered
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(device);
     }
 
     fn remembered(&self, device: &DeviceId) -> Option<Arc<Member>> {
-        let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
+        let remembered = self
+            .remembered
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         remembered.get(device).map(Arc::clone)
     }
 
     async fn look_up(&self, device: &DeviceId) -> Result<Option<Member>, StoreError> {
-        let corrupt = || StoreError::Corrupt { table: "profile_versions", column: "sealed" };
+        let corrupt = || StoreError::Corrupt {
+            table: "profile_versions",
+            column: "sealed",
+        };
         let mut profiles = HashMap::new();
         let mut card = None;
         for id in self.store.profiles_of(device).await? {

@@ -40,7 +40,9 @@ impl Home {
     /// Names the folder. Nothing is made yet.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self {
+            folder: folder.into(),
+        }
     }
 
     /// The folder.
@@ -130,12 +132,18 @@ impl Home {
         match fs::read_to_string(path) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(HomeError::Io { folder: path.to_owned(), source }),
+            Err(source) => Err(HomeError::Io {
+                folder: path.to_owned(),
+                source,
+            }),
         }
     }
 
     fn failed(&self, source: io::Error) -> HomeError {
-        HomeError::Io { folder: self.folder.clone(), source }
+        HomeError::Io {
+            folder: self.folder.clone(),
+            source,
+        }
     }
 }
 

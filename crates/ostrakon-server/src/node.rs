@@ -40,7 +40,10 @@ impl Node {
             // Nothing is approved any more, also if the database cannot be told.
             pipeline.enabled.store(false, Ordering::Release);
         }
-        pipeline.ledger.administer(Change::SetEnabled(enabled), pipeline.clock.now()).await?;
+        pipeline
+            .ledger
+            .administer(Change::SetEnabled(enabled), pipeline.clock.now())
+            .await?;
         pipeline.enabled.store(enabled, Ordering::Release);
         Ok(())
     }

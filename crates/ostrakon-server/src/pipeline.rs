@@ -81,7 +81,11 @@ impl Pipeline {
             Ok(body) => {
                 let device = authentic.device();
                 let answer = self.decide(device, member.as_deref(), &body, now).await?;
-                ResponseBody { request_id: Some(body.request_id()), server_time: now, answer }
+                ResponseBody {
+                    request_id: Some(body.request_id()),
+                    server_time: now,
+                    answer,
+                }
             }
             Err(code) => {
                 tracing::info!(device = %authentic.device(), reason = %code, "request refused");
@@ -127,7 +131,10 @@ impl Pipeline {
                 None => return Ok(Answer::Refused(RefusalCode::NotAMember)),
             }
         }
-        let items: Vec<_> = judged.iter_mut().filter_map(|item| item.request.take()).collect();
+        let items: Vec<_> = judged
+            .iter_mut()
+            .filter_map(|item| item.request.take())
+            .collect();
         let verdicts = match self.settle(device, body, items, now).await {
             Ok(verdicts) => verdicts,
             Err(LedgerError::Refused(_)) => return Ok(Answer::Refused(RefusalCode::IdReused)),
@@ -145,7 +152,10 @@ impl Pipeline {
         let mut verdicts = verdicts.into_iter();
         let mut answers = Vec::with_capacity(judged.len());
         for (item, judged) in body.items().iter().zip(judged) {
-            answers.push(self.carry_out(item, judged, &mut verdicts, body, now).await?);
+            answers.push(
+                self.carry_out(item, judged, &mut verdicts, body, now)
+                    .await?,
+            );
         }
         Ok(Answer::Items(answers))
     }
@@ -160,8 +170,17 @@ impl Pipeline {
         if items.is_empty() {
             return Ok(Vec::new());
         }
-        let key = RequestKey { profile: body.profile(), device, request: body.request_id() };
-        let request = SettleRequest { key, body: body.digest(), at: now, items };
+        let key = RequestKey {
+            profile: body.profile(),
+            device,
+            request: body.request_id(),
+        };
+        let request = SettleRequest {
+            key,
+            body: body.digest(),
+            at: now,
+            items,
+        };
         self.ledger.settle(request).await
     }
 

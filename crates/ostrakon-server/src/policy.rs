@@ -20,7 +20,7 @@ pub(crate) struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SetPolicyError {
     /// It cannot be loaded; the old one stays in force.
-    #[error("{0}")]
+    #[error(transparent)]
     Load(#[from] LoadPolicyError),
     /// It cannot be recorded; the old one stays in force.
     #[error(transparent)]
@@ -50,7 +50,12 @@ impl InForce {
             policy,
         };
         let current = RwLock::new(Arc::new(loaded));
-        Ok(Self { registry, zone: zone.0, zone_name: zone.1, current })
+        Ok(Self {
+            registry,
+            zone: zone.0,
+            zone_name: zone.1,
+            current,
+        })
     }
 
     pub(crate) fn current(&self) -> Arc<Loaded> {
@@ -66,10 +71,17 @@ impl InForce {
         now: UnixMillis,
     ) -> Result<(i64, Vec<Diagnostic>), SetPolicyError> {
         let loaded = Policy::load(FILE, &source, &self.zone, &self.registry)?;
-        let change =
-            Change::LoadPolicy { time_zone: self.zone_name.clone(), source: source.clone() };
+        let change = Change::LoadPolicy {
+            time_zone: self.zone_name.clone(),
+            source: source.clone(),
+        };
         let version = ledger.administer(change, now).await?;
-        let next = Loaded { version, loaded_at: now, source, policy: loaded.policy };
+        let next = Loaded {
+            version,
+            loaded_at: now,
+            source,
+            policy: loaded.policy,
+        };
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         // Of two that are set at once, the later one in the database stays.
         if current.version < version {
@@ -90,11 +102,16 @@ impl Loaded {
         now: UnixMillis,
     ) -> (Proposal, Option<String>) {
         let Ok(now) = Timestamp::from_millisecond(now.0) else {
-            return (Proposal::denied(Denial::Policy), Some("clock is out of range".to_owned()));
+            return (
+                Proposal::denied(Denial::Policy),
+                Some("clock is out of range".to_owned()),
+            );
         };
         let proposal = self.policy.evaluate(request, now).into_proposal();
-        let explanation =
-            proposal.candidates.is_empty().then(|| self.policy.explain(request, now).to_string());
+        let explanation = proposal
+            .candidates
+            .is_empty()
+            .then(|| self.policy.explain(request, now).to_string());
         (proposal, explanation)
     }
 }

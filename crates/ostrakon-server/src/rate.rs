@@ -21,8 +21,18 @@ struct State {
 
 impl RateLimit {
     pub(crate) fn per_minute(events: u32, now: UnixMillis) -> Self {
-        let cost = if events == 0 { i64::MAX } else { (MINUTE / i64::from(events)).max(1) };
-        Self { cost, state: Mutex::new(State { saved: MINUTE, at: now }) }
+        let cost = if events == 0 {
+            i64::MAX
+        } else {
+            (MINUTE / i64::from(events)).max(1)
+        };
+        Self {
+            cost,
+            state: Mutex::new(State {
+                saved: MINUTE,
+                at: now,
+            }),
+        }
     }
 
     /// Whether an event may pass now.
@@ -52,7 +62,10 @@ mod tests {
         assert!(!limit.pass(UnixMillis(9_999)));
         assert!(limit.pass(UnixMillis(10_000)));
         assert!(!limit.pass(UnixMillis(10_000)));
-        assert!(!limit.pass(UnixMillis(0)), "a clock set back lets something pass");
+        assert!(
+            !limit.pass(UnixMillis(0)),
+            "a clock set back lets something pass"
+        );
         assert!(!RateLimit::per_minute(0, UnixMillis(0)).pass(UnixMillis(i64::MAX)));
     }
 }

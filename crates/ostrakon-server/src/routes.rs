@@ -15,24 +15,21 @@ use ostrakon_transport::{
 };
 use serde::Serialize;
 
-use crate::{
-    node::Node,
-    pipeline::Unanswered,
-};
+use crate::{node::Node, pipeline::Unanswered};
 
 pub(crate) fn router(node: Arc<Node>, in_flight: usize) -> Router {
     Router::new()
-        .route(REQUESTS_PATH, post(answer).layer(InFlightLimit::new(in_flight)))
+        .route(
+            REQUESTS_PATH,
+            post(answer).layer(InFlightLimit::new(in_flight)),
+        )
         .route(KEYSERVER_PATH, get(public_card))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
         .with_state(node)
 }
 
-async fn answer(
-    State(node): State<Arc<Node>>,
-    EnvelopeBytes(envelope): EnvelopeBytes,
-) -> Response {
+async fn answer(State(node): State<Arc<Node>>, EnvelopeBytes(envelope): EnvelopeBytes) -> Response {
     match node.pipeline.answer(&envelope).await {
         Ok(answer) => sealed(answer),
         Err(unanswered) => unanswered.into_response(),
@@ -47,7 +44,11 @@ impl IntoResponse for Unanswered {
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "10"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "1"),
         };
-        (status, [(header::RETRY_AFTER, HeaderValue::from_static(wait))]).into_response()
+        (
+            status,
+            [(header::RETRY_AFTER, HeaderValue::from_static(wait))],
+        )
+            .into_response()
     }
 }
 
@@ -68,5 +69,12 @@ async fn readiness(State(node): State<Arc<Node>>) -> Response {
         None => StatusCode::OK,
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (status, Json(Readiness { ready: reason.is_none(), reason })).into_response()
+    (
+        status,
+        Json(Readiness {
+            ready: reason.is_none(),
+            reason,
+        }),
+    )
+        .into_response()
 }

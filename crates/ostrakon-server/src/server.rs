@@ -1,6 +1,5 @@
 use std::{
-    fs,
-    io,
+    fs, io,
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     sync::{
@@ -26,8 +25,16 @@ use tokio::{
 };
 
 use crate::{
-    admin, clock::Clock, config::{Config, ConfigError}, directory::Directory, home::{Home, HomeError, HomeLock},
-    node::Node, pipeline::Pipeline, policy::{FILE, InForce}, rate::RateLimit, routes,
+    admin,
+    clock::Clock,
+    config::{Config, ConfigError},
+    directory::Directory,
+    home::{Home, HomeError, HomeLock},
+    node::Node,
+    pipeline::Pipeline,
+    policy::{FILE, InForce},
+    rate::RateLimit,
+    routes,
 };
 
 /// How often requests that are too old to be retried are forgotten.
@@ -68,7 +75,7 @@ pub enum BuildError {
     #[error("there is no policy: `keyserver.yml` is missing")]
     NoPolicy,
     /// The policy.
-    #[error("{0}")]
+    #[error(transparent)]
     Policy(#[from] LoadPolicyError),
     /// The ledger.
     #[error(transparent)]
@@ -133,7 +140,10 @@ impl Server {
             Ledger::start(Arc::clone(&store), identity.audit, LedgerLimits::default());
         let zone_name = config.time_zone.clone();
         if let Some(source) = changed {
-            let change = Change::LoadPolicy { time_zone: zone_name.clone(), source };
+            let change = Change::LoadPolicy {
+                time_zone: zone_name.clone(),
+                source,
+            };
             ledger.administer(change, now).await?;
         }
         let stored: PolicyVersion = store.policy().await?.ok_or(BuildError::NoPolicy)?;

@@ -23,7 +23,11 @@ pub const STARTER_POLICY: &str = include_str!("../keyserver.starter.yml");
 ///
 /// # Errors
 /// When there is a server already, or the home cannot be written.
-pub async fn create(home: &Home, name: Name, clock: &Clock) -> Result<VerifiedKeyserver, BuildError> {
+pub async fn create(
+    home: &Home,
+    name: Name,
+    clock: &Clock,
+) -> Result<VerifiedKeyserver, BuildError> {
     home.make()?;
     let _lock = home.lock()?;
     if home.database().exists() || home.instance_key().exists() {
@@ -45,8 +49,10 @@ async fn make(home: &Home, name: Name, clock: &Clock) -> Result<VerifiedKeyserve
     store.close().await;
     let keyserver = keyserver?;
     let policy = home.policy();
-    write_new(&policy, STARTER_POLICY)
-        .map_err(|source| HomeError::Io { folder: policy, source })?;
+    write_new(&policy, STARTER_POLICY).map_err(|source| HomeError::Io {
+        folder: policy,
+        source,
+    })?;
     Ok(keyserver)
 }
 
@@ -97,7 +103,9 @@ pub async fn set_enabled_stopped(
     let identity = Identity::load(&store, protector.instance()).await?;
     let (ledger, writer) =
         Ledger::start(Arc::clone(&store), identity.audit, LedgerLimits::default());
-    let changed = ledger.administer(Change::SetEnabled(enabled), clock.now()).await;
+    let changed = ledger
+        .administer(Change::SetEnabled(enabled), clock.now())
+        .await;
     drop(ledger);
     let _ = writer.await;
     store.close().await;
@@ -106,9 +114,14 @@ pub async fn set_enabled_stopped(
 }
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let file = fs::OpenOptions::new().write(true).create_new(true).open(path);
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path);
     match file {
-        Ok(mut file) => file.write_all(text.as_bytes()).and_then(|()| file.sync_all()),
+        Ok(mut file) => file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.sync_all()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }

@@ -57,7 +57,9 @@ impl ProtectorKey {
             .mode(0o600)
             .open(path)
             .map_err(ProtectorError::Io)?;
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        let written = file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.sync_all());
         let synced = written.and_then(|()| match path.parent() {
             Some(parent) => File::open(parent)?.sync_all(),
             None => Ok(()),
@@ -75,13 +77,23 @@ impl ProtectorKey {
     /// When the file is missing, open to others, or not a key file.
     pub fn load(path: &Path) -> Result<Self, ProtectorError> {
         let file = File::open(path).map_err(ProtectorError::Io)?;
-        let mode = file.metadata().map_err(ProtectorError::Io)?.permissions().mode() & 0o777;
+        let mode = file
+            .metadata()
+            .map_err(ProtectorError::Io)?
+            .permissions()
+            .mode()
+            & 0o777;
         if mode & 0o077 != 0 {
             return Err(ProtectorError::OpenToOthers { mode });
         }
         let mut text = Zeroizing::new(String::new());
-        file.take(1024).read_to_string(&mut text).map_err(ProtectorError::Io)?;
-        let digits = text.trim_end().strip_prefix(HEADER).ok_or(ProtectorError::Malformed)?;
+        file.take(1024)
+            .read_to_string(&mut text)
+            .map_err(ProtectorError::Io)?;
+        let digits = text
+            .trim_end()
+            .strip_prefix(HEADER)
+            .ok_or(ProtectorError::Malformed)?;
         let mut bytes = Zeroizing::new([0; 32]);
         hex::decode_to_slice(digits, bytes.as_mut()).map_err(|_| ProtectorError::Malformed)?;
         Ok(Self::new(RecordKey::from_bytes(&bytes)))
@@ -91,13 +103,18 @@ impl ProtectorKey {
         let mut hash = Sha256::new();
         hash.update(b"ostrakon instance key fingerprint 1");
         hash.update(key.to_bytes().as_ref());
-        Self { key, fingerprint: hash.finalize().into() }
+        Self {
+            key,
+            fingerprint: hash.finalize().into(),
+        }
     }
 
     /// Names the instance that has this key. Tells nothing of the key.
     #[must_use]
     pub fn instance(&self) -> InstanceId {
-        let [first, ..] = self.fingerprint.as_chunks::<16>().0 else { return InstanceId::NONE };
+        let [first, ..] = self.fingerprint.as_chunks::<16>().0 else {
+            return InstanceId::NONE;
+        };
         InstanceId::from_bytes(*first)
     }
 
@@ -120,11 +137,17 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("instance.key");
         let made = ProtectorKey::create(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         let read = ProtectorKey::load(&path).unwrap();
         assert_eq!(made.fingerprint(), read.fingerprint());
         assert_eq!(made.instance(), read.instance());
-        assert!(matches!(ProtectorKey::create(&path), Err(ProtectorError::Io(_))), "overwrote");
+        assert!(
+            matches!(ProtectorKey::create(&path), Err(ProtectorError::Io(_))),
+            "overwrote"
+        );
     }
 
     #[test]
@@ -138,9 +161,17 @@ mod tests {
             Err(ProtectorError::OpenToOthers { mode: 0o640 })
         ));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        for text in ["", "ostrakon-instance-key-1:", "ostrakon-instance-key-1:00", "\u{0}"] {
+        for text in [
+            "",
+            "ostrakon-instance-key-1:",
+            "ostrakon-instance-key-1:00",
+            "\u{0}",
+        ] {
             fs::write(&path, text).unwrap();
-            assert!(matches!(ProtectorKey::load(&path), Err(ProtectorError::Malformed)));
+            assert!(matches!(
+                ProtectorKey::load(&path),
+                Err(ProtectorError::Malformed)
+            ));
         }
         fs::write(&path, [0xff; 80]).unwrap();
         assert!(ProtectorKey::load(&path).is_err());

@@ -1,11 +1,7 @@
 //! The embedded engine: how a SQLite database is opened and brought up to date.
 
 use std::{
-    borrow::Cow,
-    fs::OpenOptions,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-    time::Duration,
+    borrow::Cow, fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration,
 };
 
 use sqlx::{
@@ -17,8 +13,11 @@ use sqlx::{
 use crate::StoreError;
 
 /// Every schema version, oldest first. A version that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "foundation", include_str!("../migrations/sqlite/0001_foundation.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 1] = [(
+    1,
+    "foundation",
+    include_str!("../migrations/sqlite/0001_foundation.sql"),
+)];
 
 /// How long a statement waits for another process's lock on the file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -34,12 +33,15 @@ pub(crate) struct Sqlite {
 impl Sqlite {
     /// Makes a new, empty database file, mode 0600.
     pub(crate) async fn create(path: &Path) -> Result<Self, StoreError> {
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
-            match error.kind() {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| match error.kind() {
                 std::io::ErrorKind::AlreadyExists => StoreError::Exists,
                 _ => StoreError::File(error),
-            }
-        })?;
+            })?;
         Self::connect(path).await
     }
 
@@ -84,12 +86,25 @@ impl Sqlite {
 async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
     let migrations = MIGRATIONS.map(|(version, description, sql)| {
         let kind = MigrationType::Simple;
-        Migration::new(version, Cow::Borrowed(description), kind, sql.into_sql_str(), false)
+        Migration::new(
+            version,
+            Cow::Borrowed(description),
+            kind,
+            sql.into_sql_str(),
+            false,
+        )
     });
-    match Migrator::with_migrations(migrations.to_vec()).run(pool).await {
+    match Migrator::with_migrations(migrations.to_vec())
+        .run(pool)
+        .await
+    {
         Ok(()) => Ok(()),
         Err(sqlx::migrate::MigrateError::VersionMissing(found)) => {
-            let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
+            let known = MIGRATIONS
+                .iter()
+                .map(|(version, ..)| *version)
+                .max()
+                .unwrap_or(0);
             Err(StoreError::NewerSchema { found, known })
         }
         Err(sqlx::migrate::MigrateError::Execute(error)) => Err(error.into()),

@@ -11,9 +11,18 @@ pub(crate) async fn run(context: &Context, name: &str) -> Result<(), Failure> {
         Format::Human => println!("{}", keyserver.kss_id()),
         Format::Json => println!("{}", json!({ "kss_id": keyserver.kss_id() })),
     }
-    eprintln!("A new key shard server was made in `{}`.", context.home.folder().display());
+    eprintln!(
+        "A new key shard server was made in `{}`.",
+        context.home.folder().display()
+    );
     eprintln!("It is a new key: users of another server must be onboarded again to use this one.");
-    eprintln!("Write its policy to `{}`, then run", context.home.policy().display());
-    eprintln!("    keyserver --home {} serve", context.home.folder().display());
+    eprintln!(
+        "Write its policy to `{}`, then run",
+        context.home.policy().display()
+    );
+    eprintln!(
+        "    keyserver --home {} serve",
+        context.home.folder().display()
+    );
     Ok(())
 }

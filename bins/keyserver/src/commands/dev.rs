@@ -26,7 +26,9 @@ pub(crate) async fn run() -> Result<(), Failure> {
     let mut config = Config::default();
     config.listen = (Ipv4Addr::LOCALHOST, 0).into();
     let server = Server::build(home.clone(), &config, Clock::system()).await?;
-    let address = server.address().map_err(|error| Failure::new(error.to_string()))?;
+    let address = server
+        .address()
+        .map_err(|error| Failure::new(error.to_string()))?;
     let id = keyserver.kss_id();
     println!("A throw-away key shard server that approves everything. Ctrl-C ends and removes it.");
     println!();

@@ -20,7 +20,10 @@ pub(crate) async fn run(context: &Context, enabled: bool) -> Result<(), Failure>
     match context.format {
         Format::Json => println!("{}", json!({ "enabled": enabled, "running": running })),
         Format::Human => {
-            println!("key shard server {}", if enabled { "enabled" } else { "disabled" });
+            println!(
+                "key shard server {}",
+                if enabled { "enabled" } else { "disabled" }
+            );
         }
     }
     if !running {

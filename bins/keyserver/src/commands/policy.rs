@@ -65,7 +65,14 @@ fn check(file: &Path, strict: bool, format: Format) -> Result<(), Failure> {
     let (error, warnings) = match loaded {
         Ok(loaded) => {
             let warnings = loaded.warnings.clone();
-            (if strict { loaded.deny_warnings().err() } else { None }, warnings)
+            (
+                if strict {
+                    loaded.deny_warnings().err()
+                } else {
+                    None
+                },
+                warnings,
+            )
         }
         Err(error) => (Some(error), Vec::new()),
     };
@@ -87,9 +94,17 @@ fn print_json(
     warnings: &[ostrakon_server::policy_engine::Diagnostic],
 ) -> Result<(), Failure> {
     let ok = error.is_none();
-    let diagnostics = error.as_ref().map_or(warnings, LoadPolicyError::diagnostics);
+    let diagnostics = error
+        .as_ref()
+        .map_or(warnings, LoadPolicyError::diagnostics);
     println!("{}", json!({ "ok": ok, "diagnostics": diagnostics }));
-    if ok { Ok(()) } else { Err(Failure::Printed { code: crate::error::BAD_CONFIGURATION }) }
+    if ok {
+        Ok(())
+    } else {
+        Err(Failure::Printed {
+            code: crate::error::BAD_CONFIGURATION,
+        })
+    }
 }
 
 fn test(paths: &[PathBuf], format: Format) -> Result<(), Failure> {
@@ -122,13 +137,20 @@ fn test(paths: &[PathBuf], format: Format) -> Result<(), Failure> {
     match format {
         Format::Human => println!("{passed} passed, {failed} failed"),
         Format::Json => {
-            println!("{}", json!({ "passed": passed, "failed": failed, "suites": reports }));
+            println!(
+                "{}",
+                json!({ "passed": passed, "failed": failed, "suites": reports })
+            );
         }
     }
     if passed + failed == 0 {
         return Err(Failure::new("there are no suites"));
     }
-    if failed == 0 { Ok(()) } else { Err(Failure::Printed { code: FAILED }) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Printed { code: FAILED })
+    }
 }
 
 /// The suites among the paths, in order: files as named, folders searched for `.json`, `.yml`, `.yaml`.
@@ -144,10 +166,10 @@ fn suites(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             inside.push(entry.map_err(Failure::file(path))?.path());
         }
         inside.sort();
-        let (folders, files): (Vec<_>, Vec<_>) =
-            inside.into_iter().partition(|path| path.is_dir());
+        let (folders, files): (Vec<_>, Vec<_>) = inside.into_iter().partition(|path| path.is_dir());
         let is_suite = |path: &PathBuf| {
-            path.extension().is_some_and(|end| end == "json" || end == "yml" || end == "yaml")
+            path.extension()
+                .is_some_and(|end| end == "json" || end == "yml" || end == "yaml")
         };
         found.extend(files.into_iter().filter(is_suite));
         found.extend(suites(&folders)?);

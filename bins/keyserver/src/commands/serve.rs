@@ -8,15 +8,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::Context;
-use crate::error::{Failure, BAD_CONFIGURATION};
+use crate::error::{BAD_CONFIGURATION, Failure};
 
 pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
-    let text = context.home.read_config().map_err(|error| Failure::new(error.to_string()))?;
+    let text = context
+        .home
+        .read_config()
+        .map_err(|error| Failure::new(error.to_string()))?;
     let config = Config::load(&text, |name| env::var(name).ok())
         .map_err(ostrakon_server::BuildError::from)?;
     start_log(&config)?;
     let server = Server::build(context.home.clone(), &config, Clock::system()).await?;
-    let address = server.address().map_err(|error| Failure::new(error.to_string()))?;
+    let address = server
+        .address()
+        .map_err(|error| Failure::new(error.to_string()))?;
     tracing::info!(%address, kss_id = %server.keyserver().kss_id(), "serving");
     let drained = server.run(told_to_stop()?).await;
     tracing::info!(cut_off = drained.cut_off, "stopped");
@@ -38,10 +43,15 @@ pub(super) fn told_to_stop() -> Result<impl Future<Output = ()> + Send, Failure>
 
 fn start_log(config: &Config) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.log.level).map_err(|error| {
-        let error = ConfigError::Value { key: "log.level", reason: error.to_string() };
+        let error = ConfigError::Value {
+            key: "log.level",
+            reason: error.to_string(),
+        };
         Failure::from(ostrakon_server::BuildError::from(error))
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = match config.log.format {
         LogFormat::Json => log.json().flatten_event(true).try_init(),
         LogFormat::Text => log.with_target(false).with_ansi(false).try_init(),

@@ -9,9 +9,7 @@ use ostrakon_shards::{
     suite::Suite,
 };
 use ostrakon_storage::ProtectorKey;
-use ostrakon_types::{
-    Candidate, Charge, CounterKey, DeviceId, Period, ProfileId, RequestId,
-};
+use ostrakon_types::{Candidate, Charge, CounterKey, DeviceId, Period, ProfileId, RequestId};
 use tempfile::TempDir;
 
 use super::*;
@@ -31,14 +29,26 @@ impl Room {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let protector = ProtectorKey::create(&folder.path().join("instance.key")).unwrap();
-        let store = Store::create(&folder.path().join("db"), &protector).await.unwrap();
-        Identity::create(&store, Name::new("kss").unwrap(), NOW).await.unwrap();
+        let store = Store::create(&folder.path().join("db"), &protector)
+            .await
+            .unwrap();
+        Identity::create(&store, Name::new("kss").unwrap(), NOW)
+            .await
+            .unwrap();
         let identity = Identity::load(&store, protector.instance()).await.unwrap();
-        Self { folder, store: Arc::new(store), identity, protector }
+        Self {
+            folder,
+            store: Arc::new(store),
+            identity,
+            protector,
+        }
     }
 
     async fn ledger(&self) -> Ledger {
-        let audit = Identity::load(&self.store, self.protector.instance()).await.unwrap().audit;
+        let audit = Identity::load(&self.store, self.protector.instance())
+            .await
+            .unwrap()
+            .audit;
         Ledger::start(Arc::clone(&self.store), audit, LedgerLimits::default()).0
     }
 
@@ -53,9 +63,17 @@ impl Room {
     /// Runs a statement that no user of the store could run, from another process as it were.
     async fn tamper(&self, sql: &str) {
         let database = self.folder.path().join("db");
-        let ran = tokio::process::Command::new("sqlite3").arg(database).arg(sql).output().await;
+        let ran = tokio::process::Command::new("sqlite3")
+            .arg(database)
+            .arg(sql)
+            .output()
+            .await;
         let ran = ran.expect("the program sqlite3 is installed");
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
     }
 
     /// A file's shard, sealed to this server under the path.
@@ -72,7 +90,10 @@ impl Room {
             index: shard.index(),
             manifest: made.manifest.digest(),
         };
-        let meta = MetaItem { meta: path.into(), complete: true };
+        let meta = MetaItem {
+            meta: path.into(),
+            complete: true,
+        };
         let context = ShardContext { public, meta };
         let recipient = &self.identity.keyserver.device().kem;
         let sealed = seal_for_server(Suite::X25519, shard, &context, recipient).unwrap();
@@ -86,14 +107,22 @@ fn request(id: u8, items: Vec<RequestItem>) -> SettleRequest {
         device: DeviceId::from_bytes([2; 16]),
         request: RequestId::from_bytes([id; 16]),
     };
-    SettleRequest { key, body: Digest::from_bytes([id; 32]), at: NOW, items }
+    SettleRequest {
+        key,
+        body: Digest::from_bytes([id; 32]),
+        at: NOW,
+        items,
+    }
 }
 
 fn item(proposal: Proposal, act: Act) -> RequestItem {
     RequestItem {
         kind: RequestKind::Decrypt,
         cryptographic_id: None,
-        meta: vec![MetaItem { meta: "secret/path".into(), complete: true }],
+        meta: vec![MetaItem {
+            meta: "secret/path".into(),
+            complete: true,
+        }],
         proposal,
         explanation: Some("because".into()),
         act,
@@ -107,7 +136,11 @@ fn within(limit: u64) -> Proposal {
         period: Period::Day,
         window: NOW,
     };
-    let charge = Charge { key, limit, resets_at: NOW.plus(1000) };
+    let charge = Charge {
+        key,
+        limit,
+        resets_at: NOW.plus(1000),
+    };
     Proposal::new(vec![Candidate::new(Some(0), vec![charge])])
 }
 
@@ -152,16 +185,23 @@ async fn concurrent_requests_get_exactly_the_limit_and_each_its_record() {
     for id in 0..100 {
         let ledger = ledger.clone();
         tasks.spawn(async move {
-            let settled = ledger.settle(request(id, vec![item(within(40), Act::None)])).await;
+            let settled = ledger
+                .settle(request(id, vec![item(within(40), Act::None)]))
+                .await;
             matches!(settled.unwrap()[..], [Verdict::Approved(None)])
         });
     }
-    let granted = tasks.join_all().await.into_iter().filter(|granted| *granted).count();
+    let granted = tasks
+        .join_all()
+        .await
+        .into_iter()
+        .filter(|granted| *granted)
+        .count();
     assert_eq!(granted, 40);
     let events = room.audited().await.unwrap();
-    let approvals = events.iter().filter(|event| {
-        matches!(event, AuditEvent::Decided { decision, .. } if decision.is_approved())
-    });
+    let approvals = events.iter().filter(
+        |event| matches!(event, AuditEvent::Decided { decision, .. } if decision.is_approved()),
+    );
     assert_eq!((events.len(), approvals.count()), (100, 40));
 }
 
@@ -176,14 +216,23 @@ async fn a_retried_request_gets_its_first_answer_also_after_a_restart() {
     for ledger in [ledger, room.ledger().await] {
         for _ in 0..10 {
             let approval = approved(ledger.settle(request(1, items())).await.unwrap());
-            room.identity.shard_key.open(approval, &context, &sealed).unwrap();
+            room.identity
+                .shard_key
+                .open(approval, &context, &sealed)
+                .unwrap();
         }
         let mut changed = request(1, items());
         changed.body = Digest::from_bytes([9; 32]);
         let refused = ledger.settle(changed).await;
-        assert!(matches!(refused, Err(LedgerError::Refused(Refusal::IdReused))));
+        assert!(matches!(
+            refused,
+            Err(LedgerError::Refused(Refusal::IdReused))
+        ));
         let denied = ledger.settle(request(2, items())).await.unwrap();
-        assert!(matches!(denied[..], [Verdict::Denied(Denial::Quota { .. })]));
+        assert!(matches!(
+            denied[..],
+            [Verdict::Denied(Denial::Quota { .. })]
+        ));
     }
     assert_eq!(room.store.counters(&PROFILE).await.unwrap()[0].count, 1);
     assert_eq!(room.audited().await.unwrap().len(), 2);
@@ -196,13 +245,24 @@ async fn nothing_is_approved_while_the_audit_log_cannot_be_written() {
     let ledger = room.ledger().await;
     room.tamper("ALTER TABLE audit RENAME TO gone").await;
     for id in 1..5 {
-        let refused = ledger.settle(request(id, vec![item(within(1), Act::None)])).await;
-        assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{refused:?}");
+        let refused = ledger
+            .settle(request(id, vec![item(within(1), Act::None)]))
+            .await;
+        assert!(
+            matches!(refused, Err(LedgerError::Unavailable(_))),
+            "{refused:?}"
+        );
         assert!(!ledger.is_writable());
     }
-    assert!(room.store.counters(&PROFILE).await.unwrap().is_empty(), "a charge without a record");
+    assert!(
+        room.store.counters(&PROFILE).await.unwrap().is_empty(),
+        "a charge without a record"
+    );
     room.tamper("ALTER TABLE gone RENAME TO audit").await;
-    let settled = ledger.settle(request(1, vec![item(within(1), Act::None)])).await.unwrap();
+    let settled = ledger
+        .settle(request(1, vec![item(within(1), Act::None)]))
+        .await
+        .unwrap();
     assert!(matches!(settled[..], [Verdict::Approved(None)]));
     assert!(ledger.is_writable());
 }
@@ -221,7 +281,13 @@ async fn a_request_that_fails_in_the_database_spoils_no_other() {
     for id in 0..20 {
         let ledger = ledger.clone();
         tasks.spawn(async move {
-            (id, ledger.settle(request(id, vec![item(within(99), Act::None)])).await.is_ok())
+            (
+                id,
+                ledger
+                    .settle(request(id, vec![item(within(99), Act::None)]))
+                    .await
+                    .is_ok(),
+            )
         });
     }
     for (id, settled) in tasks.join_all().await {
@@ -234,9 +300,15 @@ async fn a_changed_or_missing_record_is_found_and_named() {
     let room = Room::new().await;
     let ledger = room.ledger().await;
     for id in 1..=5 {
-        ledger.settle(request(id, vec![item(within(9), Act::None)])).await.unwrap();
+        ledger
+            .settle(request(id, vec![item(within(9), Act::None)]))
+            .await
+            .unwrap();
     }
-    ledger.administer(Change::SetEnabled(false), NOW).await.unwrap();
+    ledger
+        .administer(Change::SetEnabled(false), NOW)
+        .await
+        .unwrap();
     let events = room.audited().await.unwrap();
     assert_eq!(events.len(), 6);
     assert!(matches!(&events[5], AuditEvent::Administered { action, .. } if action == "disable"));
@@ -245,9 +317,15 @@ async fn a_changed_or_missing_record_is_found_and_named() {
     let back = "DELETE FROM audit; INSERT INTO audit SELECT * FROM copy";
     room.tamper(copy).await;
     let cases = [
-        ("UPDATE audit SET sealed = zeroblob(90) WHERE sequence = 3", 3),
+        (
+            "UPDATE audit SET sealed = zeroblob(90) WHERE sequence = 3",
+            3,
+        ),
         ("UPDATE audit SET mac = zeroblob(32) WHERE sequence = 4", 4),
-        ("UPDATE audit SET sealed = (SELECT sealed FROM copy WHERE sequence = 2) WHERE sequence = 5", 5),
+        (
+            "UPDATE audit SET sealed = (SELECT sealed FROM copy WHERE sequence = 2) WHERE sequence = 5",
+            5,
+        ),
     ];
     for (sql, at) in cases {
         room.tamper(sql).await;
@@ -261,7 +339,10 @@ async fn a_changed_or_missing_record_is_found_and_named() {
     room.tamper("DELETE FROM audit WHERE sequence = 2").await;
     assert!(matches!(
         room.audited().await,
-        Err(AuditFault::Missing { expected: 2, found: 3 })
+        Err(AuditFault::Missing {
+            expected: 2,
+            found: 3
+        })
     ));
     room.tamper(back).await;
     room.audited().await.unwrap();
@@ -301,7 +382,13 @@ async fn profiles_and_folders_are_made_with_their_decision_or_not_at_all() {
         &events[0],
         AuditEvent::Decided { explanation: Some(why), .. } if why == "because"
     ));
-    assert!(matches!(&events[1], AuditEvent::Decided { explanation: None, .. }));
+    assert!(matches!(
+        &events[1],
+        AuditEvent::Decided {
+            explanation: None,
+            ..
+        }
+    ));
 }
 
 #[tokio::test]
@@ -310,19 +397,30 @@ async fn a_server_is_made_once_and_a_foreign_identity_is_refused() {
     let again = Identity::create(&room.store, Name::new("kss").unwrap(), NOW).await;
     assert!(matches!(
         again,
-        Err(crate::IdentityError::Store(ostrakon_storage::StoreError::Exists))
+        Err(crate::IdentityError::Store(
+            ostrakon_storage::StoreError::Exists
+        ))
     ));
 
     // Another server's card beside this server's keys.
     let other = Room::new().await;
     let card = other.identity.public_card.to_bytes();
     let kss_id = other.identity.keyserver.kss_id();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
     room.tamper(&format!(
         "UPDATE server SET public_card = x'{}', kss_id = x'{}'",
         hex(&card),
         hex(kss_id.digest().as_bytes())
     ))
     .await;
-    assert!(Identity::load(&room.store, room.protector.instance()).await.is_err());
+    assert!(
+        Identity::load(&room.store, room.protector.instance())
+            .await
+            .is_err()
+    );
 }

@@ -33,7 +33,13 @@ impl Writer {
         writable: Arc<AtomicBool>,
         batch: usize,
     ) -> Self {
-        Self { store, audit, head: None, writable, batch }
+        Self {
+            store,
+            audit,
+            head: None,
+            writable,
+            batch,
+        }
     }
 
     pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
@@ -41,7 +47,9 @@ impl Writer {
         while waiting.recv_many(&mut jobs, self.batch).await > 0 {
             match self.write(&jobs).await {
                 Ok(done) => {
-                    jobs.drain(..).zip(done).for_each(|(job, done)| answer(job, Ok(done)));
+                    jobs.drain(..)
+                        .zip(done)
+                        .for_each(|(job, done)| answer(job, Ok(done)));
                 }
                 // One of them may be at fault: each for itself.
                 Err(_) if jobs.len() > 1 => {
@@ -52,7 +60,8 @@ impl Writer {
                 }
                 Err(error) => {
                     let error = unavailable(error);
-                    jobs.drain(..).for_each(|job| answer(job, Err(error.clone())));
+                    jobs.drain(..)
+                        .for_each(|job| answer(job, Err(error.clone())));
                 }
             }
         }
@@ -83,7 +92,12 @@ impl Writer {
             None => self.store.audit_head(self.audit.instance()).await?,
         };
         let tx = self.store.begin().await?;
-        let mut act = Acting { store: &self.store, audit: &self.audit, tx, head };
+        let mut act = Acting {
+            store: &self.store,
+            audit: &self.audit,
+            tx,
+            head,
+        };
         let mut done = Vec::with_capacity(jobs.len());
         for job in jobs {
             done.push(match job {
@@ -116,7 +130,11 @@ impl Acting<'_> {
         &mut self,
         request: &SettleRequest,
     ) -> Result<Result<Settled, Refusal>, StoreError> {
-        let proposals = request.items.iter().map(|item| item.proposal.clone()).collect();
+        let proposals = request
+            .items
+            .iter()
+            .map(|item| item.proposal.clone())
+            .collect();
         let mut settling = Settling::new(request.body, proposals);
         let mut reply = Reply::Start;
         loop {
@@ -176,7 +194,11 @@ impl Acting<'_> {
                 decision: decision.clone(),
                 explanation: item.explanation.clone().filter(|_| denied),
             };
-            self.log(AuditRecord { at: request.at, event }).await?;
+            self.log(AuditRecord {
+                at: request.at,
+                event,
+            })
+            .await?;
         }
         Ok(())
     }
@@ -185,14 +207,21 @@ impl Acting<'_> {
         let (action, detail, result) = match change {
             Change::SetEnabled(enabled) => {
                 self.tx.set_enabled(*enabled).await?;
-                (if *enabled { "enable" } else { "disable" }, String::new(), 0)
+                (
+                    if *enabled { "enable" } else { "disable" },
+                    String::new(),
+                    0,
+                )
             }
             Change::LoadPolicy { time_zone, source } => {
                 let version = self.tx.insert_policy(time_zone, source, now).await?;
                 ("policy --load", format!("version {version}"), version)
             }
         };
-        let event = AuditEvent::Administered { action: action.to_owned(), detail };
+        let event = AuditEvent::Administered {
+            action: action.to_owned(),
+            detail,
+        };
         self.log(AuditRecord { at: now, event }).await?;
         Ok(result)
     }

@@ -1,9 +1,7 @@
 use ostrakon_custody::{Act, RequestItem, Verdict, binding};
 use ostrakon_shards::profile::{Profile, SignedVersion};
 use ostrakon_storage::LocationRecord;
-use ostrakon_transport::message::{
-    Failure, Item, ItemAnswer, LocationEntry, RequestBody,
-};
+use ostrakon_transport::message::{Failure, Item, ItemAnswer, LocationEntry, RequestBody};
 use ostrakon_types::{
     ApprovalRequest, Candidate, Charge, CounterKey, Denial, DeviceId, OpaqueId, Period, ProfileId,
     ProfileRef, Proposal, RequestKind, UnixMillis,
@@ -40,7 +38,11 @@ impl Pipeline {
     ) -> Option<Judged> {
         let member_of = || member.and_then(|member| member.profile(&body.profile()));
         match item {
-            Item::Release { kind, context, sealed } => {
+            Item::Release {
+                kind,
+                context,
+                sealed,
+            } => {
                 let profile = member_of()?;
                 // The shard is bound to its device: another's would not open here.
                 if context.public.device != self.keyserver.device_id() {
@@ -49,7 +51,10 @@ impl Pipeline {
                 let request = ApprovalRequest {
                     kind: (*kind).into(),
                     device_id: OpaqueId::new(device.as_bytes()),
-                    profile: ProfileRef { id: profile.id(), words: profile.words() },
+                    profile: ProfileRef {
+                        id: profile.id(),
+                        words: profile.words(),
+                    },
                     meta: vec![context.meta.clone()],
                     cryptographic_id: OpaqueId::new(context.public.cryptographic_id.as_bytes()),
                 };
@@ -69,7 +74,10 @@ impl Pipeline {
                 let request = ApprovalRequest {
                     kind: RequestKind::CreateLocation,
                     device_id: OpaqueId::new(device.as_bytes()),
-                    profile: ProfileRef { id: profile.id(), words: profile.words() },
+                    profile: ProfileRef {
+                        id: profile.id(),
+                        words: profile.words(),
+                    },
                     meta: Vec::new(),
                     cryptographic_id: OpaqueId::new(location.as_bytes()),
                 };
@@ -113,7 +121,10 @@ impl Pipeline {
         let request = ApprovalRequest {
             kind: RequestKind::CreateProfile,
             device_id: OpaqueId::new(device.as_bytes()),
-            profile: ProfileRef { id: profile.id(), words: profile.words() },
+            profile: ProfileRef {
+                id: profile.id(),
+                words: profile.words(),
+            },
             meta: Vec::new(),
             cryptographic_id: OpaqueId::new(&[]),
         };
@@ -176,8 +187,11 @@ impl Pipeline {
             None => None,
         };
         Ok(match item {
-            Item::Release { context, sealed, .. } => {
-                let opened = approval.map(|approval| self.shard_key.open(approval, context, sealed));
+            Item::Release {
+                context, sealed, ..
+            } => {
+                let opened =
+                    approval.map(|approval| self.shard_key.open(approval, context, sealed));
                 match opened {
                     Some(Ok(shard)) => ItemAnswer::Released(shard),
                     Some(Err(error)) => {
@@ -198,9 +212,9 @@ impl Pipeline {
                     ItemAnswer::ProfileCreated { version, head }
                 }
             },
-            Item::CreateLocation { location, .. } => {
-                ItemAnswer::LocationCreated { location: *location }
-            }
+            Item::CreateLocation { location, .. } => ItemAnswer::LocationCreated {
+                location: *location,
+            },
             Item::ListLocations => {
                 let records = self.store.locations(&body.profile()).await?;
                 let entry = |record: LocationRecord| LocationEntry {
@@ -229,10 +243,18 @@ impl Pipeline {
 
 impl Judged {
     fn nothing() -> Self {
-        Self { request: None, decided: false, founded: None }
+        Self {
+            request: None,
+            decided: false,
+            founded: None,
+        }
     }
 
     fn decide(request: RequestItem) -> Self {
-        Self { request: Some(request), decided: true, founded: None }
+        Self {
+            request: Some(request),
+            decided: true,
+            founded: None,
+        }
     }
 }

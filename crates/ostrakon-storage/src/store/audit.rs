@@ -70,7 +70,8 @@ impl Store {
         sequence: u64,
         record: &[u8],
     ) -> Result<Vec<u8>, StoreError> {
-        self.keys.seal(RECORD, &audit_row(instance, sequence), record)
+        self.keys
+            .seal(RECORD, &audit_row(instance, sequence), record)
     }
 
     /// Opens an audit record.
@@ -82,7 +83,8 @@ impl Store {
         instance: InstanceId,
         row: &AuditRow,
     ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        self.keys.open(RECORD, &audit_row(instance, row.sequence), &row.sealed)
+        self.keys
+            .open(RECORD, &audit_row(instance, row.sequence), &row.sealed)
     }
 
     /// The newest link of the instance's chain.
@@ -96,10 +98,18 @@ impl Store {
         .bind(instance.as_bytes().as_slice())
         .fetch_optional(&self.db.writer)
         .await?;
-        let Some(row) = row else { return Ok(AuditHead { sequence: 0, mac: [0; 32] }) };
+        let Some(row) = row else {
+            return Ok(AuditHead {
+                sequence: 0,
+                mac: [0; 32],
+            });
+        };
         let mac = row.try_get::<&[u8], _>("mac")?;
         let mac = mac.try_into().map_err(|_| corrupt("mac"))?;
-        Ok(AuditHead { sequence: sequence(row.try_get("sequence")?)?, mac })
+        Ok(AuditHead {
+            sequence: sequence(row.try_get("sequence")?)?,
+            mac,
+        })
     }
 
     /// At most `count` links of the instance's chain from number `from` on, in order.
@@ -163,5 +173,8 @@ fn sequence(number: i64) -> Result<u64, StoreError> {
 }
 
 fn corrupt(column: &'static str) -> StoreError {
-    StoreError::Corrupt { table: "audit", column }
+    StoreError::Corrupt {
+        table: "audit",
+        column,
+    }
 }

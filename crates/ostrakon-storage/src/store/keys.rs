@@ -20,9 +20,15 @@ impl Keys {
         let data = RecordKey::generate().map_err(SealRecordError::from)?;
         let values = [
             ("protector", protector.fingerprint().to_vec()),
-            ("root_key", seal(protector.key(), "root_key", root.to_bytes().as_ref())?),
+            (
+                "root_key",
+                seal(protector.key(), "root_key", root.to_bytes().as_ref())?,
+            ),
             ("canary", seal(&root, "canary", CANARY)?),
-            ("data_key", seal(&root, "data_key", data.to_bytes().as_ref())?),
+            (
+                "data_key",
+                seal(&root, "data_key", data.to_bytes().as_ref())?,
+            ),
         ];
         let mut tx = db.writer.begin().await?;
         for (name, value) in values {
@@ -73,7 +79,13 @@ impl Keys {
 }
 
 fn seal(key: &RecordKey, name: &'static str, plaintext: &[u8]) -> Result<Vec<u8>, StoreError> {
-    Ok(seal_record(key, TABLE, "value", name.as_bytes(), plaintext)?)
+    Ok(seal_record(
+        key,
+        TABLE,
+        "value",
+        name.as_bytes(),
+        plaintext,
+    )?)
 }
 
 fn open(
@@ -91,7 +103,10 @@ fn key(wrapping: &RecordKey, name: &'static str, sealed: &[u8]) -> Result<Record
 }
 
 fn corrupt(column: &'static str) -> StoreError {
-    StoreError::Corrupt { table: TABLE, column }
+    StoreError::Corrupt {
+        table: TABLE,
+        column,
+    }
 }
 
 async fn setting(db: &Sqlite, name: &'static str) -> Result<Vec<u8>, StoreError> {

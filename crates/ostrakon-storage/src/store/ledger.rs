@@ -43,9 +43,15 @@ pub struct Transaction<'s> {
 impl<'s> Transaction<'s> {
     pub(super) async fn begin(store: &'s Store) -> Result<Self, StoreError> {
         let tx = store.db.writer.acquire().await?;
-        let mut transaction = Self { store, tx, finished: false };
+        let mut transaction = Self {
+            store,
+            tx,
+            finished: false,
+        };
         // The write lock is taken at the start, so that no statement in the middle can lose it.
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *transaction.tx).await?;
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut *transaction.tx)
+            .await?;
         Ok(transaction)
     }
 
@@ -75,7 +81,10 @@ impl<'s> Transaction<'s> {
         let Some(row) = row else { return Ok(None) };
         canonical::decode(row.try_get("recorded")?)
             .map(Some)
-            .map_err(|_| StoreError::Corrupt { table: "requests", column: "recorded" })
+            .map_err(|_| StoreError::Corrupt {
+                table: "requests",
+                column: "recorded",
+            })
     }
 
     /// Records the decisions of a request for its retries.
@@ -178,7 +187,10 @@ impl Store {
         .await?;
         rows.iter()
             .map(|row| {
-                let corrupt = |column| StoreError::Corrupt { table: "counters", column };
+                let corrupt = |column| StoreError::Corrupt {
+                    table: "counters",
+                    column,
+                };
                 let period = match row.try_get("period")? {
                     0_i64 => Period::Hour,
                     1 => Period::Day,

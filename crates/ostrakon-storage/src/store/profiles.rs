@@ -46,7 +46,10 @@ impl Store {
         .bind(id.as_bytes().as_slice())
         .fetch_all(&self.db.reader)
         .await?;
-        let corrupt = |_| StoreError::Corrupt { table: VERSION.0, column: VERSION.1 };
+        let corrupt = |_| StoreError::Corrupt {
+            table: VERSION.0,
+            column: VERSION.1,
+        };
         rows.iter()
             .map(|row| {
                 let place = version_row(id, row.try_get("number")?);
@@ -65,7 +68,10 @@ impl Store {
             .bind(device.as_bytes().as_slice())
             .fetch_all(&self.db.reader)
             .await?;
-        let corrupt = |_| StoreError::Corrupt { table: "devices", column: "profile" };
+        let corrupt = |_| StoreError::Corrupt {
+            table: "devices",
+            column: "profile",
+        };
         rows.iter()
             .map(|row| ProfileId::try_from(row.try_get::<&[u8], _>("profile")?).map_err(corrupt))
             .collect()
@@ -104,20 +110,28 @@ impl Store {
         .bind(profile.as_bytes().as_slice())
         .fetch_all(&self.db.reader)
         .await?;
-        let corrupt = || StoreError::Corrupt { table: LOCATION.0, column: LOCATION.1 };
+        let corrupt = || StoreError::Corrupt {
+            table: LOCATION.0,
+            column: LOCATION.1,
+        };
         let mut records = Vec::with_capacity(rows.len());
         for row in rows {
             let location: &[u8] = row.try_get("location")?;
             let location = LocationId::try_from(location).map_err(|_| corrupt())?;
             let place = location_row(profile, &location);
-            let key = self.keys.open(FOLDER_KEY, &place, row.try_get("folder_key")?)?;
+            let key = self
+                .keys
+                .open(FOLDER_KEY, &place, row.try_get("folder_key")?)?;
             let key = RecordKey::from_bytes(key.as_slice().try_into().map_err(|_| corrupt())?);
-            let bytes =
-                open_record(&key, LOCATION.0, LOCATION.1, &place, row.try_get("sealed")?)
-                    .map_err(|_| corrupt())?;
+            let bytes = open_record(&key, LOCATION.0, LOCATION.1, &place, row.try_get("sealed")?)
+                .map_err(|_| corrupt())?;
             let record: SealedLocation = canonical::decode(&bytes).map_err(|_| corrupt())?;
             let created_at = UnixMillis(row.try_get("created_at")?);
-            records.push(LocationRecord { location, name: record.name, created_at });
+            records.push(LocationRecord {
+                location,
+                name: record.name,
+                created_at,
+            });
         }
         Ok(records)
     }
@@ -179,10 +193,14 @@ impl Transaction<'_> {
     ) -> Result<bool, StoreError> {
         let place = location_row(profile, &record.location);
         let folder_key = RecordKey::generate().map_err(SealRecordError::from)?;
-        let encoded = canonical::encode(&SealedLocation { name: record.name.clone() });
+        let encoded = canonical::encode(&SealedLocation {
+            name: record.name.clone(),
+        });
         let sealed = seal_record(&folder_key, LOCATION.0, LOCATION.1, &place, &encoded)?;
         let folder_key =
-            self.store.keys.seal(FOLDER_KEY, &place, folder_key.to_bytes().as_ref())?;
+            self.store
+                .keys
+                .seal(FOLDER_KEY, &place, folder_key.to_bytes().as_ref())?;
         let inserted = sqlx::query(
             "INSERT INTO locations (profile, location, folder_key, sealed, created_at)
              VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",

@@ -30,7 +30,10 @@ impl Store {
             .fetch_optional(&self.db.reader)
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let corrupt = |_| StoreError::Corrupt { table: "server", column: "kss_id" };
+        let corrupt = |_| StoreError::Corrupt {
+            table: "server",
+            column: "kss_id",
+        };
         let kss_id = Digest::try_from(row.try_get::<&[u8], _>("kss_id")?).map_err(corrupt)?;
         Ok(Some(ServerRecord {
             kss_id: KssId::from_digest(kss_id),
@@ -49,7 +52,8 @@ impl Store {
             .fetch_optional(&self.db.reader)
             .await?
             .ok_or(StoreError::Missing)?;
-        self.keys.open(IDENTITY, row.try_get("kss_id")?, row.try_get("sealed")?)
+        self.keys
+            .open(IDENTITY, row.try_get("kss_id")?, row.try_get("sealed")?)
     }
 }
 
@@ -76,7 +80,11 @@ impl Transaction<'_> {
         .bind(record.created_at.0)
         .execute(&mut *self.tx)
         .await?;
-        if inserted.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Exists) }
+        if inserted.rows_affected() == 1 {
+            Ok(())
+        } else {
+            Err(StoreError::Exists)
+        }
     }
 
     /// Makes the server answer requests, or none.
@@ -88,6 +96,10 @@ impl Transaction<'_> {
             .bind(enabled)
             .execute(&mut *self.tx)
             .await?;
-        if updated.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Missing) }
+        if updated.rows_affected() == 1 {
+            Ok(())
+        } else {
+            Err(StoreError::Missing)
+        }
     }
 }

@@ -27,8 +27,14 @@ impl Fixture {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let protector = ProtectorKey::create(&folder.path().join("instance.key")).unwrap();
-        let store = Store::create(&folder.path().join("keyserver.db"), &protector).await.unwrap();
-        Self { folder, protector, store }
+        let store = Store::create(&folder.path().join("keyserver.db"), &protector)
+            .await
+            .unwrap();
+        Self {
+            folder,
+            protector,
+            store,
+        }
     }
 
     fn database(&self) -> PathBuf {
@@ -42,7 +48,10 @@ impl Fixture {
 
     /// Runs a statement that no user of the store could run.
     async fn tamper(&self, sql: &'static str) {
-        sqlx::raw_sql(sql).execute(&self.store.db.writer).await.unwrap();
+        sqlx::raw_sql(sql)
+            .execute(&self.store.db.writer)
+            .await
+            .unwrap();
     }
 }
 
@@ -74,15 +83,29 @@ async fn the_key_hierarchy_survives_a_restart_and_other_keys_are_told_from_damag
     let fixture = Fixture::new().await;
     let other = ProtectorKey::create(&fixture.folder.path().join("other.key")).unwrap();
     let wrong = Store::open(&fixture.database(), &other).await;
-    assert!(matches!(wrong, Err(StoreError::WrongRootKey)), "{:?}", wrong.err());
+    assert!(
+        matches!(wrong, Err(StoreError::WrongRootKey)),
+        "{:?}",
+        wrong.err()
+    );
 
     fixture.store.ping().await.unwrap();
-    Store::open(&fixture.database(), &fixture.protector).await.unwrap();
+    Store::open(&fixture.database(), &fixture.protector)
+        .await
+        .unwrap();
 
-    fixture.tamper("UPDATE settings SET value = zeroblob(80) WHERE name = 'canary'").await;
+    fixture
+        .tamper("UPDATE settings SET value = zeroblob(80) WHERE name = 'canary'")
+        .await;
     let damaged = fixture.reopen().await;
     assert!(
-        matches!(damaged, Err(StoreError::Corrupt { table: "settings", column: "canary" })),
+        matches!(
+            damaged,
+            Err(StoreError::Corrupt {
+                table: "settings",
+                column: "canary"
+            })
+        ),
         "{:?}",
         damaged.err()
     );
@@ -92,15 +115,25 @@ async fn the_key_hierarchy_survives_a_restart_and_other_keys_are_told_from_damag
 async fn databases_that_are_absent_foreign_newer_or_already_there_are_told_apart() {
     let fixture = Fixture::new().await;
     let path = fixture.folder.path().join("nothing.db");
-    assert!(matches!(Store::open(&path, &fixture.protector).await, Err(StoreError::Missing)));
+    assert!(matches!(
+        Store::open(&path, &fixture.protector).await,
+        Err(StoreError::Missing)
+    ));
     assert!(matches!(
         Store::create(&fixture.database(), &fixture.protector).await,
         Err(StoreError::Exists)
     ));
-    std::fs::write(&path, "this is no database, but long enough to look like one".repeat(100))
-        .unwrap();
+    std::fs::write(
+        &path,
+        "this is no database, but long enough to look like one".repeat(100),
+    )
+    .unwrap();
     let foreign = Store::open(&path, &fixture.protector).await;
-    assert!(matches!(foreign, Err(StoreError::Damaged(_))), "{:?}", foreign.err());
+    assert!(
+        matches!(foreign, Err(StoreError::Damaged(_))),
+        "{:?}",
+        foreign.err()
+    );
     fixture
         .tamper(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
@@ -109,7 +142,13 @@ async fn databases_that_are_absent_foreign_newer_or_already_there_are_told_apart
         .await;
     let newer = fixture.reopen().await;
     assert!(
-        matches!(newer, Err(StoreError::NewerSchema { found: 900, known: 1 })),
+        matches!(
+            newer,
+            Err(StoreError::NewerSchema {
+                found: 900,
+                known: 1
+            })
+        ),
         "{:?}",
         newer.err()
     );
@@ -131,20 +170,32 @@ async fn profiles_are_found_again_and_their_first_words_are_unique() {
     let (profile, signed) = founded("alice@example");
     let mut tx = fixture.store.begin().await.unwrap();
     assert!(tx.insert_profile(&profile, &signed, NOW).await.unwrap());
-    assert!(!tx.insert_profile(&profile, &signed, NOW).await.unwrap(), "twice");
+    assert!(
+        !tx.insert_profile(&profile, &signed, NOW).await.unwrap(),
+        "twice"
+    );
     let (other, other_signed) = founded("bob@example");
     sqlx::query("UPDATE profiles SET first_words = ?")
         .bind(other.words().first(4).to_owned())
         .execute(&mut *tx.tx)
         .await
         .unwrap();
-    assert!(!tx.insert_profile(&other, &other_signed, NOW).await.unwrap(), "clash");
+    assert!(
+        !tx.insert_profile(&other, &other_signed, NOW).await.unwrap(),
+        "clash"
+    );
     tx.commit().await.unwrap();
 
     let device = profile.version().devices[0].id();
     let store = fixture.reopen().await.unwrap();
     assert_eq!(store.profiles_of(&device).await.unwrap(), [profile.id()]);
-    assert_eq!(store.profiles_of(&DeviceId::from_bytes([9; 16])).await.unwrap(), []);
+    assert_eq!(
+        store
+            .profiles_of(&DeviceId::from_bytes([9; 16]))
+            .await
+            .unwrap(),
+        []
+    );
     let chain = store.profile(&profile.id()).await.unwrap();
     assert_eq!(Profile::from_chain(chain).unwrap().head(), profile.head());
     assert!(store.profile(&other.id()).await.unwrap().is_empty());
@@ -181,7 +232,10 @@ async fn a_stolen_database_tells_no_secret_and_its_ciphertexts_cannot_be_moved()
     tx.commit().await.unwrap();
     assert_eq!(fixture.store.identity().await.unwrap().as_slice(), secret);
     assert_eq!(fixture.store.server().await.unwrap().unwrap(), record);
-    assert_eq!(fixture.store.locations(&profile.id()).await.unwrap(), locations);
+    assert_eq!(
+        fixture.store.locations(&profile.id()).await.unwrap(),
+        locations
+    );
 
     let mut stolen = Vec::new();
     for name in ["keyserver.db", "keyserver.db-wal"] {
@@ -189,7 +243,11 @@ async fn a_stolen_database_tells_no_secret_and_its_ciphertexts_cannot_be_moved()
     }
     let contains = |needle: &[u8]| stolen.windows(needle.len()).any(|window| window == needle);
     assert!(contains(b"card"), "the search finds what is there in clear");
-    for needle in [secret.as_slice(), hex::encode(secret).as_bytes(), b"payroll-canary"] {
+    for needle in [
+        secret.as_slice(),
+        hex::encode(secret).as_bytes(),
+        b"payroll-canary",
+    ] {
         assert!(!contains(needle));
     }
 
@@ -201,9 +259,20 @@ async fn a_stolen_database_tells_no_secret_and_its_ciphertexts_cannot_be_moved()
         )
         .await;
     let moved = fixture.store.locations(&profile.id()).await;
-    assert!(matches!(moved, Err(StoreError::Corrupt { table: "locations", .. })));
-    fixture.tamper("UPDATE server SET sealed = (SELECT folder_key FROM locations LIMIT 1)").await;
-    assert!(matches!(fixture.store.identity().await, Err(StoreError::Corrupt { .. })));
+    assert!(matches!(
+        moved,
+        Err(StoreError::Corrupt {
+            table: "locations",
+            ..
+        })
+    ));
+    fixture
+        .tamper("UPDATE server SET sealed = (SELECT folder_key FROM locations LIMIT 1)")
+        .await;
+    assert!(matches!(
+        fixture.store.identity().await,
+        Err(StoreError::Corrupt { .. })
+    ));
 }
 
 #[tokio::test]
@@ -215,11 +284,24 @@ async fn a_counter_counts_up_to_its_limit_as_it_stands() {
     assert!(tx.charge(&charge(2)).await.unwrap());
     assert!(!tx.charge(&charge(2)).await.unwrap());
     assert!(tx.charge(&charge(3)).await.unwrap(), "the limit was raised");
-    assert!(!tx.charge(&charge(1)).await.unwrap(), "the limit was lowered");
+    assert!(
+        !tx.charge(&charge(1)).await.unwrap(),
+        "the limit was lowered"
+    );
     tx.refund(&charge(3)).await.unwrap();
     tx.commit().await.unwrap();
-    let counters = fixture.store.counters(&charge(0).key.profile).await.unwrap();
-    assert_eq!(counters, [Counter { key: charge(0).key, count: 2 }]);
+    let counters = fixture
+        .store
+        .counters(&charge(0).key.profile)
+        .await
+        .unwrap();
+    assert_eq!(
+        counters,
+        [Counter {
+            key: charge(0).key,
+            count: 2
+        }]
+    );
 }
 
 #[tokio::test]
@@ -243,8 +325,16 @@ async fn what_is_not_committed_has_not_happened() {
     tx.commit().await.unwrap();
     let mut tx = fixture.store.begin().await.unwrap();
     assert_eq!(tx.recall(&key).await.unwrap(), Some(recorded));
-    assert_eq!(tx.forget_requests(NOW.plus(24 * 3_600_000)).await.unwrap(), 0);
-    assert_eq!(tx.forget_requests(NOW.plus(24 * 3_600_000 + 1)).await.unwrap(), 1);
+    assert_eq!(
+        tx.forget_requests(NOW.plus(24 * 3_600_000)).await.unwrap(),
+        0
+    );
+    assert_eq!(
+        tx.forget_requests(NOW.plus(24 * 3_600_000 + 1))
+            .await
+            .unwrap(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -261,12 +351,19 @@ async fn a_full_or_read_only_database_is_said_to_be_so() {
     }
     assert!(matches!(full, Some(StoreError::Full(_))), "{full:?}");
     drop(tx);
-    let mut tx = fixture.store.begin().await.expect("the database is usable again");
+    let mut tx = fixture
+        .store
+        .begin()
+        .await
+        .expect("the database is usable again");
     tx.insert_policy("UTC", "", NOW).await.unwrap();
     tx.commit().await.unwrap();
     fixture.tamper("PRAGMA query_only = 1").await;
     let refused = fixture.store.begin().await.err();
-    assert!(matches!(refused, Some(StoreError::ReadOnly(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Some(StoreError::ReadOnly(_))),
+        "{refused:?}"
+    );
 }
 
 /// How a charge is made: as the store does it, or as it must not.
@@ -280,7 +377,9 @@ enum Charging {
 /// Two stores on one database, as two processes have, try to charge one counter `tries` times each.
 async fn race(charging: Charging, limit: u64, tries: u64) -> u64 {
     let fixture = Fixture::new().await;
-    let second = Store::open(&fixture.database(), &fixture.protector).await.unwrap();
+    let second = Store::open(&fixture.database(), &fixture.protector)
+        .await
+        .unwrap();
     let protector = fixture.protector.instance();
     assert_eq!(protector, fixture.protector.instance());
     let stores = [Arc::new(fixture.store), Arc::new(second)];
