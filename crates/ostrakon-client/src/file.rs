@@ -18,6 +18,7 @@ pub(crate) use stream::{decrypt, encrypt};
 use std::io;
 
 use ostrakon_shards::{
+    seal::ParseSealedError,
     sealed_shard::OpenShardError,
     share::CombineError,
 };
@@ -62,6 +63,9 @@ pub enum FileError {
     /// It changed while it was read; what was encrypted is kept, and so is the original.
     #[error("it changed while it was encrypted, so it was not removed")]
     Changed,
+    /// It was encrypted, but the original could not be removed.
+    #[error("it was encrypted, but the original could not be removed")]
+    Remove(#[source] io::Error),
     /// It is not in the age format.
     #[error("it is not an encrypted file")]
     NotEncrypted,
@@ -86,6 +90,9 @@ pub enum FileError {
     /// Its header is larger than any that is written.
     #[error("its header is larger than {} KiB", head::MAX_LEN >> 10)]
     HeaderTooLarge,
+    /// A share in it was sealed by a later version, or is cut off.
+    #[error("a share of its key cannot be read")]
+    Sealed(#[source] ParseSealedError),
     /// This device's share of its key does not open.
     #[error("this device's share of its key cannot be opened")]
     Share(#[source] OpenShardError),
@@ -97,11 +104,11 @@ pub enum FileError {
         /// How many can be asked.
         reachable: u8,
     },
-    /// The key shard server's answer is not a share of this file's key.
-    #[error("the key shard server ({device}) answered with a bad share")]
+    /// What the key shard server answered is not its share of this file's key.
+    #[error("the key shard server answered with a bad share")]
     BadShare {
-        /// The server's device.
-        device: DeviceId,
+        /// The server's device, whose share it should be.
+        device: Option<DeviceId>,
         /// What is bad about it.
         #[source]
         cause: CombineError,
