@@ -1,0 +1,26 @@
+//! HTTP plumbing, for the server and for its clients.
+//!
+//! A server's side is [`serve`], which runs an axum `Router` on a listener within [`ListenerLimits`],
+//! and [`InFlightLimit`], which refuses requests at once where there are too many. A client's side is
+//! [`HttpClient`], which tries several servers, and [`UnixClient`] for the administration socket.
+//!
+//! What is deliberately absent: HTTP/2 (one more parser before authentication, and nothing here
+//! streams), `Transfer-Encoding` in requests (so that no two readers of one stream can disagree about
+//! where a request ends), upgrades, redirects and proxies.
+
+mod body;
+mod client;
+mod connection;
+mod limit;
+mod listener;
+mod pace;
+#[cfg(test)]
+mod testing;
+mod unix;
+
+pub use client::{
+    AttemptError, BaseUrl, ClientConfig, HttpClient, ParseBaseUrlError, RequestError, TlsError,
+};
+pub use limit::{InFlight, InFlightLimit};
+pub use listener::{Drained, Listener, ListenerLimits, Peer, serve};
+pub use unix::{UnixClient, UnixError};

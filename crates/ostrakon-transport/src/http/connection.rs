@@ -1,0 +1,159 @@
+//! One connection, from its first byte to its last.
+
+use std::{convert::Infallible, future::poll_fn, pin::pin, sync::Arc, task::Poll};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{
+        HeaderValue, Request, StatusCode,
+        header::{CONNECTION, TRANSFER_ENCODING},
+    },
+    response::{IntoResponse, Response},
+};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{OwnedSemaphorePermit, watch},
+};
+use tower::ServiceExt;
+
+use super::{
+    body::{BodyBudget, BodyError},
+    limit::overloaded,
+    listener::{ListenerLimits, Peer},
+    pace::{Allowed, Overdue, Pace, Paced},
+};
+
+/// What the connections of one listener share.
+#[derive(Clone)]
+pub(super) struct Connections(Arc<Shared>);
+
+struct Shared {
+    router: Router,
+    limits: ListenerLimits,
+    bodies: BodyBudget,
+    protocol: http1::Builder,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Connections {
+    pub(super) fn new(
+        router: Router,
+        limits: ListenerLimits,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        let mut protocol = http1::Builder::new();
+        // `Pace` keeps the deadlines: hyper's own counts the idle time as part of the next head.
+        protocol
+            .header_read_timeout(None)
+            .max_buf_size(limits.head_bytes.max(8 << 10));
+        Self(Arc::new(Shared {
+            bodies: BodyBudget::new(&limits),
+            router,
+            limits,
+            protocol,
+            stopped,
+        }))
+    }
+
+    pub(super) fn limits(&self) -> &ListenerLimits {
+        &self.0.limits
+    }
+
+    /// Serves one connection until it ends, is too slow, or is idle at shutdown. It occupies `slot`.
+    pub(super) fn run<S>(
+        &self,
+        stream: S,
+        peer: Peer,
+        slot: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shared = Arc::clone(&self.0);
+        async move {
+            let _slot = slot;
+            let pace = Pace::new(shared.allowed());
+            let stream = TokioIo::new(Paced::new(stream, pace.clone()));
+            let service = service_fn(|request| shared.answer(request, peer, &pace));
+            let mut connection = pin!(shared.protocol.serve_connection(stream, service));
+            let mut overdue = pin!(Overdue::new(pace.clone()));
+            let mut stopped = shared.stopped.clone();
+            let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
+            let mut stopping = false;
+            poll_fn(|cx| {
+                if !stopping && stop.as_mut().poll(cx).is_ready() {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                match connection.as_mut().poll(cx) {
+                    // What a stranger's connection failed of is no news.
+                    Poll::Ready(_) => Poll::Ready(()),
+                    Poll::Pending => overdue.as_mut().poll(cx),
+                }
+            })
+            .await;
+        }
+    }
+}
+
+impl Shared {
+    fn allowed(&self) -> Allowed {
+        Allowed {
+            idle: self.limits.idle_timeout,
+            head: self.limits.head_timeout,
+            write: self.limits.write_timeout,
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+        pace: &Pace,
+    ) -> Result<Response, Infallible> {
+        let busy = pace.busy();
+        let response = match self.read(request, peer).await {
+            // The bytes stay within the budget until the handler is done with them.
+            Ok((request, _held)) => self.router.clone().oneshot(request).await?,
+            Err(refusal) => refusal,
+        };
+        // The connection is busy until the answer's last byte was handed over, and then idle.
+        let while_busy = move |error| {
+            let _busy = &busy;
+            error
+        };
+        Ok(response.map(|body| Body::new(body.map_err(while_busy))))
+    }
+
+    /// Reads the body to its end, and makes the request that the router sees.
+    async fn read(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> Result<(Request<Body>, OwnedSemaphorePermit), Response> {
+        let (mut head, body) = request.into_parts();
+        if head.headers.contains_key(TRANSFER_ENCODING) {
+            return Err(closing(StatusCode::LENGTH_REQUIRED));
+        }
+        let (bytes, held) = self.bodies.read(body).await.map_err(|error| match error {
+            BodyError::TooLarge => closing(StatusCode::PAYLOAD_TOO_LARGE),
+            BodyError::TooSlow => closing(StatusCode::REQUEST_TIMEOUT),
+            BodyError::Broken => closing(StatusCode::BAD_REQUEST),
+            BodyError::NoRoom => closing(overloaded()),
+        })?;
+        head.extensions.insert(peer);
+        Ok((Request::from_parts(head, Body::from(bytes)), held))
+    }
+}
+
+/// An answer after which the connection closes, because the rest of the request is unread.
+fn closing(refusal: impl IntoResponse) -> Response {
+    let mut response = refusal.into_response();
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
+}
