@@ -123,7 +123,8 @@ impl Link {
         body: RequestBody,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
-        self.send(keys, card, Contact::Known, body, environment).await
+        self.send(keys, card, Contact::Known, body, environment)
+            .await
     }
 
     /// Asks as a device that the server does not know yet.
@@ -134,7 +135,8 @@ impl Link {
         body: RequestBody,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
-        self.send(keys, card, Contact::First, body, environment).await
+        self.send(keys, card, Contact::First, body, environment)
+            .await
     }
 
     /// Sends the request, in as many envelopes as it takes. It stays the same one to the server.

@@ -104,7 +104,9 @@ impl Workstation {
         let now = self.environment.now();
         let id = random::request_id(now)?;
         let body = RequestBody::new(id, now, member.profile.id(), items).map_err(AskError::from)?;
-        Ok(link.ask(&member.keys, &member.device, body, &self.environment).await?)
+        Ok(link
+            .ask(&member.keys, &member.device, body, &self.environment)
+            .await?)
     }
 }
 
@@ -164,7 +166,10 @@ impl Job {
                 Ok((ready, Unlock::Own)) => ready.write(None, tell),
                 Err(error) => Err(error),
             };
-            tell(Event::report(shown, outcome.unwrap_or_else(Outcome::Failed)));
+            tell(Event::report(
+                shown,
+                outcome.unwrap_or_else(Outcome::Failed),
+            ));
         }
         (found, batch)
     }
@@ -203,7 +208,10 @@ impl Job {
                 ItemAnswer::Failed(_) => Err(FileError::ShardMismatch),
                 _ => Err(FileError::BadAnswer),
             };
-            tell(Event::report(shown, outcome.unwrap_or_else(Outcome::Failed)));
+            tell(Event::report(
+                shown,
+                outcome.unwrap_or_else(Outcome::Failed),
+            ));
         }
     }
 }
@@ -215,11 +223,16 @@ impl Ready {
         tell: &mut dyn FnMut(Event),
     ) -> Result<Outcome, FileError> {
         let (file, key) = self.locked.key(from_server)?;
-        tell(Event::Began(file.metadata().map_err(FileError::Read)?.len()));
+        tell(Event::Began(
+            file.metadata().map_err(FileError::Read)?.len(),
+        ));
         let mut advanced = |bytes| tell(Event::Advanced(bytes));
         let bytes = file::decrypt(&file, self.output.file(), &key, &mut advanced)?;
         self.output.keep()?;
-        let output = if self.target.starts_with(&self.source.real.parent().unwrap_or(Path::new("/"))) {
+        let output = if self
+            .target
+            .starts_with(&self.source.real.parent().unwrap_or(Path::new("/")))
+        {
             self.source.shown.with_extension("")
         } else {
             self.target
@@ -229,5 +242,8 @@ impl Ready {
 }
 
 fn is_encrypted(source: &Source) -> bool {
-    source.real.extension().is_some_and(|extension| extension == EXTENSION)
+    source
+        .real
+        .extension()
+        .is_some_and(|extension| extension == EXTENSION)
 }

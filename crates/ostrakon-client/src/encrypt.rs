@@ -61,7 +61,11 @@ impl Encryption<'_> {
     }
 
     fn one(&self, source: &Source, tell: &mut dyn FnMut(Event)) -> Result<Outcome, FileError> {
-        if source.real.extension().is_some_and(|extension| extension == EXTENSION) {
+        if source
+            .real
+            .extension()
+            .is_some_and(|extension| extension == EXTENSION)
+        {
             return if source.named {
                 Err(FileError::AlreadyEncrypted)
             } else {
@@ -88,7 +92,10 @@ impl Encryption<'_> {
     }
 
     fn recipient(&self, real: &Path) -> Result<ProfileRecipient<'_>, FileError> {
-        let folder = self.folders.iter().find(|folder| real.starts_with(folder.path()));
+        let folder = self
+            .folders
+            .iter()
+            .find(|folder| real.starts_with(folder.path()));
         let folder = folder.ok_or(FileError::NotInFolder)?;
         if !folder.is_registered() {
             return Err(FileError::FolderPending);
@@ -134,7 +141,13 @@ fn shown_target(source: &Source, target: PathBuf, output: Option<&Path>) -> Path
 fn remove(path: &Path, input: &File, before: &Metadata, bytes: u64) -> Result<(), FileError> {
     let state = |metadata: &Metadata| {
         let (modified, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-        (metadata.dev(), metadata.ino(), metadata.len(), modified, nanoseconds)
+        (
+            metadata.dev(),
+            metadata.ino(),
+            metadata.len(),
+            modified,
+            nanoseconds,
+        )
     };
     let after = input.metadata().map_err(FileError::Read)?;
     let named = fs::symlink_metadata(path).map_err(FileError::Read)?;
@@ -142,6 +155,8 @@ fn remove(path: &Path, input: &File, before: &Metadata, bytes: u64) -> Result<()
         return Err(FileError::Changed);
     }
     fs::remove_file(path).map_err(FileError::Remove)?;
-    let folder = path.parent().ok_or_else(|| FileError::Remove(io::ErrorKind::NotFound.into()))?;
+    let folder = path
+        .parent()
+        .ok_or_else(|| FileError::Remove(io::ErrorKind::NotFound.into()))?;
     sync_folder(folder).map_err(FileError::Remove)
 }

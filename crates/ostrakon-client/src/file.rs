@@ -17,11 +17,7 @@ pub(crate) use stream::{decrypt, encrypt};
 
 use std::io;
 
-use ostrakon_shards::{
-    seal::ParseSealedError,
-    sealed_shard::OpenShardError,
-    share::CombineError,
-};
+use ostrakon_shards::{seal::ParseSealedError, sealed_shard::OpenShardError, share::CombineError};
 use ostrakon_types::{DeviceId, ProfileId};
 
 use crate::folder::PathError;
@@ -114,7 +110,9 @@ pub enum FileError {
         cause: CombineError,
     },
     /// The key shard server could not open its share.
-    #[error("the key shard server cannot open its share: the file's header was altered, or was made for another server")]
+    #[error(
+        "the key shard server cannot open its share: the file's header was altered, or was made for another server"
+    )]
     ShardMismatch,
     /// The key shard server answered something else than was asked.
     #[error("the key shard server's answer makes no sense")]

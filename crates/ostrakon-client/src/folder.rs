@@ -54,7 +54,9 @@ pub enum PathError {
     #[error("a name in its path is not valid UTF-8")]
     NotUtf8,
     /// The name has a backslash, a slash, or a NUL, or is `.` or `..`.
-    #[error("a name in its path is not canonical: it has a backslash, a slash or a NUL, or is `.` or `..`")]
+    #[error(
+        "a name in its path is not canonical: it has a backslash, a slash or a NUL, or is `.` or `..`"
+    )]
     NotCanonical,
     /// The whole is too long.
     #[error("its path is longer than {MAX_META_LEN} bytes")]
@@ -215,7 +217,10 @@ mod tests {
         assert_eq!(refused("/home/zoe/vault/../x"), PathError::NotCanonical);
         assert_eq!(refused("/home/zoe/vaults/x"), PathError::NotCanonical);
         assert_eq!(refused("/home/zoe/vault"), PathError::Empty);
-        assert_eq!(refused(&format!("/home/zoe/vault/{}", "a/".repeat(2100))), PathError::TooLong);
+        assert_eq!(
+            refused(&format!("/home/zoe/vault/{}", "a/".repeat(2100))),
+            PathError::TooLong
+        );
         let bytes = OsStr::from_bytes(b"/home/zoe/vault/\xff");
         assert_eq!(folder().meta(Path::new(bytes)), Err(PathError::NotUtf8));
     }
@@ -223,6 +228,9 @@ mod tests {
     #[test]
     fn debug_output_shows_no_names() {
         let shown = format!("{:?}", folder());
-        assert!(!shown.contains("Payroll") && !shown.contains("zoe"), "{shown}");
+        assert!(
+            !shown.contains("Payroll") && !shown.contains("zoe"),
+            "{shown}"
+        );
     }
 }

@@ -120,7 +120,10 @@ impl Workstation {
             Err(_) => {}
         }
         settled?;
-        let registered = self.folders().iter().find(|folder| folder.location() == location);
+        let registered = self
+            .folders()
+            .iter()
+            .find(|folder| folder.location() == location);
         registered.cloned().ok_or(CreateFolderError::BadAnswer)
     }
 
@@ -171,7 +174,9 @@ impl Workstation {
             Some(_) => Some(random::request_id(self.environment.now())?),
             None => None,
         };
-        Ok(SecureFolder::new(location, name, path, group, suite, pending))
+        Ok(SecureFolder::new(
+            location, name, path, group, suite, pending,
+        ))
     }
 
     /// Tells the key shard server of a folder, if there is a server and it has not been told.
@@ -183,16 +188,24 @@ impl Workstation {
         let (Some(keyserver), Some(request)) = (&member.keyserver, folder.pending()) else {
             return Ok(());
         };
-        let link = Link::new(&self.config, self.config.urls_or(&member.urls), keyserver.clone())?;
+        let link = Link::new(
+            &self.config,
+            self.config.urls_or(&member.urls),
+            keyserver.clone(),
+        )?;
         let location = folder.location();
         let name = folder.name().clone();
         let items = vec![Item::CreateLocation { location, name }];
         let now = self.environment.now();
         let body = RequestBody::new(request, now, member.profile.id(), items);
         let body = body.map_err(AskError::from)?;
-        let answers = link.ask(&member.keys, &member.device, body, &self.environment).await?;
+        let answers = link
+            .ask(&member.keys, &member.device, body, &self.environment)
+            .await?;
         match answers.into_iter().next() {
-            Some(ItemAnswer::LocationCreated { location: created }) if created == location => Ok(()),
+            Some(ItemAnswer::LocationCreated { location: created }) if created == location => {
+                Ok(())
+            }
             Some(ItemAnswer::Denied(denial)) => Err(CreateFolderError::Denied(denial)),
             Some(ItemAnswer::Failed(failure)) => Err(CreateFolderError::Failed(failure)),
             _ => Err(CreateFolderError::BadAnswer),

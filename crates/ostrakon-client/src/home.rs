@@ -25,6 +25,7 @@ pub(crate) use state::{Membership, Pending, PinnedKeyserver, State, StoredPath};
 const KEYS: &str = "device.key";
 const STATE: &str = "state";
 const LOCK: &str = "lock";
+const FOLDER: &str = "the files";
 
 /// Longer than any file of these kinds is.
 const MAX_FILE_LEN: u64 = 16 << 20;
@@ -51,7 +52,7 @@ pub enum HomeError {
         cause: io::Error,
     },
     /// Users other than the owner can get at it.
-    #[error("{what} in the home folder is open to other users")]
+    #[error("other users have access to {what} in the home folder")]
     OpenToOthers {
         /// The folder itself, or the key file.
         what: &'static str,
@@ -81,7 +82,7 @@ impl Home {
     /// # Errors
     /// When that fails, or when other users have access to it.
     pub fn open(dir: &Path) -> Result<Self, HomeError> {
-        let io = |act| move |cause| io_error(act, "the folder itself", cause);
+        let io = |act| move |cause| io_error(act, FOLDER, cause);
         if !dir.is_dir() {
             let mut builder = DirBuilder::new();
             builder.recursive(true).mode(0o700);
@@ -89,8 +90,7 @@ impl Home {
         }
         let mode = fs::metadata(dir).map_err(io("read"))?.permissions().mode();
         if mode & 0o077 != 0 {
-            let what = "the folder itself";
-            return Err(HomeError::OpenToOthers { what });
+            return Err(HomeError::OpenToOthers { what: FOLDER });
         }
         let dir = dir.canonicalize().map_err(io("read"))?;
         Ok(Self { dir })
@@ -139,7 +139,11 @@ impl Home {
         Ok(keys)
     }
 
-    fn read(&self, name: &str, what: &'static str) -> Result<Option<Zeroizing<Vec<u8>>>, HomeError> {
+    fn read(
+        &self,
+        name: &str,
+        what: &'static str,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, HomeError> {
         let io = |cause| io_error("read", what, cause);
         let file = match File::open(self.dir.join(name)) {
             Ok(file) => file,
@@ -153,7 +157,9 @@ impl Home {
         let len = metadata.len().min(MAX_FILE_LEN);
         // Of its final size at once, so that no copy of a secret stays behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(len).unwrap_or(0) + 1));
-        file.take(MAX_FILE_LEN).read_to_end(&mut bytes).map_err(io)?;
+        file.take(MAX_FILE_LEN)
+            .read_to_end(&mut bytes)
+            .map_err(io)?;
         Ok(Some(bytes))
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     folder::SecurityGroup,
     folders::CreateFolderError,
     home::{Lock, Membership, Pending, PinnedKeyserver},
+    refresh::RefreshError,
     workstation::{OpenError, Workstation},
 };
 
@@ -91,6 +92,9 @@ pub enum OnboardError {
     /// There is a profile, but not all of its default folders.
     #[error("the profile is made, but its default folders are not")]
     Folders(#[source] Box<CreateFolderError>),
+    /// There is a profile, but the server does not confirm it.
+    #[error("the key shard server does not confirm the profile")]
+    Refresh(#[source] Box<RefreshError>),
     /// The server's signature under its answer does not match.
     #[error("the key shard server's answer is not signed by it")]
     Signature(#[from] SignatureError),
@@ -146,7 +150,12 @@ impl Workstation {
         urls: &[BaseUrl],
     ) -> Result<(), OnboardError> {
         let lock = self.lock_in_background().await?;
-        let urls = if urls.is_empty() { &self.config.keyserver_urls } else { urls }.to_vec();
+        let urls = if urls.is_empty() {
+            &self.config.keyserver_urls
+        } else {
+            urls
+        }
+        .to_vec();
         if urls.is_empty() {
             return Err(OnboardError::NoUrl);
         }
@@ -158,7 +167,9 @@ impl Workstation {
         let card = Link::fetch_card(&self.config, urls.clone()).await?;
         let keyserver = card.verify(&kss_id)?;
         if self.member().is_some() {
-            return Ok(self.renew(&lock, card, &keyserver, texts)?);
+            self.renew(&lock, card, &keyserver, texts)?;
+            let refreshed = self.refresh_locked(&lock).await;
+            return refreshed.map_err(|error| OnboardError::Refresh(Box::new(error)));
         }
         let pending = self.pending(&lock, card, &keyserver, texts)?;
         let (signed, signed_head) = self.ask_for_profile(&pending, &keyserver, urls).await?;
@@ -167,7 +178,13 @@ impl Workstation {
         if signed.version() != pending.version.version() || head != profile.head() {
             return Err(OnboardError::BadAnswer);
         }
-        self.join(&lock, signed, &profile, Some(pending.keyserver), Some(signed_head))?;
+        self.join(
+            &lock,
+            signed,
+            &profile,
+            Some(pending.keyserver),
+            Some(signed_head),
+        )?;
         Ok(())
     }
 
@@ -193,7 +210,8 @@ impl Workstation {
             }
         }
         let version = self.draw_version(lock, None, Some(keyserver))?;
-        let request = random::request_id(self.environment.now()).map_err(CreateProfileError::from)?;
+        let request =
+            random::request_id(self.environment.now()).map_err(CreateProfileError::from)?;
         let pending = Pending {
             request,
             keyserver: PinnedKeyserver { card, urls },
@@ -210,9 +228,14 @@ impl Workstation {
         urls: Vec<BaseUrl>,
     ) -> Result<(SignedVersion, SignedHead), OnboardError> {
         let keys = self.home.read_keys().map_err(OpenError::from)?;
-        let keys = keys.ok_or(crate::HomeError::NoKeys).map_err(OpenError::from)?;
+        let keys = keys
+            .ok_or(crate::HomeError::NoKeys)
+            .map_err(OpenError::from)?;
         let version = pending.version.version();
-        let own = version.devices.iter().find(|card| card.verify == keys.signing.verify_key());
+        let own = version
+            .devices
+            .iter()
+            .find(|card| card.verify == keys.signing.verify_key());
         let own = own.ok_or(OnboardError::BadAnswer)?;
         let id = profile_id(version);
         let items = vec![Item::CreateProfile {
@@ -221,7 +244,9 @@ impl Workstation {
         let now = self.environment.now();
         let body = RequestBody::new(pending.request, now, id, items).map_err(AskError::from)?;
         let link = Link::new(&self.config, urls, keyserver.clone())?;
-        let mut answers = link.first_contact(&keys, own, body, &self.environment).await?;
+        let mut answers = link
+            .first_contact(&keys, own, body, &self.environment)
+            .await?;
         match answers.pop() {
             Some(ItemAnswer::ProfileCreated { version, head }) => Ok((version, head)),
             Some(ItemAnswer::Denied(denial)) => Err(OnboardError::Denied(denial)),
@@ -243,7 +268,10 @@ impl Workstation {
         let device_name = Name::new(&self.environment.host)?;
         let own = keys.card(DeviceKind::Workstation, device_name);
         let id = own.id();
-        let devices: Vec<_> = [own].into_iter().chain(keyserver.map(|kss| kss.device().clone())).collect();
+        let devices: Vec<_> = [own]
+            .into_iter()
+            .chain(keyserver.map(|kss| kss.device().clone()))
+            .collect();
         let threshold = if keyserver.is_some() { 2 } else { 1 };
         let version = ProfileVersion::first(profile_name, threshold, devices)?;
         let signature = version.sign(&keys.signing);
@@ -260,7 +288,12 @@ impl Workstation {
         signed_head: Option<SignedHead>,
     ) -> Result<(), CreateProfileError> {
         // The first device is this one: `draw_version` puts it there.
-        let device = signed.version().devices.first().cloned().ok_or(ChainError::Empty)?;
+        let device = signed
+            .version()
+            .devices
+            .first()
+            .cloned()
+            .ok_or(ChainError::Empty)?;
         let membership = Membership {
             device,
             head: profile.head(),

@@ -49,7 +49,9 @@ pub(crate) fn walk(argument: &Path) -> Box<dyn Iterator<Item = Found> + Send> {
             Err(error) => {
                 let below = error.path().and_then(|path| path.strip_prefix(&real).ok());
                 let shown = below.map_or_else(|| shown.clone(), |below| join(&shown, below));
-                let cause = error.into_io_error().unwrap_or_else(|| io::Error::other("a loop"));
+                let cause = error
+                    .into_io_error()
+                    .unwrap_or_else(|| io::Error::other("a loop"));
                 return Some(Found::Failed(shown, FileError::Read(cause)));
             }
         };
@@ -61,7 +63,11 @@ pub(crate) fn walk(argument: &Path) -> Box<dyn Iterator<Item = Found> + Send> {
         let shown = join(&shown, below);
         Some(match entry.file_type() {
             kind if kind.is_file() => Found::File(Source {
-                within: if named { entry.file_name().into() } else { below.to_path_buf() },
+                within: if named {
+                    entry.file_name().into()
+                } else {
+                    below.to_path_buf()
+                },
                 real: entry.path().to_path_buf(),
                 named,
                 shown,
@@ -82,7 +88,11 @@ pub(crate) fn open(path: &Path) -> Result<File, FileError> {
     options.read(true).custom_flags(flags.bits().cast_signed());
     let file = options.open(path).map_err(FileError::Read)?;
     let metadata = file.metadata().map_err(FileError::Read)?;
-    if metadata.is_file() { Ok(file) } else { Err(FileError::NotAFile) }
+    if metadata.is_file() {
+        Ok(file)
+    } else {
+        Err(FileError::NotAFile)
+    }
 }
 
 fn join(argument: &Path, below: &Path) -> PathBuf {

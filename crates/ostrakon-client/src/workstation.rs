@@ -199,6 +199,8 @@ fn member(home: &Home, state: &State) -> Result<Option<Member>, OpenError> {
         device: device.clone(),
         profile: Arc::new(profile),
         keyserver: verified,
-        urls: keyserver.as_ref().map_or_else(Vec::new, |pinned| pinned.urls.clone()),
+        urls: keyserver
+            .as_ref()
+            .map_or_else(Vec::new, |pinned| pinned.urls.clone()),
     }))
 }

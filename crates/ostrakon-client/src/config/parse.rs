@@ -115,7 +115,10 @@ impl<'a> Layer<'a> {
                 }
                 "keyserver_urls" => {
                     let texts = texts(value).ok_or_else(|| wrong(TEXTS))?;
-                    let urls = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>();
+                    let urls = texts
+                        .iter()
+                        .map(|text| text.parse())
+                        .collect::<Result<_, _>>();
                     let urls = urls.map_err(ConfigProblem::Url);
                     config.keyserver_urls = urls.map_err(|problem| self.located(value, problem))?;
                 }
@@ -145,7 +148,12 @@ impl<'a> Layer<'a> {
         entries.find_map(|(known, _, value)| (*known == key).then_some(value))
     }
 
-    fn wrong(&self, key: &'static str, expected: &'static str, at: &Spanned<DeValue<'_>>) -> Located {
+    fn wrong(
+        &self,
+        key: &'static str,
+        expected: &'static str,
+        at: &Spanned<DeValue<'_>>,
+    ) -> Located {
         self.located(at, ConfigProblem::Type { key, expected })
     }
 
@@ -157,21 +165,30 @@ impl<'a> Layer<'a> {
 
 fn texts(value: &Spanned<DeValue<'_>>) -> Option<Vec<String>> {
     let items = value.get_ref().as_array()?.iter();
-    items.map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
+    items
+        .map(|item| item.get_ref().as_str().map(str::to_owned))
+        .collect()
 }
 
 fn seconds(value: &Spanned<DeValue<'_>>) -> Option<Duration> {
     let integer = value.get_ref().as_integer()?;
     let seconds = u64::from_str_radix(integer.as_str(), integer.radix()).ok()?;
-    (1..=3600).contains(&seconds).then(|| Duration::from_secs(seconds))
+    (1..=3600)
+        .contains(&seconds)
+        .then(|| Duration::from_secs(seconds))
 }
 
 fn line(text: &str, span: Option<Range<usize>>) -> usize {
-    let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let before = span
+        .and_then(|span| text.get(..span.start))
+        .unwrap_or_default();
     1 + before.matches('\n').count()
 }
 
 fn nearest(key: &str) -> &'static str {
     let distance = |known: &&&str| strsim::damerau_levenshtein(known, key);
-    KEYS.iter().min_by_key(distance).copied().unwrap_or_default()
+    KEYS.iter()
+        .min_by_key(distance)
+        .copied()
+        .unwrap_or_default()
 }

@@ -41,26 +41,48 @@ fn the_example_states_the_defaults() {
 
 #[test]
 fn the_user_says_last_unless_a_key_is_locked() {
-    let enterprise = "administrator = true\nrequest_timeout_seconds = 9\nlocked = [\"administrator\"]";
+    let enterprise =
+        "administrator = true\nrequest_timeout_seconds = 9\nlocked = [\"administrator\"]";
     let config = load(Some(enterprise), Some("request_timeout_seconds = 5")).unwrap();
     assert!(config.administrator);
     assert_eq!(config.request_timeout, Duration::from_secs(5));
     let error = load(Some(enterprise), Some("\nadministrator = false")).unwrap_err();
-    assert!(error.contains("user`, line 2: `administrator` is locked"), "{error}");
+    assert!(
+        error.contains("user`, line 2: `administrator` is locked"),
+        "{error}"
+    );
     let error = load(None, Some("locked = []")).unwrap_err();
-    assert!(error.contains("enterprise's configuration alone"), "{error}");
+    assert!(
+        error.contains("enterprise's configuration alone"),
+        "{error}"
+    );
 }
 
 #[test]
 fn mistakes_are_named_with_their_line() {
     for (text, expected) in [
-        ("\nadminstrator = true", "line 2: unknown key `adminstrator`"),
+        (
+            "\nadminstrator = true",
+            "line 2: unknown key `adminstrator`",
+        ),
         ("locked = [\"ca_fil\"]", "line 1: unknown key `ca_fil`"),
-        ("administrator = \"yes\"", "line 1: `administrator` must be `true` or `false`"),
+        (
+            "administrator = \"yes\"",
+            "line 1: `administrator` must be `true` or `false`",
+        ),
         ("keyserver_urls = \"http://x\"", "must be a list of texts"),
-        ("keyserver_urls = [\"ftp://x\"]", "`keyserver_urls`: `ftp://x` is not the address"),
-        ("keyserver_id = \"kss1\"", "`keyserver_id`: not a key shard server id"),
-        ("request_timeout_seconds = 0", "must be a number of seconds from 1 to 3600"),
+        (
+            "keyserver_urls = [\"ftp://x\"]",
+            "`keyserver_urls`: `ftp://x` is not the address",
+        ),
+        (
+            "keyserver_id = \"kss1\"",
+            "`keyserver_id`: not a key shard server id",
+        ),
+        (
+            "request_timeout_seconds = 0",
+            "must be a number of seconds from 1 to 3600",
+        ),
         ("[keyserver]\nid = 1", "unknown key `keyserver`"),
         ("a =", "line 1: "),
         ("administrator = true\nadministrator = true", "line 2: "),
@@ -72,7 +94,13 @@ fn mistakes_are_named_with_their_line() {
     let error = error.of(Path::new("x"));
     assert!(matches!(
         error,
-        LoadConfigError::Invalid { cause: ConfigProblem::UnknownKey { nearest: "administrator", .. }, .. }
+        LoadConfigError::Invalid {
+            cause: ConfigProblem::UnknownKey {
+                nearest: "administrator",
+                ..
+            },
+            ..
+        }
     ));
 }
 
@@ -82,11 +110,17 @@ fn a_file_that_was_named_must_be_there() {
     let error = Config::load(&ConfigFile::None, &missing).unwrap_err();
     assert!(matches!(error, LoadConfigError::Read { .. }));
     let missing = ConfigFile::Default("/nowhere/ostrakon.toml".into());
-    assert_eq!(Config::load(&missing, &ConfigFile::None).unwrap(), Config::default());
+    assert_eq!(
+        Config::load(&missing, &ConfigFile::None).unwrap(),
+        Config::default()
+    );
 }
 
 #[test]
 fn the_tilde_is_the_users_home() {
     let folders = Config::default().expanded_folders(Path::new("/home/zoe"));
-    assert_eq!(folders.first(), Some(&PathBuf::from("/home/zoe/Vault/Personal")));
+    assert_eq!(
+        folders.first(),
+        Some(&PathBuf::from("/home/zoe/Vault/Personal"))
+    );
 }

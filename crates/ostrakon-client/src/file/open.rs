@@ -1,8 +1,4 @@
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    io::BufReader,
-};
+use std::{collections::BTreeSet, fs::File, io::BufReader};
 
 use ostrakon_shards::{
     card::DeviceKind,
@@ -51,7 +47,9 @@ impl Locked {
         };
         let server = shares.iter().find(|share| is_server(&share.public.device));
         let server = server
-            .map(|share| SealedShard::from_bytes(&share.sealed).map(|sealed| (share.public, sealed)))
+            .map(|share| {
+                SealedShard::from_bytes(&share.sealed).map(|sealed| (share.public, sealed))
+            })
             .transpose()
             .map_err(FileError::Sealed)?;
         Ok(Self {
@@ -99,9 +97,16 @@ impl Locked {
 fn of_profile(shares: Vec<ShareStanza>, profile: &Profile) -> Result<Vec<ShareStanza>, FileError> {
     let other = shares.first().map(|share| share.public.profile);
     let id = profile.id();
-    let own: Vec<_> = shares.into_iter().filter(|share| share.public.profile == id).collect();
+    let own: Vec<_> = shares
+        .into_iter()
+        .filter(|share| share.public.profile == id)
+        .collect();
     let Some(first) = own.first().map(|share| share.public) else {
-        return Err(other.map_or(FileError::Foreign, |profile| FileError::OtherProfile { profile }));
+        return Err(
+            other.map_or(FileError::Foreign, |profile| FileError::OtherProfile {
+                profile,
+            }),
+        );
     };
     let (mut devices, mut indices) = (BTreeSet::new(), BTreeSet::new());
     let consistent = own.iter().all(|ShareStanza { public, .. }| {
@@ -112,5 +117,9 @@ fn of_profile(shares: Vec<ShareStanza>, profile: &Profile) -> Result<Vec<ShareSt
         };
         same == first && devices.insert(public.device) && indices.insert(public.index)
     });
-    if consistent { Ok(own) } else { Err(FileError::Header) }
+    if consistent {
+        Ok(own)
+    } else {
+        Err(FileError::Header)
+    }
 }

@@ -61,7 +61,9 @@ impl Output {
     /// Lets others at it whom `mode` allows.
     pub(crate) fn allow(&self, mode: u32) -> Result<(), FileError> {
         let permissions = Permissions::from_mode(mode & 0o777);
-        self.file.set_permissions(permissions).map_err(FileError::Write)
+        self.file
+            .set_permissions(permissions)
+            .map_err(FileError::Write)
     }
 
     /// Makes it durable and gives it its name, all or nothing.
@@ -114,7 +116,9 @@ impl Drop for Output {
 fn unnamed(folder: &Path) -> Option<File> {
     Path::new("/proc/self/fd").is_dir().then_some(())?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    open(folder, flags, Mode::RUSR | Mode::WUSR).ok().map(File::from)
+    open(folder, flags, Mode::RUSR | Mode::WUSR)
+        .ok()
+        .map(File::from)
 }
 
 fn named(folder: &Path) -> Result<(File, PathBuf), FileError> {
@@ -126,7 +130,8 @@ fn named(folder: &Path) -> Result<(File, PathBuf), FileError> {
 }
 
 fn hidden_name(folder: &Path) -> Result<PathBuf, FileError> {
-    let random: [u8; 8] = random::array().map_err(|error| FileError::Write(io::Error::other(error)))?;
+    let random: [u8; 8] =
+        random::array().map_err(|error| FileError::Write(io::Error::other(error)))?;
     Ok(folder.join(format!(".ostrakon-{:016x}", u64::from_le_bytes(random))))
 }
 
@@ -154,19 +159,22 @@ mod tests {
     }
 
     /// Both ways of making a file, since a test's file system has only one of them.
-    fn outputs(target: &Path, overwrite: bool) -> [Output; 2] {
-        let output = Output::create(target, overwrite).unwrap();
-        let mut hidden = Output::create(target, overwrite).unwrap();
-        let (file, path) = named(&hidden.folder).unwrap();
-        hidden.file = file;
-        hidden.hidden = Some(path);
-        [output, hidden]
-    }
+    const WAYS: [fn(&Path, bool) -> Output; 2] = [
+        |target, overwrite| Output::create(target, overwrite).unwrap(),
+        |target, overwrite| {
+            let mut output = Output::create(target, overwrite).unwrap();
+            let (file, path) = named(&output.folder).unwrap();
+            output.file = file;
+            output.hidden = Some(path);
+            output
+        },
+    ];
 
     #[test]
     fn a_dropped_output_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        for output in outputs(&folder.path().join("x"), false) {
+        for way in WAYS {
+            let output = way(&folder.path().join("x"), false);
             output.file().write_all(b"half").unwrap();
         }
         assert!(names(folder.path()).is_empty());
@@ -176,7 +184,8 @@ mod tests {
     fn a_kept_output_never_replaces_what_came_between() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("x");
-        for output in outputs(&target, false) {
+        for way in WAYS {
+            let output = way(&target, false);
             output.file().write_all(b"mine").unwrap();
             fs::write(&target, "theirs").unwrap();
             assert!(matches!(output.keep(), Err(FileError::OutputExists)));
@@ -191,7 +200,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("x");
         for overwrite in [false, true] {
-            for output in outputs(&target, overwrite) {
+            for way in WAYS {
+                let output = way(&target, overwrite);
                 output.file().write_all(b"mine").unwrap();
                 output.keep().unwrap();
                 assert_eq!(names(folder.path()), ["x"]);
@@ -202,6 +212,9 @@ mod tests {
                 }
             }
         }
-        assert!(matches!(Output::create(&target, false), Err(FileError::OutputExists)));
+        assert!(matches!(
+            Output::create(&target, false),
+            Err(FileError::OutputExists)
+        ));
     }
 }

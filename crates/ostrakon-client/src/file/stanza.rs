@@ -51,8 +51,16 @@ impl ShareStanza {
     }
 
     fn parse(stanza: &Stanza) -> Option<Self> {
-        let [version, set_id, cryptographic_id, profile, device, index, threshold, manifest] =
-            stanza.args.as_slice()
+        let [
+            version,
+            set_id,
+            cryptographic_id,
+            profile,
+            device,
+            index,
+            threshold,
+            manifest,
+        ] = stanza.args.as_slice()
         else {
             return None;
         };
@@ -71,7 +79,11 @@ impl ShareStanza {
         let sealed = stanza.body.clone();
         // One spelling: what parses but would be written otherwise is not ours.
         let read = Self { public, sealed };
-        let written = Self { public, sealed: Vec::new() }.into_age();
+        let written = Self {
+            public,
+            sealed: Vec::new(),
+        }
+        .into_age();
         (written.args == stanza.args).then_some(read)
     }
 }
@@ -92,7 +104,11 @@ mod tests {
             index: 1,
             manifest: Digest::from_bytes([0xab; 32]),
         };
-        ShareStanza { public, sealed: vec![7; 60] }.into_age()
+        ShareStanza {
+            public,
+            sealed: vec![7; 60],
+        }
+        .into_age()
     }
 
     #[test]
@@ -114,10 +130,20 @@ mod tests {
 
     #[test]
     fn other_spellings_are_malformed_and_other_types_are_not_ours() {
-        for (at, spelling) in [(0, "v2"), (1, "01"), (5, "+1"), (5, "01"), (6, "256"), (7, "AB")] {
+        for (at, spelling) in [
+            (0, "v2"),
+            (1, "01"),
+            (5, "+1"),
+            (5, "01"),
+            (6, "256"),
+            (7, "AB"),
+        ] {
             let mut stanza = stanza();
             stanza.args[at] = spelling.to_owned();
-            assert!(matches!(ShareStanza::from_age(&stanza), Some(Err(_))), "{spelling}");
+            assert!(
+                matches!(ShareStanza::from_age(&stanza), Some(Err(_))),
+                "{spelling}"
+            );
         }
         let mut upper = stanza();
         upper.args[7] = upper.args[7].to_uppercase();
