@@ -1,0 +1,210 @@
+//! Asking a key shard server.
+
+use std::{fs, io, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use hyper::{Request, StatusCode, Uri};
+use ostrakon_shards::{
+    card::Card,
+    device::DeviceKeys,
+    identity::{PublicCard, VerifiedKeyserver},
+    suite::Suite,
+};
+use ostrakon_transport::{
+    binding::{Announcement, ExchangeError, KEYSERVER_PATH, exchange},
+    envelope::{Contact, SealRequestError, VALIDITY_MILLIS, seal_request},
+    http::{BaseUrl, ClientConfig, HttpClient, RequestError, TlsError},
+    message::{Answer, Item, ItemAnswer, RefusalCode, RequestBody, RequestBodyError},
+};
+use tokio::time::Instant;
+
+use crate::{config::Config, environment::Environment};
+
+/// How long one envelope is sent again and again. It is valid for longer, so that the last try can
+/// still be answered.
+const ENVELOPE_USE: Duration = Duration::from_secs(40);
+
+/// After this, an envelope that is called expired may have become so on its way.
+const SLOW_MILLIS: i64 = VALIDITY_MILLIS / 2;
+
+/// Fresh envelopes for one request.
+const MAX_ENVELOPES: u32 = 10;
+
+/// Why a key shard server gave no answer to go by.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// No address of the server is known.
+    #[error("no address of the key shard server is configured")]
+    NoUrl,
+    /// The file of certificate authorities cannot be read.
+    #[error("cannot read the certificate authorities `{}`", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What came of it.
+        #[source]
+        cause: io::Error,
+    },
+    /// Servers could not be verified.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No server answered.
+    #[error("cannot reach the key shard server")]
+    Unreachable(#[source] RequestError),
+    /// The answer does not come from the server, or not to this request.
+    #[error("the key shard server's answer cannot be used")]
+    Exchange(#[source] ExchangeError),
+    /// What answers has no card.
+    #[error("`{KEYSERVER_PATH}` answers with status {0}: there is no key shard server")]
+    NoCard(StatusCode),
+    /// The card is not one.
+    #[error("the key shard server's card is malformed")]
+    Card(#[source] serde_json::Error),
+    /// This machine's clock and the server's differ by too much.
+    #[error("this machine's clock and the key shard server's differ by {} s", ahead_millis.abs() / 1000)]
+    Clock {
+        /// By how many milliseconds this machine's is ahead; negative when it is behind.
+        ahead_millis: i64,
+    },
+    /// The server did not look at the request.
+    #[error("the key shard server refused the request")]
+    Refused(#[source] RefusalCode),
+    /// The request could not be made.
+    #[error(transparent)]
+    Body(#[from] RequestBodyError),
+    /// The request could not be sealed.
+    #[error("cannot seal the request")]
+    Seal(#[from] SealRequestError),
+}
+
+/// A way to one key shard server, at one or more addresses.
+pub(crate) struct Link {
+    http: HttpClient,
+    keyserver: VerifiedKeyserver,
+    patience: Duration,
+}
+
+impl Link {
+    pub(crate) fn new(
+        config: &Config,
+        urls: Vec<BaseUrl>,
+        keyserver: VerifiedKeyserver,
+    ) -> Result<Self, AskError> {
+        Ok(Self {
+            http: http(config, urls)?,
+            keyserver,
+            patience: config.request_timeout,
+        })
+    }
+
+    /// Fetches the card that a server shows. It is not verified yet.
+    pub(crate) async fn fetch_card(
+        config: &Config,
+        urls: Vec<BaseUrl>,
+    ) -> Result<PublicCard, AskError> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = Uri::from_static(KEYSERVER_PATH);
+        let response = http(config, urls)?.send(&request).await;
+        let response = response.map_err(AskError::Unreachable)?;
+        if response.status() != StatusCode::OK {
+            return Err(AskError::NoCard(response.status()));
+        }
+        let announcement: Announcement =
+            serde_json::from_slice(response.body()).map_err(AskError::Card)?;
+        Ok(announcement.card)
+    }
+
+    /// Asks as a device that the server knows. There is one answer to each item.
+    pub(crate) async fn ask(
+        &self,
+        keys: &DeviceKeys,
+        card: &Card,
+        body: RequestBody,
+        environment: &Environment,
+    ) -> Result<Vec<ItemAnswer>, AskError> {
+        self.send(keys, card, Contact::Known, body, environment)
+            .await
+    }
+
+    /// Asks as a device that the server does not know yet.
+    pub(crate) async fn first_contact(
+        &self,
+        keys: &DeviceKeys,
+        card: &Card,
+        body: RequestBody,
+        environment: &Environment,
+    ) -> Result<Vec<ItemAnswer>, AskError> {
+        self.send(keys, card, Contact::First, body, environment)
+            .await
+    }
+
+    /// Sends the request, in as many envelopes as it takes. It stays the same one to the server.
+    async fn send(
+        &self,
+        keys: &DeviceKeys,
+        card: &Card,
+        contact: Contact,
+        mut body: RequestBody,
+        environment: &Environment,
+    ) -> Result<Vec<ItemAnswer>, AskError> {
+        let deadline = Instant::now() + self.patience;
+        let suite = suite(&body);
+        let mut envelopes = 0;
+        loop {
+            envelopes += 1;
+            let again = envelopes < MAX_ENVELOPES && Instant::now() < deadline;
+            let issued_at = environment.now();
+            body = body.reissued(issued_at);
+            let (envelope, pending) =
+                seal_request(keys, card, contact, &self.keyserver, suite, &body)?;
+            let response = match exchange(&self.http, envelope, &pending).await {
+                Ok(response) => response,
+                Err(ExchangeError::Request(RequestError::NoAnswer { .. }))
+                    if again && self.patience > ENVELOPE_USE =>
+                {
+                    continue;
+                }
+                Err(ExchangeError::Request(error)) => return Err(AskError::Unreachable(error)),
+                Err(error) => return Err(AskError::Exchange(error)),
+            };
+            let now = environment.now();
+            match response.answer {
+                Answer::Items(answers) => return Ok(answers),
+                Answer::Refused(RefusalCode::Expired)
+                    if again && now.since(issued_at) >= SLOW_MILLIS => {}
+                Answer::Refused(RefusalCode::Expired | RefusalCode::FutureDated) => {
+                    let ahead_millis = now.since(response.server_time);
+                    return Err(AskError::Clock { ahead_millis });
+                }
+                Answer::Refused(refusal) => return Err(AskError::Refused(refusal)),
+            }
+        }
+    }
+}
+
+/// The suite of the envelope: what must outlive today's curves in a file must do so on its way, too.
+fn suite(body: &RequestBody) -> Suite {
+    let suites = body.items().iter().map(|item| match item {
+        Item::Release { sealed, .. } => sealed.suite(),
+        _ => Suite::X25519,
+    });
+    suites.max().unwrap_or(Suite::X25519)
+}
+
+fn http(config: &Config, urls: Vec<BaseUrl>) -> Result<HttpClient, AskError> {
+    if urls.is_empty() {
+        return Err(AskError::NoUrl);
+    }
+    let mut client = ClientConfig::new(urls);
+    client.connect_timeout = config.connect_timeout;
+    client.attempt_timeout = config.attempt_timeout;
+    client.deadline = config.request_timeout.min(ENVELOPE_USE);
+    if let Some(path) = &config.ca_file {
+        client.extra_roots = fs::read(path).map_err(|cause| AskError::CaFile {
+            path: path.clone(),
+            cause,
+        })?;
+    }
+    Ok(HttpClient::new(client)?)
+}

@@ -1,0 +1,151 @@
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+};
+
+use minicbor::{Decode, Decoder, Encode, Encoder, encode::Write};
+use ostrakon_shards::{
+    card::Card,
+    identity::PublicCard,
+    profile::{Head, HeadError, Profile, SignedHead, SignedVersion},
+};
+use ostrakon_types::{RequestId, canonical};
+
+use super::HomeError;
+use crate::folder::{SecureFolder, SecurityGroup};
+
+const VERSION: u8 = 1;
+
+/// All that a workstation knows beside its keys.
+#[derive(Encode, Decode)]
+pub(crate) struct State {
+    #[n(0)]
+    version: u8,
+    /// An onboarding that was begun, until it is done.
+    #[n(1)]
+    pub(crate) pending: Option<Pending>,
+    #[n(2)]
+    pub(crate) membership: Option<Membership>,
+    #[n(3)]
+    pub(crate) groups: Vec<SecurityGroup>,
+    #[n(4)]
+    pub(crate) folders: Vec<SecureFolder>,
+}
+
+/// What was drawn for an onboarding, so that its repetition does not make a second profile.
+#[derive(Clone, Encode, Decode)]
+pub(crate) struct Pending {
+    #[n(0)]
+    pub(crate) request: RequestId,
+    #[n(1)]
+    pub(crate) keyserver: PinnedKeyserver,
+    /// The first version, signed by the workstation alone.
+    #[n(2)]
+    pub(crate) version: SignedVersion,
+}
+
+/// A profile, and this device's place in it.
+#[derive(Clone, Encode, Decode)]
+pub(crate) struct Membership {
+    #[n(0)]
+    pub(crate) device: Card,
+    #[n(1)]
+    pub(crate) versions: Vec<SignedVersion>,
+    /// The highest head that was seen.
+    #[n(2)]
+    pub(crate) head: Head,
+    #[n(3)]
+    pub(crate) signed_head: Option<SignedHead>,
+    #[n(4)]
+    pub(crate) keyserver: Option<PinnedKeyserver>,
+}
+
+/// A key shard server, by its card, and where it was last told to be.
+#[derive(Clone, Encode, Decode)]
+pub(crate) struct PinnedKeyserver {
+    #[n(0)]
+    pub(crate) card: PublicCard,
+    #[n(1)]
+    pub(crate) urls: Vec<String>,
+}
+
+/// A path as bytes, since it need not be text.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct StoredPath(pub(crate) PathBuf);
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            pending: None,
+            membership: None,
+            groups: Vec::new(),
+            folders: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        canonical::encode(self)
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, HomeError> {
+        // The version first: of another one, the rest need not make sense.
+        let mut decoder = Decoder::new(bytes);
+        if let Ok(version) = decoder.array().and_then(|_| decoder.u8()) {
+            if version != VERSION {
+                return Err(HomeError::Version(version));
+            }
+        }
+        canonical::decode(bytes).map_err(HomeError::State)
+    }
+}
+
+impl Membership {
+    /// Takes over a chain and what the server says of it, unless it denies what was seen before.
+    ///
+    /// # Errors
+    /// When the chain does not descend from the kept head. The membership stays as it was.
+    pub(crate) fn follow(
+        &mut self,
+        profile: &Profile,
+        versions: Vec<SignedVersion>,
+        signed_head: SignedHead,
+    ) -> Result<(), HeadError> {
+        self.head = self.head.follow(profile)?;
+        self.versions = versions;
+        self.signed_head = Some(signed_head);
+        Ok(())
+    }
+}
+
+impl AsRef<Path> for StoredPath {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl<C> Encode<C> for StoredPath {
+    fn encode<W: Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(self.0.as_os_str().as_bytes())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for StoredPath {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let bytes = d.bytes()?.to_vec();
+        Ok(Self(std::ffi::OsString::from_vec(bytes).into()))
+    }
+}
+
+impl From<&OsStr> for StoredPath {
+    fn from(path: &OsStr) -> Self {
+        Self(path.into())
+    }
+}
