@@ -57,6 +57,9 @@ pub(crate) enum Command {
     Disable,
     /// Show what state the server is in, and its id.
     Status,
+    /// Check the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Load, dump, check and test policies.
     Policy(PolicyArgs),
     /// Print a completion script for a shell.
@@ -68,6 +71,13 @@ pub(crate) enum Command {
     /// Print the manual page.
     #[command(hide = true)]
     Man,
+}
+
+/// What to do with the audit log.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Read the whole log, check every link of its chain, and say where it is not what was written.
+    Verify,
 }
 
 /// How to run the server.

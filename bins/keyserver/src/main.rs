@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{AuditCommand, Cli, Command},
     error::Failure,
 };
 
@@ -42,6 +42,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Enable => commands::enable::run(&home?, true).await,
         Command::Disable => commands::enable::run(&home?, false).await,
         Command::Status => commands::status::run(&home?).await,
+        Command::Audit(AuditCommand::Verify) => commands::audit::run(&home?).await,
         Command::Policy(args) => commands::policy::run(home, args, cli.format).await,
         Command::Completions { shell } => commands::generate::completions(shell),
         Command::Man => commands::generate::man(),

@@ -49,6 +49,7 @@ pub use folder::{PathError, SecureFolder, SecurityGroup};
 pub use folders::CreateFolderError;
 pub use home::{Home, HomeError};
 pub use onboard::{CreateProfileError, OnboardError};
+pub use ostrakon_shards::suite::Suite;
 pub use refresh::RefreshError;
 pub use report::{Outcome, Progress, Report, Skip, Summary};
 pub use workstation::{OpenError, ProfileView, Workstation};

@@ -49,7 +49,7 @@ pub struct Limits {
     /// Requests per minute from devices that the server does not know yet.
     pub first_contacts_per_minute: u32,
     /// New profiles per day, whatever the policy says.
-    pub new_profiles_per_day: u64,
+    pub max_new_profiles_per_day: u64,
 }
 
 /// How the server tells what it does.
@@ -119,7 +119,7 @@ impl Default for Limits {
             body_seconds: 20,
             drain_seconds: 20,
             first_contacts_per_minute: 600,
-            new_profiles_per_day: 1000,
+            max_new_profiles_per_day: 1000,
         }
     }
 }

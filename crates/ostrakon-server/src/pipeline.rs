@@ -41,7 +41,7 @@ pub(crate) struct Pipeline {
     pub(crate) enabled: AtomicBool,
     pub(crate) directory: Directory,
     pub(crate) first_contacts: RateLimit,
-    pub(crate) new_profiles_per_day: u64,
+    pub(crate) max_new_profiles_per_day: u64,
 }
 
 /// Why a request got no sealed answer.

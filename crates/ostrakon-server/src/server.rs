@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use ostrakon_custody::{Change, Identity, IdentityError, Ledger, LedgerError, LedgerLimits};
+use ostrakon_custody::{
+    AuditFault, Change, Identity, IdentityError, Ledger, LedgerError, LedgerLimits,
+};
 use ostrakon_policy::{LoadPolicyError, Policy, Registry};
 use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::{PolicyVersion, ProtectorError, ProtectorKey, Store, StoreError};
@@ -77,6 +79,9 @@ pub enum BuildError {
     /// The policy.
     #[error(transparent)]
     Policy(#[from] LoadPolicyError),
+    /// The audit log.
+    #[error("the audit log is not what was written")]
+    Audit(#[from] AuditFault),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -153,7 +158,7 @@ impl Server {
         let pipeline = Pipeline {
             directory: Directory::new(Arc::clone(&store)),
             first_contacts: RateLimit::per_minute(limits.first_contacts_per_minute, now),
-            new_profiles_per_day: limits.new_profiles_per_day,
+            max_new_profiles_per_day: limits.max_new_profiles_per_day,
             enabled: AtomicBool::new(record.enabled),
             keyserver: identity.keyserver,
             envelope_key: EnvelopeKey::new(identity.envelope_secret),

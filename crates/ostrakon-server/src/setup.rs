@@ -1,11 +1,11 @@
 //! Making a server, and changing one that does not run.
 
-use std::{fs, io, io::Write as _, path::Path};
+use std::{fs, io, io::Write as _, path::Path, sync::Arc};
 
-use ostrakon_custody::{Change, Identity, Ledger, LedgerLimits};
+use ostrakon_custody::{AuditEvent, AuditRecord, Change, Identity, Ledger, LedgerLimits};
 use ostrakon_shards::{identity::VerifiedKeyserver, name::Name};
 use ostrakon_storage::{ProtectorKey, Store, StoreError};
-use std::sync::Arc;
+use serde::Serialize;
 
 use crate::{
     admin::{RunState, Status},
@@ -111,6 +111,42 @@ pub async fn set_enabled_stopped(
     store.close().await;
     changed?;
     Ok(())
+}
+
+/// What an audit log holds, after every link of its chain was checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AuditSummary {
+    /// Records in all.
+    pub records: u64,
+    /// Items of requests that were approved.
+    pub approved: u64,
+    /// Items of requests that were denied.
+    pub denied: u64,
+}
+
+/// Checks this instance's audit log. The server may be running.
+///
+/// # Errors
+/// [`BuildError::Audit`] names the first record that is not what was written.
+pub async fn verify_audit(home: &Home) -> Result<AuditSummary, BuildError> {
+    let protector = ProtectorKey::load(&home.instance_key())?;
+    let store = Store::open(&home.database(), &protector).await?;
+    let identity = Identity::load(&store, protector.instance()).await?;
+    let mut summary = AuditSummary::default();
+    let each = |_, record: &AuditRecord| {
+        if let AuditEvent::Decided { decision, .. } = &record.event {
+            let count = if decision.is_approved() {
+                &mut summary.approved
+            } else {
+                &mut summary.denied
+            };
+            *count += 1;
+        }
+    };
+    let verified = identity.audit.verify(&store, each).await;
+    store.close().await;
+    summary.records = verified?;
+    Ok(summary)
 }
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {

@@ -1,7 +1,192 @@
-use std::path::PathBuf;
+//! The main job on real files, in acts. Every act checks what it shows, and a check that fails ends
+//! the demonstration with an error.
 
+mod files;
+mod stage;
+
+use std::path::{Path, PathBuf};
+
+use ostrakon_client::{Outcome, Report};
+use ostrakon_server::setup;
+
+use self::{
+    files::{Files, same},
+    stage::{Stage, User},
+};
 use crate::error::Failure;
 
-pub(crate) async fn run(_path: Option<PathBuf>) -> Result<(), Failure> {
-    Err(Failure::new("not there yet"))
+pub(crate) async fn run(path: Option<PathBuf>) -> Result<(), Failure> {
+    let files = Files::find(path.as_deref())?;
+    let folder = tempfile::Builder::new()
+        .prefix("ostrakon-demo-")
+        .tempdir()
+        .map_err(|error| Failure::new(format!("cannot make a folder: {error}")))?;
+    let played = play(&files, folder.path()).await;
+    let cleaned = folder
+        .close()
+        .map_err(|error| Failure::new(error.to_string()));
+    played.and(cleaned)?;
+    println!();
+    println!("Everything was as it should be, and nothing is left behind.");
+    Ok(())
+}
+
+async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
+    act("A key shard server is made, and runs on a loopback port");
+    let mut stage = Stage::set(folder, &policy(files.count())).await?;
+    println!("  id      {}", stage.kss_id());
+    println!(
+        "  policy  decrypt what is in Shared, {} files a day for each profile",
+        files.count()
+    );
+
+    act("An administrator and a user are onboarded, by nothing but configuration");
+    let administrator = User::onboard(&stage, "admin", true).await?;
+    administrator.show();
+    let mut user = User::onboard(&stage, "user", false).await?;
+    user.show();
+    check(
+        administrator.folders() == 2,
+        "an administrator gets two default folders",
+    )?;
+    check(user.folders() == 0, "a user gets none")?;
+
+    act("The user's files are put into two secure folders and encrypted");
+    let shared = user.add_folder("Shared", files).await?;
+    let private = user.add_folder("Private", files).await?;
+    let reports = user.encrypt(&[&shared, &private])?;
+    check(
+        count(&reports, is_done) == 2 * files.count(),
+        "every file is encrypted",
+    )?;
+    check(
+        files.none_in_clear(&[&shared, &private])?,
+        "no file is left in clear",
+    )?;
+    println!(
+        "  {} files, {} in each folder",
+        reports.len(),
+        files.count()
+    );
+    println!("  each key is split between the workstation and the server: neither has it alone");
+
+    act("The batch job decrypts both folders; nobody taps a phone");
+    let output = folder.join("output");
+    let reports = user.decrypt(&[&shared, &private], &output).await?;
+    check(
+        count(&reports, is_done) == files.count(),
+        "every shared file is decrypted",
+    )?;
+    check(
+        count(&reports, is_denied) == files.count(),
+        "every private file is denied",
+    )?;
+    check(
+        same(&files.root, &output)?,
+        "what was decrypted is what was encrypted",
+    )?;
+    println!(
+        "  {} decrypted, byte for byte what they were",
+        files.count()
+    );
+    show_denied(&reports);
+
+    act("A private file is moved to the shared folder: its path is sealed in it");
+    let moved = files.copy_one(&private, &shared)?;
+    let reports = user.decrypt(&[&moved], &folder.join("moved")).await?;
+    check(count(&reports, is_denied) == 1, "the moved file is denied")?;
+    show_denied(&reports);
+
+    act(
+        "One shared file more: the quota is used up, also after the server was stopped and started",
+    );
+    stage.restart().await?;
+    let one = files.first_encrypted(&shared);
+    let reports = user.decrypt(&[&one], &folder.join("again")).await?;
+    check(
+        count(&reports, is_denied) == 1,
+        "the quota holds over a restart",
+    )?;
+    show_denied(&reports);
+
+    act("The audit log is checked, record by record");
+    stage.stop().await?;
+    let audit = setup::verify_audit(stage.home()).await?;
+    let approved = files.count() + 2 + 2 + 2; // files, profiles, the two users' folders
+    check(
+        audit.approved == approved,
+        "every approval is on record, and no other",
+    )?;
+    check(
+        audit.denied == files.count() + 2,
+        "every denial is on record, and no other",
+    )?;
+    println!(
+        "  {} records, each linked to the one before: {} approvals, {} denials",
+        audit.records, audit.approved, audit.denied
+    );
+    Ok(())
+}
+
+/// Everything in Shared, as often a day as there are files.
+fn policy(quota: u64) -> String {
+    format!(
+        "decrypt:
+  - - rule: meta-rule
+      paths: [/Shared]
+      require_complete: true
+    - rule: per-profile-throttle-rule
+      rule_id: shared-files-per-day
+      per_day: {quota}
+"
+    )
+}
+
+fn act(title: &str) {
+    println!();
+    println!("== {title}");
+}
+
+fn check(holds: bool, what: &str) -> Result<(), Failure> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::new(format!(
+            "the demonstration failed: not so: {what}"
+        )))
+    }
+}
+
+fn count(reports: &[Report], kind: impl Fn(&Outcome) -> bool) -> u64 {
+    reports
+        .iter()
+        .filter(|report| kind(&report.outcome))
+        .count() as u64
+}
+
+fn is_done(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Done { .. })
+}
+
+fn is_denied(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Denied(_))
+}
+
+/// A few of the denied files, with the reason.
+fn show_denied(reports: &[Report]) {
+    const SHOWN: usize = 3;
+    let denied: Vec<_> = reports
+        .iter()
+        .filter_map(|report| match &report.outcome {
+            Outcome::Denied(denial) => Some((report.path.file_name(), denial)),
+            _ => None,
+        })
+        .collect();
+    for (name, denial) in denied.iter().take(SHOWN) {
+        let name = name.unwrap_or_default().to_string_lossy();
+        println!("  {name}: denied, {}", stage::reason(denial));
+    }
+    if let Some(more) = denied.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        println!("  and {more} more");
+    }
 }

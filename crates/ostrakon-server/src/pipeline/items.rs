@@ -160,7 +160,7 @@ impl Pipeline {
                 period: Period::Day,
                 window,
             },
-            limit: self.new_profiles_per_day,
+            limit: self.max_new_profiles_per_day,
             resets_at: window.plus(DAY),
         };
         for candidate in &mut proposal.candidates {

@@ -1,0 +1,216 @@
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use jiff::{Timestamp, tz::TimeZone};
+use ostrakon_client::{
+    Config, ConfigFile, DecryptOptions, EncryptOptions, Environment, Report, Suite, Workstation,
+};
+use ostrakon_server::{Clock, Config as ServerConfig, Home, Name, Server, setup};
+use ostrakon_types::{Denial, KssId, UnixMillis};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use super::files::Files;
+use crate::error::{Failure, chain};
+
+/// A server on a loopback port, with all that it keeps in a folder.
+pub(super) struct Stage {
+    folder: PathBuf,
+    home: Home,
+    kss_id: KssId,
+    address: SocketAddr,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Stage {
+    pub(super) async fn set(folder: &Path, policy: &str) -> Result<Self, Failure> {
+        let home = Home::new(folder.join("keyserver"));
+        let name = Name::new("demo").map_err(|error| Failure::new(error.to_string()))?;
+        let keyserver = setup::create(&home, name, &Clock::system()).await?;
+        fs::write(home.policy(), policy).map_err(Failure::file(&home.policy()))?;
+        let mut stage = Self {
+            folder: folder.to_owned(),
+            home,
+            kss_id: keyserver.kss_id(),
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            running: None,
+        };
+        stage.start().await?;
+        Ok(stage)
+    }
+
+    async fn start(&mut self) -> Result<(), Failure> {
+        let mut config = ServerConfig::default();
+        config.listen = self.address;
+        let server = Server::build(self.home.clone(), &config, Clock::system()).await?;
+        self.address = server
+            .address()
+            .map_err(|error| Failure::new(error.to_string()))?;
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(async move {
+            server.run(async { _ = stopped.await }).await;
+        });
+        self.running = Some((stop, running));
+        Ok(())
+    }
+
+    pub(super) async fn stop(&mut self) -> Result<(), Failure> {
+        if let Some((stop, running)) = self.running.take() {
+            let _ = stop.send(());
+            running
+                .await
+                .map_err(|error| Failure::new(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn restart(&mut self) -> Result<(), Failure> {
+        self.stop().await?;
+        self.start().await
+    }
+
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(super) fn kss_id(&self) -> KssId {
+        self.kss_id
+    }
+}
+
+/// Somebody with a workstation of their own.
+pub(super) struct User {
+    folder: PathBuf,
+    name: &'static str,
+    workstation: Workstation,
+}
+
+impl User {
+    /// Opens a fresh workstation whose configuration names the server: that is all it takes.
+    pub(super) async fn onboard(
+        stage: &Stage,
+        name: &'static str,
+        administrator: bool,
+    ) -> Result<Self, Failure> {
+        let folder = stage.folder.join(name);
+        let text = format!(
+            "keyserver_id = \"{}\"\nkeyserver_urls = [\"http://{}\"]\nadministrator = {administrator}\n",
+            stage.kss_id, stage.address
+        );
+        fs::create_dir_all(&folder).map_err(Failure::file(&folder))?;
+        let enterprise = folder.join("ostrakon.toml");
+        fs::write(&enterprise, text).map_err(Failure::file(&enterprise))?;
+        let config = Config::load(&ConfigFile::Named(enterprise), &ConfigFile::None);
+        let config = config.map_err(failed)?;
+        let environment = Environment {
+            clock: now,
+            user: name.to_owned(),
+            host: "demo".to_owned(),
+            user_home: folder.clone(),
+        };
+        let home = folder.join("home");
+        let mut workstation = Workstation::open(&home, config, environment).map_err(failed)?;
+        workstation.onboard_if_configured().await.map_err(failed)?;
+        Ok(Self {
+            folder,
+            name,
+            workstation,
+        })
+    }
+
+    /// Prints the profile.
+    pub(super) fn show(&self) {
+        if let Some(view) = self.workstation.profile() {
+            let version = view.profile.version();
+            println!(
+                "  {:<12} {} devices, threshold {}, words: {} …",
+                version.name.as_str(),
+                version.devices.len(),
+                version.threshold,
+                view.profile.words().first(4)
+            );
+        }
+    }
+
+    pub(super) fn folders(&self) -> usize {
+        self.workstation.folders().len()
+    }
+
+    /// Makes a secure folder with a copy of the files in it.
+    pub(super) async fn add_folder(
+        &mut self,
+        name: &str,
+        files: &Files,
+    ) -> Result<PathBuf, Failure> {
+        let folder = self.folder.join(name);
+        files.copy_to(&folder).map_err(Failure::file(&folder))?;
+        let made = self
+            .workstation
+            .create_folder(&folder, None, Suite::X25519)
+            .await;
+        made.map_err(failed)?;
+        Ok(folder)
+    }
+
+    /// Encrypts everything below the folders, and removes what was in clear.
+    pub(super) fn encrypt(&self, folders: &[&Path]) -> Result<Vec<Report>, Failure> {
+        let options = EncryptOptions {
+            remove: true,
+            ..EncryptOptions::default()
+        };
+        let mut reports = Vec::new();
+        self.workstation
+            .encrypt(folders, &options, &mut reports)
+            .map_err(failed)?;
+        Ok(reports)
+    }
+
+    /// Decrypts what the server allows, into another folder.
+    pub(super) async fn decrypt<P: AsRef<Path>>(
+        &mut self,
+        paths: &[P],
+        output: &Path,
+    ) -> Result<Vec<Report>, Failure> {
+        let options = DecryptOptions {
+            output: Some(output.to_owned()),
+            ..DecryptOptions::default()
+        };
+        let mut reports = Vec::new();
+        let decrypted = self
+            .workstation
+            .decrypt(paths, &options, &mut reports)
+            .await;
+        decrypted.map_err(|error| {
+            Failure::new(format!("{} cannot decrypt: {}", self.name, chain(&error)))
+        })?;
+        Ok(reports)
+    }
+}
+
+/// Why a file was denied, in words.
+pub(super) fn reason(denial: &Denial) -> String {
+    match denial {
+        Denial::Policy => "the policy does not allow it".to_owned(),
+        Denial::Quota { resets_at } => match Timestamp::from_millisecond(resets_at.0) {
+            Ok(at) => {
+                let at = at.to_zoned(TimeZone::system());
+                format!(
+                    "the quota is used up until {}",
+                    at.strftime("%Y-%m-%d %H:%M")
+                )
+            }
+            Err(_) => "the quota is used up".to_owned(),
+        },
+        _ => "the server does not allow it now".to_owned(),
+    }
+}
+
+fn now() -> UnixMillis {
+    Clock::system().now()
+}
+
+fn failed(error: impl std::error::Error) -> Failure {
+    Failure::new(chain(&error))
+}
