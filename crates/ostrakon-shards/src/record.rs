@@ -202,3 +202,6 @@ fn open_with(
         .map(Zeroizing::new)
         .map_err(|_| OpenRecordError::Failed)
 }
+
+#[cfg(test)]
+mod tests;
