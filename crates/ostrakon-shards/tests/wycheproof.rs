@@ -2,6 +2,8 @@
 //!
 //! Those of Ed25519 are beside the signatures, whose verification without a purpose is private.
 
+#![expect(clippy::unwrap_used, reason = "helpers fail their tests by panicking")]
+
 use aes_gcm::{
     Aes256Gcm, KeyInit,
     aead::{Aead, Payload},

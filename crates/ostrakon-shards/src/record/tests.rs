@@ -52,20 +52,15 @@ fn equal_records_do_not_look_equal() {
 #[test]
 fn keys_wrap_keys() {
     let [root, data, other] = [(); 3].map(|()| RecordKey::generate().unwrap());
-    let wrapped = data.wrap(&root, "data key").unwrap();
-    let unwrap = |under, purpose| RecordKey::unwrap_from(under, purpose, &wrapped);
+    let sealed = data.wrap(&root, "data key").unwrap();
+    let unwrap = |under, purpose| RecordKey::unwrap_from(under, purpose, &sealed);
     let again = unwrap(&root, "data key").unwrap();
     assert_eq!(again.to_bytes(), data.to_bytes());
     assert!(unwrap(&root, "root key").is_err());
     assert!(unwrap(&other, "data key").is_err());
     // A wrapped key is no record, wherever it is put.
-    assert!(open_record(&root, "data key", "", b"", &wrapped).is_err());
-    let short = seal_impl(
-        &root,
-        &canonical::encode(&(DOMAIN, VERSION, WRAP, "data key")),
-        &[0; 31],
-        &mut System,
-    );
+    assert!(open_record(&root, "data key", "", b"", &sealed).is_err());
+    let short = seal_with(&root, &key_place("data key"), &[0; 31], &mut System);
     let unwrapped = RecordKey::unwrap_from(&root, "data key", &short.unwrap());
     assert_eq!(unwrapped.err(), Some(OpenRecordError::Failed));
 }
