@@ -119,7 +119,9 @@ impl RecordKey {
     /// Takes the bytes as they are.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self(Box::new(Zeroizing::new(*bytes)))
+        let mut key = Box::new(Zeroizing::new([0; 32]));
+        key.copy_from_slice(bytes);
+        Self(key)
     }
 
     /// The bytes, to be wrapped by something else than another such key.
