@@ -3,7 +3,9 @@
 //! A device has a key pair for every suite, drawn independently, so that whoever seals to it chooses
 //! the suite. Public keys are plain values: their length is checked when they are decoded, whether
 //! they are keys at all when something is sealed to them. A point of low order, for which X25519
-//! agrees on zero whatever the secret, is refused there (RFC 9180, 7.1.4).
+//! agrees on zero whatever the secret, is refused there (RFC 9180, 7.1.4). As half of an X-Wing key
+//! such a point is let pass, as the draft has it: the secret then rests on ML-KEM alone, for whoever
+//! chose the point.
 
 use std::fmt;
 
