@@ -91,10 +91,40 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Document, Vec<Diagnostic>> {
 
 /// What `serde_yaml` says is wrong with the text.
 pub(crate) fn misread(source: &Source<'_>, error: &serde_yaml::Error) -> Diagnostic {
+    let mut message = error.to_string();
     let span = error.location().map_or(Span::default(), |place| {
-        Span::point(place.line(), place.column().saturating_sub(1))
+        let (line, column) = (place.line(), place.column());
+        if let Some(end) = message.rfind(&format!(" at line {line} column {column}")) {
+            message.truncate(end);
+        }
+        Span::point(line, column.saturating_sub(1))
     });
-    source.error(span, format!("invalid YAML: {error}"))
+    unreadable(source, span, &message)
+}
+
+/// What a parser says of a place at which it gave up.
+fn unreadable(source: &Source<'_>, span: Span, fault: &str) -> Diagnostic {
+    // A number of more than 64 bits is a value to neither parser; an id may look like one.
+    let too_large = fault.contains("integer `") && fault.contains("expected any YAML value");
+    let help = if too_large {
+        Some("put it in quotes")
+    } else if source.line(span).is_some_and(looks_unquoted) {
+        Some("put text that begins with `*`, `!` or `&` in quotes")
+    } else {
+        None
+    };
+    let message = format!("invalid YAML: {fault}");
+    source.diagnostic(Severity::Error, span, message, help.map(str::to_owned))
+}
+
+/// Whether the line may hold a pattern that was meant as text, but has another meaning in YAML.
+fn looks_unquoted(line: &str) -> bool {
+    let begins = |lead: &str| {
+        ["*", "!", "&"]
+            .iter()
+            .any(|sign| line.contains(&format!("{lead}{sign}")))
+    };
+    ["[", ", ", "- ", ": "].into_iter().any(begins)
 }
 
 type Fault = Box<Diagnostic>;
@@ -136,11 +166,7 @@ impl<'s, 'a> Index<'s, 'a> {
         for event in Parser::new_from_str(self.source.text) {
             let (event, span) = event.map_err(|error| {
                 let place = Span::point(error.marker().line(), error.marker().col());
-                self.fault(
-                    place,
-                    format!("invalid YAML: {}", error.info()),
-                    "text that begins with `*`, `!` or `&` needs quotes",
-                )
+                Box::new(unreadable(self.source, place, error.info()))
             })?;
             let span = Span::from(span);
             match event {
@@ -175,11 +201,6 @@ impl<'s, 'a> Index<'s, 'a> {
             }
         }
         Ok(self.root.take())
-    }
-
-    fn fault(&self, span: Span, message: String, help: &str) -> Fault {
-        let help = Some(help.to_owned());
-        Box::new(self.source.diagnostic(Severity::Error, span, message, help))
     }
 
     /// Counts `more` nodes against the limit.

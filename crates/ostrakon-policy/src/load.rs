@@ -157,7 +157,8 @@ impl Loader<'_> {
             }
         }
         if sections.is_empty() {
-            self.error(node.span, "policy has no section".into(), None);
+            let message = "the policy has no section: only the defaults apply".to_owned();
+            self.note(Severity::Warning, node.span, message, None);
         }
         trees
     }
