@@ -135,134 +135,137 @@ fn what_is_empty_is_an_error_unless_it_says_so() {
 #[test]
 fn each_rule_says_what_its_arguments_must_be() {
     for (text, expected) in [
-        ("meta-rule", "error 1:20 `meta-rule` has no entry"),
-        (
-            "meta-rule, paths: []",
-            "error 1:20 `meta-rule` has no entry",
-        ),
+        ("meta-rule", "error: `meta-rule` has no entry"),
+        ("meta-rule, paths: []", "error: `meta-rule` has no entry"),
         (
             "meta-rule, paths: a",
-            "error 1:38 `paths` must be a list, not the text `a`",
+            "error: `paths` must be a list, not the text `a`",
         ),
-        (
-            "meta-rule, paths: ['!']",
-            "error 1:39 the entry `!` is empty",
-        ),
+        ("meta-rule, paths: ['!']", "error: the entry `!` is empty"),
         (
             "meta-rule, paths: [!secret ]",
-            "error 1:39 `paths` must be text, not a YAML tag",
+            "error: `paths` must be text, not a YAML tag",
         ),
         (
             "meta-rule, paths: ['a\\b']",
-            "error 1:39 the pattern `a\\b` contains a backslash; separate components by `/`",
+            "error: the pattern `a\\b` contains a backslash; separate components by `/`",
         ),
         (
             "meta-rule, paths: [a/../b]",
-            "error 1:39 the pattern `a/../b` has a `.` or `..` component",
+            "error: the pattern `a/../b` has a `.` or `..` component",
         ),
         (
             "meta-rule, paths: [a//b]",
-            "error 1:39 the pattern `a//b` has an empty component",
+            "error: the pattern `a//b` has an empty component",
         ),
         (
             "meta-rule, paths: [a], case_sensitive: yes",
-            "error 1:60 `case_sensitive` must be `true` or `false`, not the text `yes`",
+            "error: `case_sensitive` must be `true` or `false`, not the text `yes`",
         ),
         (
             "meta-rule, regexes: ['(?!a)']",
-            "error 1:41 the regular expression `(?!a)` cannot be used: look-around, including look-ahead and look-behind, is not supported",
+            "error: the regular expression `(?!a)` cannot be used: look-around, including look-ahead and look-behind, is not supported",
         ),
         (
             "meta-rule, regexes: ['(a)\\1']",
-            "error 1:41 the regular expression `(a)\\1` cannot be used: backreferences are not supported",
+            "error: the regular expression `(a)\\1` cannot be used: backreferences are not supported",
         ),
         (
             "meta-rule, paths: ['!/a']",
-            "warning 1:39 a partial path escapes `!/a`",
+            "warning: a partial path escapes `!/a`",
         ),
         (
             "per-profile-throttle-rule, rule_id: a",
-            "error 1:20 `per-profile-throttle-rule` has no limit",
+            "error: `per-profile-throttle-rule` has no limit",
         ),
         (
             "per-profile-throttle-rule, rule_id: a, per_day: 1.0",
-            "error 1:68 `per_day` must be a whole number that is not negative, not a fraction",
+            "error: `per_day` must be a whole number that is not negative, not a fraction",
         ),
         (
             "per-profile-throttle-rule, rule_id: a, per_day: 0",
-            "warning 1:68 `per_day: 0` never holds",
+            "warning: `per_day: 0` never holds",
         ),
         (
             "per-profile-throttle-rule, rule_id: ~, per_day: 1",
-            "error 1:56 `rule_id` must be text, not nothing",
+            "error: `rule_id` must be text, not nothing",
         ),
         (
             "per-profile-throttle-rule, rule_id: '', per_day: 1",
-            "error 1:56 `rule_id` is empty",
+            "error: `rule_id` is empty",
         ),
         (
             "profile-id-rule",
-            "error 1:20 `profile-id-rule` needs `profile_ids`",
+            "error: `profile-id-rule` needs `profile_ids`",
         ),
         (
             "profile-id-rule, profile_ids: [a b c]",
-            "error 1:51 `a b c` names no profile",
+            "error: `a b c` names no profile",
         ),
         (
             "profile-id-rule, profile_ids: []",
-            "warning 1:50 `profile_ids` is empty: the rule never holds",
+            "warning: `profile_ids` is empty: the rule never holds",
         ),
         (
             "time-range-rule, time_end: 9:00",
-            "error 1:47 `time_end` without `time_start`",
+            "error: `time_end` without `time_start`",
         ),
         (
             "time-range-rule, time_start: '9:00', time_end: '9:00'",
-            "error 1:49 `time_start` must come before `time_end`",
+            "error: `time_start` must come before `time_end`",
         ),
         (
             "time-range-rule, time_start: 9:00 EST, time_end: 9pm",
-            "error 1:69 `time_start` and `time_end` are in different time zones",
+            "error: `time_start` and `time_end` are in different time zones",
         ),
         (
             "time-range-rule, time_start: 9 XYZ, time_end: 9pm",
-            "error 1:49 `9 XYZ` is not a time; write it like `8:00am`, `17:30` or `17:30:15`",
+            "error: `9 XYZ` is not a time; write it like `8:00am`, `17:30` or `17:30:15`",
         ),
         (
             "time-range-rule, time_start: 9am XYZ, time_end: 9pm",
-            "error 1:49 unknown time zone `XYZ`; write an offset like `+04:00`, or name a zone in `timezone`",
+            "error: unknown time zone `XYZ`; write an offset like `+04:00`, or name a zone in `timezone`",
         ),
         (
             "time-range-rule, timezone: Europe/Lodnon, days: [1]",
-            "error 1:47 unknown time zone `Europe/Lodnon`; did you mean `Europe/London`?",
+            "error: unknown time zone `Europe/Lodnon`; did you mean `Europe/London`?",
         ),
         (
             "time-range-rule, include: 6/1/2022",
-            "error 1:46 `6/1/2022` is not a date",
+            "error: `6/1/2022` is not a date",
         ),
         (
             "time-range-rule, exclude: 2022-02-30",
-            "error 1:46 `2022-02-30` is not a date",
+            "error: `2022-02-30` is not a date",
         ),
         (
             "time-range-rule, include: [2022-06-01]",
-            "warning 1:46 `include` without `days` restricts nothing",
+            "warning: `include` without `days` restricts nothing",
         ),
         (
             "time-range-rule",
-            "warning 1:20 `time-range-rule` restricts nothing",
+            "warning: `time-range-rule` restricts nothing",
         ),
         (
             "session-params-rule",
-            "error 1:20 `session-params-rule` can only stand under `start_session`",
+            "error: `session-params-rule` can only stand under `start_session`",
         ),
     ] {
-        let said = said(&rule(text));
+        let said: Vec<String> = said(&rule(text))
+            .iter()
+            .map(|line| without_place(line))
+            .collect();
         assert!(
             said.iter().any(|line| line == expected),
             "{text}: {said:#?}"
         );
     }
+}
+
+fn without_place(line: &str) -> String {
+    let (severity, rest) = line.split_once(' ').unwrap();
+    let (_, message) = rest.split_once(' ').unwrap();
+    format!("{severity}: {message}")
 }
 
 #[test]
