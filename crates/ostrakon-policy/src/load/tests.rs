@@ -315,13 +315,47 @@ fn combinations_that_can_never_hold_are_warned_of_and_can_be_denied() {
     );
 }
 
+/// Threat 10: neither very many faults nor very large regular expressions take long.
 #[test]
 fn hostile_files_are_refused_in_few_words() {
-    let many = format!("decrypt: [[{}]]", "{rule: x}, ".repeat(10_000));
-    let error = load(&many).unwrap_err();
-    assert!(error.to_string().len() < 100_000);
-    let last = error.diagnostics().last().unwrap();
-    assert_eq!(last.message, "9900 more like these are not shown");
+    let sets = |rule: &str| {
+        format!(
+            "decrypt:\n{}",
+            format!("- - {{rule: {rule}}}\n").repeat(5_000)
+        )
+    };
+    let sections: String = (0..50_000)
+        .map(|number| format!("k{number}: []\n"))
+        .collect();
+    let regex = r"meta-rule, regexes: ['(a{50}){50}{50}']";
+    for text in [sets("x"), sets(regex), sections] {
+        let error = load(&text).unwrap_err();
+        assert!(error.to_string().len() < 100_000);
+        assert_eq!(error.diagnostics().len(), 101);
+        let last = error.diagnostics().last().unwrap();
+        assert_eq!(
+            last.message,
+            "there may be more errors: loading stopped here"
+        );
+    }
+}
+
+#[test]
+fn an_error_is_seen_among_any_number_of_warnings() {
+    let throttle = "- - {rule: per-profile-throttle-rule, per_day: 1}\n";
+    let warned = load(&format!("decrypt:\n{}", throttle.repeat(150))).unwrap();
+    assert_eq!(warned.warnings.len(), 101);
+    assert_eq!(
+        warned.warnings[100].message,
+        "50 more warnings are not shown"
+    );
+    let text = format!("decrypt:\n{}- - rule: meta-rul\n", throttle.repeat(150));
+    let error = load(&text).unwrap_err();
+    let errors = error
+        .diagnostics()
+        .iter()
+        .filter(|d| d.severity == Severity::Error);
+    assert_eq!(errors.map(|d| d.line).collect::<Vec<_>>(), [152]);
 }
 
 /// Threat 7: a name with one wrong letter must not pass for no name at all.

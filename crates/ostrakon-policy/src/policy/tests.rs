@@ -162,6 +162,24 @@ fn session_times_are_bounded() {
     }
 }
 
+#[test]
+fn a_derived_id_does_not_hang_on_equal_rules_that_have_an_id() {
+    let (named, unnamed) = ("rule_id: a, per_day: 2", "per_day: 2");
+    let ids = |sets: [[&str; 2]; 2]| {
+        let rule = |rule: &str| format!("{{rule: per-profile-throttle-rule, {rule}}}");
+        let policy = written(&sets.map(|set| set.map(rule).to_vec()));
+        let mut ids: Vec<String> = policy.rule_ids().map(|(id, _)| id.to_owned()).collect();
+        ids.chunks_mut(2).for_each(<[_]>::sort_unstable);
+        ids
+    };
+    let pair = [named, unnamed];
+    let turned = [unnamed, named];
+    let expected = ids([pair, pair]);
+    for sets in [[pair, turned], [turned, pair], [turned, turned]] {
+        assert_eq!(ids(sets), expected);
+    }
+}
+
 #[derive(Debug)]
 struct Broken(&'static str);
 
