@@ -4,7 +4,7 @@
 //! first will be given, and finds duplicate keys; it never yields a value. A text that either of them
 //! refuses is refused.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{borrow::Cow, collections::HashMap, rc::Rc};
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_yaml::Value;
@@ -133,20 +133,20 @@ type Fault = Box<Diagnostic>;
 struct Index<'s, 'a> {
     source: &'s Source<'a>,
     /// Lists and mappings that are still open, outermost first.
-    open: Vec<Open>,
+    open: Vec<Open<'a>>,
     anchors: HashMap<usize, Rc<Node>>,
     root: Option<Rc<Node>>,
     nodes: usize,
     faults: Vec<Diagnostic>,
 }
 
-struct Open {
+struct Open<'a> {
     span: Span,
     anchor: usize,
     mapping: bool,
     children: Vec<Rc<Node>>,
     /// The keys of a mapping so far, and where they stand.
-    keys: HashMap<String, usize>,
+    keys: HashMap<Cow<'a, str>, usize>,
 }
 
 impl<'s, 'a> Index<'s, 'a> {
@@ -179,7 +179,7 @@ impl<'s, 'a> Index<'s, 'a> {
                     }
                 }
                 Event::Scalar(text, style, anchor, _) => {
-                    self.key(&text, span);
+                    self.key(text.clone(), span);
                     let plain = style == ScalarStyle::Plain;
                     let kind = NodeKind::Scalar(plain.then(|| (*text).into()));
                     self.add(span, kind, 1, 1, anchor)?;
@@ -216,12 +216,12 @@ impl<'s, 'a> Index<'s, 'a> {
     }
 
     /// Notes a scalar that is a key of the innermost mapping, and reports it when it is there already.
-    fn key(&mut self, text: &str, span: Span) {
+    fn key(&mut self, text: Cow<'a, str>, span: Span) {
         let Some(open) = self.open.last_mut() else {
             return;
         };
         if open.mapping && open.children.len().is_multiple_of(2) {
-            match open.keys.get(text) {
+            match open.keys.get(&text) {
                 Some(&line) => {
                     let message = format!("duplicate key `{text}`");
                     let help = Some(format!("it stands in line {line} already"));
@@ -229,7 +229,7 @@ impl<'s, 'a> Index<'s, 'a> {
                     self.faults.push(fault);
                 }
                 None => {
-                    open.keys.insert(text.to_owned(), span.line);
+                    open.keys.insert(text, span.line);
                 }
             }
         }
