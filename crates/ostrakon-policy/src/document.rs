@@ -4,7 +4,7 @@
 //! first will be given, and finds duplicate keys; it never yields a value. A text that either of them
 //! refuses is refused.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{borrow::Cow, collections::HashMap, rc::Rc};
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_yaml::Value;
@@ -91,10 +91,40 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Document, Vec<Diagnostic>> {
 
 /// What `serde_yaml` says is wrong with the text.
 pub(crate) fn misread(source: &Source<'_>, error: &serde_yaml::Error) -> Diagnostic {
+    let mut message = error.to_string();
     let span = error.location().map_or(Span::default(), |place| {
-        Span::point(place.line(), place.column().saturating_sub(1))
+        let (line, column) = (place.line(), place.column());
+        if let Some(end) = message.rfind(&format!(" at line {line} column {column}")) {
+            message.truncate(end);
+        }
+        Span::point(line, column.saturating_sub(1))
     });
-    source.error(span, format!("invalid YAML: {error}"))
+    unreadable(source, span, &message)
+}
+
+/// What a parser says of a place at which it gave up.
+fn unreadable(source: &Source<'_>, span: Span, fault: &str) -> Diagnostic {
+    // A number of more than 64 bits is a value to neither parser; an id may look like one.
+    let too_large = fault.contains("integer `") && fault.contains("expected any YAML value");
+    let help = if too_large {
+        Some("put it in quotes")
+    } else if source.line(span).is_some_and(looks_unquoted) {
+        Some("put text that begins with `*`, `!` or `&` in quotes")
+    } else {
+        None
+    };
+    let message = format!("invalid YAML: {fault}");
+    source.diagnostic(Severity::Error, span, message, help.map(str::to_owned))
+}
+
+/// Whether the line may hold a pattern that was meant as text, but has another meaning in YAML.
+fn looks_unquoted(line: &str) -> bool {
+    let begins = |lead: &str| {
+        ["*", "!", "&"]
+            .iter()
+            .any(|sign| line.contains(&format!("{lead}{sign}")))
+    };
+    ["[", ", ", "- ", ": "].into_iter().any(begins)
 }
 
 type Fault = Box<Diagnostic>;
@@ -103,20 +133,20 @@ type Fault = Box<Diagnostic>;
 struct Index<'s, 'a> {
     source: &'s Source<'a>,
     /// Lists and mappings that are still open, outermost first.
-    open: Vec<Open>,
+    open: Vec<Open<'a>>,
     anchors: HashMap<usize, Rc<Node>>,
     root: Option<Rc<Node>>,
     nodes: usize,
     faults: Vec<Diagnostic>,
 }
 
-struct Open {
+struct Open<'a> {
     span: Span,
     anchor: usize,
     mapping: bool,
     children: Vec<Rc<Node>>,
     /// The keys of a mapping so far, and where they stand.
-    keys: HashMap<String, usize>,
+    keys: HashMap<Cow<'a, str>, usize>,
 }
 
 impl<'s, 'a> Index<'s, 'a> {
@@ -136,11 +166,7 @@ impl<'s, 'a> Index<'s, 'a> {
         for event in Parser::new_from_str(self.source.text) {
             let (event, span) = event.map_err(|error| {
                 let place = Span::point(error.marker().line(), error.marker().col());
-                self.fault(
-                    place,
-                    format!("invalid YAML: {}", error.info()),
-                    "text that begins with `*`, `!` or `&` needs quotes",
-                )
+                Box::new(unreadable(self.source, place, error.info()))
             })?;
             let span = Span::from(span);
             match event {
@@ -153,7 +179,7 @@ impl<'s, 'a> Index<'s, 'a> {
                     }
                 }
                 Event::Scalar(text, style, anchor, _) => {
-                    self.key(&text, span);
+                    self.key(text.clone(), span);
                     let plain = style == ScalarStyle::Plain;
                     let kind = NodeKind::Scalar(plain.then(|| (*text).into()));
                     self.add(span, kind, 1, 1, anchor)?;
@@ -177,11 +203,6 @@ impl<'s, 'a> Index<'s, 'a> {
         Ok(self.root.take())
     }
 
-    fn fault(&self, span: Span, message: String, help: &str) -> Fault {
-        let help = Some(help.to_owned());
-        Box::new(self.source.diagnostic(Severity::Error, span, message, help))
-    }
-
     /// Counts `more` nodes against the limit.
     fn count(&mut self, span: Span, more: usize) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(more);
@@ -195,12 +216,12 @@ impl<'s, 'a> Index<'s, 'a> {
     }
 
     /// Notes a scalar that is a key of the innermost mapping, and reports it when it is there already.
-    fn key(&mut self, text: &str, span: Span) {
+    fn key(&mut self, text: Cow<'a, str>, span: Span) {
         let Some(open) = self.open.last_mut() else {
             return;
         };
         if open.mapping && open.children.len().is_multiple_of(2) {
-            match open.keys.get(text) {
+            match open.keys.get(&text) {
                 Some(&line) => {
                     let message = format!("duplicate key `{text}`");
                     let help = Some(format!("it stands in line {line} already"));
@@ -208,7 +229,7 @@ impl<'s, 'a> Index<'s, 'a> {
                     self.faults.push(fault);
                 }
                 None => {
-                    open.keys.insert(text.to_owned(), span.line);
+                    open.keys.insert(text, span.line);
                 }
             }
         }

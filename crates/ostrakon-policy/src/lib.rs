@@ -16,6 +16,8 @@ mod diagnostic;
 mod document;
 mod evaluation;
 mod explanation;
+#[cfg(test)]
+mod fixture;
 mod ledger;
 mod load;
 mod nearest;

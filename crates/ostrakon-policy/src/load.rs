@@ -21,7 +21,8 @@ use crate::{
     source::{Source, Span},
 };
 
-/// How many diagnostics are kept: more help no one, and a hostile file could ask for very many.
+/// How many errors are looked for, and how many warnings are kept: more help no one, and a hostile file
+/// could ask for very many.
 const MAX_DIAGNOSTICS: usize = 100;
 /// The longest `rule_id`, in bytes.
 const MAX_RULE_ID: usize = 200;
@@ -92,16 +93,21 @@ pub(crate) fn load(
         time_zone,
         registry,
         diagnostics: Vec::new(),
-        dropped: 0,
-        failed: false,
+        errors: 0,
+        warnings: 0,
     };
     let trees = loader.policy(value, node);
-    if loader.dropped > 0 {
-        let message = format!("{} more like these are not shown", loader.dropped);
+    let more = if loader.has_given_up() {
+        Some("there may be more errors: loading stopped here".to_owned())
+    } else {
+        let hidden = loader.warnings.saturating_sub(MAX_DIAGNOSTICS);
+        (hidden > 0).then(|| format!("{hidden} more warnings are not shown"))
+    };
+    if let Some(message) = more {
         let note = source.diagnostic(Severity::Note, Span::default(), message, None);
         loader.diagnostics.push(note);
     }
-    if loader.failed {
+    if loader.errors > 0 {
         return Err(LoadPolicyError::new(loader.diagnostics));
     }
     Ok(Loaded {
@@ -115,8 +121,9 @@ struct Loader<'a> {
     time_zone: &'a TimeZone,
     registry: &'a Registry,
     diagnostics: Vec<Diagnostic>,
-    dropped: usize,
-    failed: bool,
+    errors: usize,
+    /// Warnings and notes, kept or not.
+    warnings: usize,
 }
 
 /// A rule as it stands in the file.
@@ -141,6 +148,9 @@ impl Loader<'_> {
             return trees;
         };
         for (index, (key, tree)) in sections.iter().enumerate() {
+            if self.has_given_up() {
+                break;
+            }
             let (key_node, tree_node) = node.entry(index);
             let name = document::text(key, &key_node).unwrap_or_default();
             match name.parse::<RequestKind>() {
@@ -157,7 +167,8 @@ impl Loader<'_> {
             }
         }
         if sections.is_empty() {
-            self.error(node.span, "policy has no section".into(), None);
+            let message = "the policy has no section: only the defaults apply".to_owned();
+            self.note(Severity::Warning, node.span, message, None);
         }
         trees
     }
@@ -170,6 +181,9 @@ impl Loader<'_> {
         };
         let mut written: Vec<(Span, Vec<WrittenRule<'_>>)> = Vec::with_capacity(sets.len());
         for (index, set) in sets.iter().enumerate() {
+            if self.has_given_up() {
+                break;
+            }
             let set_node = node.element(index);
             written.push((set_node.span, self.set(kind, set, &set_node)));
         }
@@ -257,7 +271,10 @@ impl Loader<'_> {
             self.no_name(entries, span);
             return None;
         };
+        // A rule with an id is never equal to one without: the ids of the latter do not hang on it.
+        let written = id.clone().map(Value::String);
         let pairs = arguments.iter().map(|entry| (entry.key, entry.value));
+        let pairs = pairs.chain(written.iter().map(|id| ("rule_id", id)));
         let content = rule_id::content(kind, &name, pairs);
         Some(WrittenRule {
             name,
@@ -320,6 +337,9 @@ impl Loader<'_> {
         rule: WrittenRule<'_>,
         derived: String,
     ) -> Option<BoundRule> {
+        if self.has_given_up() {
+            return None;
+        }
         let builder = self.registry.builder(&rule.name)?;
         let is_derived = rule.id.is_none();
         let id = rule.id.unwrap_or(derived);
@@ -365,13 +385,20 @@ impl Loader<'_> {
     }
 
     fn note(&mut self, severity: Severity, span: Span, message: String, help: Option<String>) {
-        self.failed |= severity == Severity::Error;
-        if self.diagnostics.len() < MAX_DIAGNOSTICS {
+        let count = match severity {
+            Severity::Error => &mut self.errors,
+            _ => &mut self.warnings,
+        };
+        *count += 1;
+        if *count <= MAX_DIAGNOSTICS {
             let diagnostic = self.source.diagnostic(severity, span, message, help);
             self.diagnostics.push(diagnostic);
-        } else {
-            self.dropped += 1;
         }
+    }
+
+    /// Whether so much is wrong that the rest is not looked at.
+    fn has_given_up(&self) -> bool {
+        self.errors >= MAX_DIAGNOSTICS
     }
 }
 

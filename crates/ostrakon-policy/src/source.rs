@@ -46,12 +46,19 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// A byte order mark, as editors of some systems put in front, is no part of the text.
     pub(crate) fn new(name: &'a str, text: &'a str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         Self {
             name,
             text,
             lines: text.lines().collect(),
         }
+    }
+
+    /// The line in which `span` begins.
+    pub(crate) fn line(&self, span: Span) -> Option<&'a str> {
+        self.lines.get(span.line.checked_sub(1)?).copied()
     }
 
     /// A diagnostic that points at `span`.
@@ -62,7 +69,7 @@ impl<'a> Source<'a> {
         message: impl Into<String>,
         help: Option<String>,
     ) -> Diagnostic {
-        let line = self.lines.get(span.line.wrapping_sub(1)).unwrap_or(&"");
+        let line = self.line(span).unwrap_or_default();
         Diagnostic::new(severity, message.into(), help, self.name, span, line)
     }
 

@@ -139,7 +139,7 @@ impl Suite {
         let source = Source::new(name, text);
         let fail = |diagnostics| LoadSuiteError { diagnostics };
         let document = document::read(&source).map_err(fail)?;
-        let content: Content = serde_yaml::from_str(text)
+        let content: Content = serde_yaml::from_str(source.text)
             .map_err(|error| fail(vec![document::misread(&source, &error)]))?;
         let fault = match (&content.policy, &content.policy_file) {
             (Some(_), Some(_)) => Some("a suite has a `policy` or a `policy_file`, not both"),

@@ -18,7 +18,7 @@ const NEVER_SEEN: [RequestKind; 3] = [
     RequestKind::Search,
 ];
 /// How much memory one compiled regular expression may take, in bytes.
-const REGEX_BYTES: usize = 1 << 20;
+const REGEX_BYTES: usize = 1 << 19;
 
 #[derive(Debug)]
 struct MetaRule {
