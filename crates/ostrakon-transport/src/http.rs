@@ -15,7 +15,7 @@ mod limit;
 mod listener;
 mod pace;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod unix;
 
 pub use client::{
