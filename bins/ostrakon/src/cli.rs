@@ -21,11 +21,11 @@ pub(crate) struct Cli {
 #[derive(Args)]
 pub(crate) struct Global {
     /// The folder of this workstation's keys and state
-    /// [default: $XDG_DATA_HOME/ostrakon, ~/.local/share/ostrakon].
+    /// (default: $XDG_DATA_HOME/ostrakon, ~/.local/share/ostrakon).
     #[arg(long, global = true, env = "OSTRAKON_HOME", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) home: Option<PathBuf>,
     /// The user's configuration
-    /// [default: $XDG_CONFIG_HOME/ostrakon/ostrakon.toml, ~/.config/ostrakon/ostrakon.toml].
+    /// (default: $XDG_CONFIG_HOME/ostrakon/ostrakon.toml, ~/.config/ostrakon/ostrakon.toml).
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     /// How results are written to standard output.
@@ -78,7 +78,7 @@ pub(crate) enum Command {
 pub(crate) enum ProfileCommand {
     /// Make a profile of this workstation alone.
     Create {
-        /// What it is called [default: username@hostname].
+        /// What it is called (default: username@hostname).
         #[arg(long)]
         name: Option<String>,
     },
@@ -86,7 +86,7 @@ pub(crate) enum ProfileCommand {
     Show,
     /// Write the profile's public card, by which others can verify it.
     ExportCard {
-        /// The file to write; it must not exist [default: standard output].
+        /// The file to write; it must not exist (default: standard output).
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: Option<PathBuf>,
     },
@@ -96,7 +96,7 @@ pub(crate) enum ProfileCommand {
         #[arg(long, value_name = "ID")]
         keyserver_id: KssId,
         /// Where the server is; may be given several times, and is tried in that order
-        /// [default: the configuration's].
+        /// (default: the configuration's).
         #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
         keyserver_url: Vec<BaseUrl>,
     },
@@ -109,7 +109,7 @@ pub(crate) enum FolderCommand {
         /// The folder; it is created when it is not there.
         #[arg(value_hint = ValueHint::DirPath)]
         path: PathBuf,
-        /// The name with which the paths of its files begin [default: the folder's own].
+        /// The name with which the paths of its files begin (default: the folder's own).
         #[arg(long)]
         name: Option<String>,
         /// The suite of its files' key shards: `x25519`, or `x-wing` for what must outlive it.

@@ -1,7 +1,7 @@
 //! Where things are, and who asks: what the library is told.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -59,7 +59,7 @@ impl Context {
 }
 
 fn environment() -> Environment {
-    let user = set("USER").or_else(|| set("LOGNAME"));
+    let user = set("USER").or_else(|| set("LOGNAME")).or_else(account);
     Environment {
         clock: now,
         user: user.unwrap_or_else(|| "user".to_owned()),
@@ -69,6 +69,17 @@ fn environment() -> Environment {
             .into_owned(),
         user_home: user_home().unwrap_or_else(|| Path::new("/").to_path_buf()),
     }
+}
+
+/// The name of the account that this process runs as, where services have no variable for it.
+fn account() -> Option<String> {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let accounts = fs::read_to_string("/etc/passwd").ok()?;
+    accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    })
 }
 
 #[expect(

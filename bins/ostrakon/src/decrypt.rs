@@ -13,6 +13,6 @@ pub(crate) async fn run(context: Context, arguments: DecryptArguments) -> Result
         .workstation
         .decrypt(&arguments.paths, &options, &mut files)
         .await;
-    files.finish();
-    Failure::of_files("decrypted", decrypted?)
+    let hint = files.finish();
+    Failure::of_files("decrypted", decrypted?, hint)
 }

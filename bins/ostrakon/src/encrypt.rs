@@ -13,6 +13,5 @@ pub(crate) async fn run(context: Context, arguments: EncryptArguments) -> Result
     let summary = context
         .workstation
         .encrypt(&arguments.paths, &options, &mut files)?;
-    files.finish();
-    Failure::of_files("encrypted", summary)
+    Failure::of_files("encrypted", summary, files.finish())
 }

@@ -108,7 +108,11 @@ impl Failure {
     }
 
     /// What to say of all files together: nothing when all is well.
-    pub(crate) fn of_files(verb: &str, summary: Summary) -> Result<(), Self> {
+    pub(crate) fn of_files(
+        verb: &str,
+        summary: Summary,
+        hint: Option<&'static str>,
+    ) -> Result<(), Self> {
         let Summary {
             done,
             denied,
@@ -116,22 +120,16 @@ impl Failure {
             ..
         } = summary;
         let tried = done + denied + failed;
-        match (failed, denied) {
-            (0, 0) => Ok(()),
-            (0, _) => Err(Self::new(
-                DENIED,
-                format!("{denied} of {tried} files denied, {done} {verb}"),
-            )),
-            (_, 0) => Err(Self::new(
+        let (code, what) = match (failed, denied) {
+            (0, 0) => return Ok(()),
+            (0, _) => (DENIED, format!("{denied} of {tried} files denied")),
+            (_, 0) => (FAILED, format!("{failed} of {tried} files failed")),
+            _ => (
                 FAILED,
-                format!("{failed} of {tried} files failed, {done} {verb}"),
-            )),
-            _ => {
-                let message =
-                    format!("{failed} of {tried} files failed, {denied} denied, {done} {verb}");
-                Err(Self::new(FAILED, message))
-            }
-        }
+                format!("{failed} of {tried} files failed, {denied} denied"),
+            ),
+        };
+        Err(Self::new(code, format!("{what}, {done} {verb}")).hint_if(hint))
     }
 
     fn denied(what: &str, denied: &Denial) -> Self {
@@ -317,6 +315,8 @@ impl From<AskError> for Failure {
                     "this machine's is {way}; set it right and try again"
                 ))
             }
+            AskError::Exchange(_) => Self::of(&error)
+                .hint("something else may answer at that address, or the server has forgotten this device"),
             AskError::Unreachable(_) => Self::of(&error)
                 .hint("check `keyserver_urls` in the configuration, and the network"),
             _ => Self::of(&error),
@@ -342,7 +342,7 @@ mod tests {
                 denied,
                 ..Summary::default()
             };
-            Failure::of_files("decrypted", summary)
+            Failure::of_files("decrypted", summary, None)
                 .err()
                 .map(|failure| failure.code)
         };

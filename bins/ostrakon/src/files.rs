@@ -10,22 +10,32 @@ use crate::{cli::Format, error, progress::Bar, show};
 pub(crate) struct Files {
     format: Format,
     bar: Bar,
+    hint: Option<&'static str>,
 }
 
 impl Files {
     pub(crate) fn new(format: Format) -> Self {
         let bar = Bar::new();
-        Self { format, bar }
+        Self {
+            format,
+            bar,
+            hint: None,
+        }
     }
 
-    pub(crate) fn finish(&self) {
+    /// Ends the report, and gives what can be done about the first file that failed.
+    pub(crate) fn finish(self) -> Option<&'static str> {
         self.bar.finish();
+        self.hint
     }
 }
 
 impl Progress for Files {
     fn reported(&mut self, report: Report) {
         self.bar.count();
+        if let Outcome::Failed(cause) = &report.outcome {
+            self.hint = self.hint.or_else(|| error::file_hint(cause));
+        }
         let format = self.format;
         self.bar.aside(|| match format {
             Format::Human => tell(&report),
@@ -52,9 +62,6 @@ fn tell(report: &Report) {
         }
         Outcome::Failed(cause) => {
             show::aside(&format!("failed: {path}: {}", error::chain(cause)));
-            if let Some(hint) = error::file_hint(cause) {
-                show::aside(&format!("  hint: {hint}"));
-            }
         }
         _ => {}
     }
