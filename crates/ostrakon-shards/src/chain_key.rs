@@ -20,7 +20,9 @@ pub struct MacError;
 
 impl ChainKey {
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self(Box::new(Zeroizing::new(*bytes)))
+        let mut key = Box::new(Zeroizing::new([0; 32]));
+        key.copy_from_slice(bytes);
+        Self(key)
     }
 
     /// The code over `parts`. Each part goes in with its length, so that no byte can move from one

@@ -238,3 +238,6 @@ fn check_info(info: &[u8]) -> Result<(), SetupError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ pub struct DeviceKeys {
 assert_secret!(DeviceKeys);
 
 impl DeviceKeys {
+    pub(crate) const SEEDS_LEN: usize = 3 * 32;
+
     /// Draws new keys.
     ///
     /// # Errors
@@ -38,6 +40,17 @@ impl DeviceKeys {
             signing: SigningKey::generate_impl(source)?,
             kem: KemSecret::generate_impl(source)?,
         })
+    }
+
+    /// The keys that these bytes are: for signing, X25519 and X-Wing, 32 bytes each.
+    pub(crate) fn from_seeds(seeds: &[u8; Self::SEEDS_LEN]) -> Self {
+        let (signing, kem) = seeds.split_at(SIGNING_LEN);
+        let mut key = Zeroizing::new([0; SIGNING_LEN]);
+        key.copy_from_slice(signing);
+        Self {
+            signing: SigningKey::from_bytes(&key),
+            kem: KemSecret::from_seeds(kem),
+        }
     }
 
     /// Takes back what [`to_bytes`](Self::to_bytes) gave.

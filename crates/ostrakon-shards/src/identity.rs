@@ -203,3 +203,6 @@ versioned!(RootKeyRecord, 1 { verify });
 versioned!(Statement, 1 { number, device, envelope });
 versioned!(PublicCard, 1 { record, statement, signature });
 serde_as_base64!(PublicCard);
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,9 @@
 //! A device has a key pair for every suite, drawn independently, so that whoever seals to it chooses
 //! the suite. Public keys are plain values: their length is checked when they are decoded, whether
 //! they are keys at all when something is sealed to them. A point of low order, for which X25519
-//! agrees on zero whatever the secret, is refused there (RFC 9180, 7.1.4).
+//! agrees on zero whatever the secret, is refused there (RFC 9180, 7.1.4). As half of an X-Wing key
+//! such a point is let pass, as the draft has it: the secret then rests on ML-KEM alone, for whoever
+//! chose the point.
 
 use std::fmt;
 
@@ -71,8 +73,7 @@ impl KemSecret {
     pub(crate) fn generate_impl(source: &mut impl Source) -> Result<Self, RandomError> {
         let mut bytes = Zeroizing::new([0; 2 * SECRET_LEN]);
         source.fill(&mut *bytes)?;
-        let (x25519, x_wing) = bytes.split_at(SECRET_LEN);
-        Ok(Self::from_parts(x25519, x_wing))
+        Ok(Self::from_seeds(&*bytes))
     }
 
     /// Takes back what [`to_bytes`](Self::to_bytes) gave.
@@ -81,10 +82,7 @@ impl KemSecret {
     /// When the bytes are of another version or length. Any bytes of the right length are keys.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SecretBytesError> {
         match bytes.split_first() {
-            Some((&VERSION, keys)) if keys.len() == 2 * SECRET_LEN => {
-                let (x25519, x_wing) = keys.split_at(SECRET_LEN);
-                Ok(Self::from_parts(x25519, x_wing))
-            }
+            Some((&VERSION, keys)) if keys.len() == 2 * SECRET_LEN => Ok(Self::from_seeds(keys)),
             Some((&VERSION, _)) | None => Err(SecretBytesError::Length),
             Some((&version, _)) => Err(SecretBytesError::Version(version)),
         }
@@ -117,12 +115,13 @@ impl KemSecret {
         &self.x_wing
     }
 
-    /// Both slices are `SECRET_LEN` long.
+    /// Takes `2 * SECRET_LEN` bytes.
     #[expect(
         clippy::expect_used,
         reason = "hpke refuses a private key of these suites for its length alone"
     )]
-    fn from_parts(x25519: &[u8], x_wing: &[u8]) -> Self {
+    pub(crate) fn from_seeds(seeds: &[u8]) -> Self {
+        let (x25519, x_wing) = seeds.split_at(SECRET_LEN);
         let x25519 = Box::new(Deserializable::from_bytes(x25519).expect("32 bytes"));
         let x_wing = Box::new(Deserializable::from_bytes(x_wing).expect("32 bytes"));
         let mut public = KemPublic {

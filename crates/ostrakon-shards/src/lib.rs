@@ -33,6 +33,23 @@
 //!
 //! Every kind of secret has a type of its own, wiped on drop, without `Debug`, `Clone`, `PartialEq`
 //! or `Serialize`; that is asserted at compile time. Bytes of a secret leave only in `Zeroizing`.
+//!
+//! ```compile_fail,E0277
+//! let key = ostrakon_shards::share::FileKey::generate(16).unwrap();
+//! println!("{key:?}");
+//! ```
+//!
+//! # Example
+//!
+//! ```
+//! use ostrakon_shards::share::{FileKey, Threshold, combine, split};
+//!
+//! let key = FileKey::generate(16)?;
+//! let set = split(&key, Threshold::new(3, 5)?)?;
+//! let combined = combine(&set.manifest, &set.shards[1..4])?;
+//! assert_eq!(combined.key.as_bytes(), key.as_bytes());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod base64_text;
 pub mod card;
@@ -54,3 +71,6 @@ pub mod sign;
 pub mod suite;
 mod versioned;
 pub mod words;
+
+#[cfg(test)]
+mod vectors;

@@ -126,3 +126,72 @@ impl<S: Source> TryRng for Infallible<'_, S> {
 }
 
 impl<S: Source> TryCryptoRng for Infallible<'_, S> {}
+
+/// The same bytes for the same seed, so that vectors can be made again.
+#[cfg(test)]
+pub(crate) struct Seeded {
+    seed: &'static str,
+    block: u64,
+}
+
+#[cfg(test)]
+impl Seeded {
+    pub(crate) fn new(seed: &'static str) -> Self {
+        Self { seed, block: 0 }
+    }
+}
+
+#[cfg(test)]
+impl Source for Seeded {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), RandomError> {
+        for chunk in bytes.chunks_mut(32) {
+            let block = [self.seed.as_bytes(), &self.block.to_be_bytes()].concat();
+            let block = crate::hash::sha256(&block);
+            chunk.copy_from_slice(&block.as_bytes()[..chunk.len()]);
+            self.block += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        channel::{Sender, SetupError},
+        kem::KemSecret,
+        suite::Suite,
+    };
+
+    /// A system whose source fails after some draws.
+    struct Failing(u32);
+
+    impl Source for Failing {
+        fn fill(&mut self, bytes: &mut [u8]) -> Result<(), RandomError> {
+            self.0 = self
+                .0
+                .checked_sub(1)
+                .ok_or(RandomError(getrandom::Error::UNEXPECTED))?;
+            fill(bytes)
+        }
+    }
+
+    #[test]
+    fn without_randomness_nothing_is_made() {
+        assert!(KemSecret::generate_impl(&mut Failing(0)).is_err());
+        let secret = KemSecret::generate_impl(&mut Failing(1)).unwrap();
+        for suite in Suite::ALL {
+            let setup = Sender::setup_impl(suite, secret.public(), b"", &mut Failing(0));
+            assert!(matches!(setup, Err(SetupError::Random(_))));
+            assert!(Sender::setup_impl(suite, secret.public(), b"", &mut Failing(1)).is_ok());
+        }
+    }
+
+    #[test]
+    fn ids_differ() {
+        let [a, b]: [SetId; 2] = [id().unwrap(), id().unwrap()];
+        assert_ne!(a, b);
+        let now = UnixMillis(1_700_000_000_000);
+        assert_ne!(request_id(now).unwrap(), request_id(now).unwrap());
+    }
+}

@@ -31,7 +31,6 @@ use crate::{
 const VERSION: u8 = 1;
 const SALT_LEN: usize = 32;
 const TAG_LEN: usize = 16;
-const WRAP: &str = "wrapped key";
 
 /// A key for records, or for other such keys. Wiped on drop.
 pub struct RecordKey(Box<Zeroizing<[u8; 32]>>);
@@ -78,8 +77,18 @@ pub fn seal_record(
     row: &[u8],
     plaintext: &[u8],
 ) -> Result<Vec<u8>, SealRecordError> {
-    let aad = place(table, column, row);
-    seal_impl(key, &aad, plaintext, &mut System)
+    seal_record_impl(key, table, column, row, plaintext, &mut System)
+}
+
+pub(crate) fn seal_record_impl(
+    key: &RecordKey,
+    table: &str,
+    column: &str,
+    row: &[u8],
+    plaintext: &[u8],
+    source: &mut impl Source,
+) -> Result<Vec<u8>, SealRecordError> {
+    seal_with(key, &place(table, column, row), plaintext, source)
 }
 
 /// Opens what was sealed for that place.
@@ -110,7 +119,9 @@ impl RecordKey {
     /// Takes the bytes as they are.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self(Box::new(Zeroizing::new(*bytes)))
+        let mut key = Box::new(Zeroizing::new([0; 32]));
+        key.copy_from_slice(bytes);
+        Self(key)
     }
 
     /// The bytes, to be wrapped by something else than another such key.
@@ -124,8 +135,16 @@ impl RecordKey {
     /// # Errors
     /// When there is no randomness.
     pub fn wrap(&self, under: &Self, purpose: &str) -> Result<Vec<u8>, SealRecordError> {
-        let aad = canonical::encode(&(DOMAIN, VERSION, WRAP, purpose));
-        seal_impl(under, &aad, &**self.0, &mut System)
+        self.wrap_impl(under, purpose, &mut System)
+    }
+
+    pub(crate) fn wrap_impl(
+        &self,
+        under: &Self,
+        purpose: &str,
+        source: &mut impl Source,
+    ) -> Result<Vec<u8>, SealRecordError> {
+        seal_with(under, &key_place(purpose), &**self.0, source)
     }
 
     /// Unwraps what [`wrap`](Self::wrap) made under the same key, for the same purpose.
@@ -137,8 +156,7 @@ impl RecordKey {
         purpose: &str,
         wrapped: &[u8],
     ) -> Result<Self, OpenRecordError> {
-        let aad = canonical::encode(&(DOMAIN, VERSION, WRAP, purpose));
-        let bytes = open_with(under, &aad, wrapped)?;
+        let bytes = open_with(under, &key_place(purpose), wrapped)?;
         let bytes = bytes.as_slice().try_into();
         bytes
             .map(Self::from_bytes)
@@ -167,7 +185,11 @@ fn place(table: &str, column: &str, row: &[u8]) -> Vec<u8> {
     canonical::encode(&(DOMAIN, VERSION, "record", table, column, row))
 }
 
-fn seal_impl(
+fn key_place(purpose: &str) -> Vec<u8> {
+    canonical::encode(&(DOMAIN, VERSION, "wrapped key", purpose))
+}
+
+fn seal_with(
     key: &RecordKey,
     aad: &[u8],
     plaintext: &[u8],
@@ -202,3 +224,6 @@ fn open_with(
         .map(Zeroizing::new)
         .map_err(|_| OpenRecordError::Failed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,3 +184,6 @@ impl<'b, C> Decode<'b, C> for Sealed {
 }
 
 serde_as_base64!(Sealed);
+
+#[cfg(test)]
+mod tests;

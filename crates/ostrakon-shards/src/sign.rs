@@ -177,3 +177,6 @@ macro_rules! plain_bytes {
     )+ };
 }
 plain_bytes!(VerifyKey: 32, Signature: 64);
+
+#[cfg(test)]
+mod tests;

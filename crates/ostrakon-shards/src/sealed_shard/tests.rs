@@ -1,12 +1,19 @@
 use super::*;
 use crate::{
-    device::DeviceKeys,
     random,
     share::{FileKey, Split, Threshold, combine, split},
 };
 
-fn context(split: &Split, index: usize) -> ShardContext {
-    let shard = &split.shards[index];
+const META: &str = "payroll/2026.xlsx";
+
+fn two_of_three() -> (FileKey, Split) {
+    let key = FileKey::generate(16).unwrap();
+    let split = split(&key, Threshold::new(2, 3).unwrap()).unwrap();
+    (key, split)
+}
+
+fn context(split: &Split, at: usize) -> ShardContext {
+    let shard = &split.shards[at];
     ShardContext {
         public: PublicContext {
             set_id: split.set_id,
@@ -18,37 +25,166 @@ fn context(split: &Split, index: usize) -> ShardContext {
             manifest: split.manifest.digest(),
         },
         meta: MetaItem {
-            meta: "payroll/2026.xlsx".into(),
+            meta: META.into(),
             complete: true,
         },
     }
 }
 
+/// Every context that differs from `context` in one thing.
+fn other_contexts(context: &ShardContext) -> Vec<ShardContext> {
+    let changes: [fn(&mut ShardContext); 10] = [
+        |c| c.public.set_id = SetId::from_bytes([9; 16]),
+        |c| c.public.cryptographic_id = CryptographicId::from_bytes([9; 16]),
+        |c| c.public.profile = ProfileId::from_bytes([9; 16]),
+        |c| c.public.device = DeviceId::from_bytes([9; 16]),
+        |c| c.public.threshold += 1,
+        |c| c.public.index += 1,
+        |c| c.public.manifest = Digest::from_bytes([9; 32]),
+        |c| c.meta.meta = "payroll/2026.xls".into(),
+        |c| c.meta.meta.insert(0, '/'),
+        |c| c.meta.complete = false,
+    ];
+    changes
+        .into_iter()
+        .map(|change| {
+            let mut other = context.clone();
+            change(&mut other);
+            other
+        })
+        .collect()
+}
+
 #[test]
 fn shards_travel_through_seals_and_combine() {
-    let keys = DeviceKeys::generate().unwrap();
-    let key = FileKey::generate(16).unwrap();
-    let set = split(&key, Threshold::new(2, 3).unwrap()).unwrap();
+    let keys = KemSecret::generate().unwrap();
+    let (key, set) = two_of_three();
+    let [first, second, _] = &set.shards[..] else {
+        panic!("three shards")
+    };
     for suite in Suite::ALL {
         let at_server = context(&set, 0);
-        let sealed = seal_for_server(suite, &set.shards[0], &at_server, keys.kem.public()).unwrap();
+        let sealed = seal_for_server(suite, first, &at_server, keys.public()).unwrap();
         let sealed = SealedShard::from_bytes(&sealed.to_bytes()).unwrap();
-        let first = open_at_server(&keys.kem, &at_server, &sealed).unwrap();
+        let released = open_at_server(&keys, &at_server, &sealed).unwrap();
 
         let own = context(&set, 1);
-        let sealed = seal_for_owner(
-            suite,
-            &set.shards[1],
-            &set.manifest,
-            &own,
-            keys.kem.public(),
-        )
-        .unwrap();
-        let share = open_as_owner(&keys.kem, &own.public, &sealed).unwrap();
+        let sealed = seal_for_owner(suite, second, &set.manifest, &own, keys.public()).unwrap();
+        assert_eq!(sealed.suite(), suite);
+        let share = open_as_owner(&keys, &own.public, &sealed).unwrap();
         assert_eq!(share.meta, own.meta);
 
-        let first = Shard::from_bytes(&first.to_bytes()).unwrap();
-        let combined = combine(&share.manifest, &[first, share.shard]).unwrap();
+        let released = Shard::from_bytes(&released.to_bytes()).unwrap();
+        let combined = combine(&share.manifest, &[released, share.shard]).unwrap();
         assert_eq!(combined.key.as_bytes(), key.as_bytes());
     }
+}
+
+#[test]
+fn naming_anything_else_opens_no_server_shard() {
+    let keys = KemSecret::generate().unwrap();
+    let (_, set) = two_of_three();
+    let context = context(&set, 0);
+    for suite in Suite::ALL {
+        let sealed = seal_for_server(suite, &set.shards[0], &context, keys.public()).unwrap();
+        assert!(open_at_server(&keys, &context, &sealed).is_ok());
+        for other in other_contexts(&context) {
+            let error = open_at_server(&keys, &other, &sealed).err();
+            assert!(matches!(error, Some(OpenShardError::Open(_))), "{other:?}");
+        }
+        let other_key = KemSecret::generate().unwrap();
+        assert!(open_at_server(&other_key, &context, &sealed).is_err());
+    }
+}
+
+#[test]
+fn naming_another_public_context_opens_no_owner_share() {
+    let keys = KemSecret::generate().unwrap();
+    let (_, set) = two_of_three();
+    let context = context(&set, 0);
+    let suite = Suite::X25519;
+    let sealed = seal_for_owner(
+        suite,
+        &set.shards[0],
+        &set.manifest,
+        &context,
+        keys.public(),
+    )
+    .unwrap();
+    for other in other_contexts(&context) {
+        let opened = open_as_owner(&keys, &other.public, &sealed);
+        assert_eq!(opened.is_ok(), other.public == context.public, "{other:?}");
+    }
+    let visible = [sealed.to_bytes(), context.public.to_bytes()].concat();
+    assert!(!visible.windows(7).any(|window| window == b"payroll"));
+}
+
+#[test]
+fn a_box_of_one_kind_does_not_open_as_the_other() {
+    let keys = KemSecret::generate().unwrap();
+    let (_, set) = two_of_three();
+    let context = context(&set, 0);
+    let (suite, shard) = (Suite::X25519, &set.shards[0]);
+    let server = seal_for_server(suite, shard, &context, keys.public()).unwrap();
+    let owner = seal_for_owner(suite, shard, &set.manifest, &context, keys.public()).unwrap();
+    let as_owner = SealedOwnerShare::from_bytes(&server.to_bytes()).unwrap();
+    assert!(open_as_owner(&keys, &context.public, &as_owner).is_err());
+    let as_server = SealedShard::from_bytes(&owner.to_bytes()).unwrap();
+    assert!(open_at_server(&keys, &context, &as_server).is_err());
+}
+
+#[test]
+fn nothing_is_sealed_in_the_context_of_another_shard() {
+    let keys = KemSecret::generate().unwrap();
+    let (_, set) = two_of_three();
+    let (_, other) = two_of_three();
+    let first = context(&set, 0);
+    let suite = Suite::X25519;
+    for shard in [&set.shards[1], &other.shards[0]] {
+        let sealed = seal_for_server(suite, shard, &first, keys.public());
+        assert!(matches!(sealed, Err(SealShardError::OtherContext)));
+        let sealed = seal_for_owner(suite, shard, &set.manifest, &first, keys.public());
+        assert!(matches!(sealed, Err(SealShardError::OtherContext)));
+    }
+    let sealed = seal_for_owner(
+        suite,
+        &set.shards[0],
+        &other.manifest,
+        &first,
+        keys.public(),
+    );
+    assert!(matches!(sealed, Err(SealShardError::OtherContext)));
+}
+
+#[test]
+fn a_sealer_who_lies_is_caught() {
+    let keys = KemSecret::generate().unwrap();
+    let (_, set) = two_of_three();
+    let context = context(&set, 0);
+    let suite = Suite::X25519;
+
+    // Another shard of the set in the server's box.
+    let bound = context.digest();
+    let lie = set.shards[1].to_bytes();
+    let sealed = seal::seal(suite, SERVER, keys.public(), bound.as_bytes(), &lie).unwrap();
+    let error = open_at_server(&keys, &context, &SealedShard(sealed)).err();
+    assert!(matches!(error, Some(OpenShardError::OtherContext)));
+
+    // An altered shard, and no shard at all, in the owner's box.
+    let bound = context.public.to_bytes();
+    let open = |plaintext: &[u8]| {
+        let sealed = seal::seal(suite, OWNER, keys.public(), &bound, plaintext).unwrap();
+        open_as_owner(&keys, &context.public, &SealedOwnerShare(sealed)).err()
+    };
+    let mut shard = set.shards[0].to_bytes();
+    *shard.last_mut().unwrap() ^= 1;
+    let shard = <&ByteSlice>::from(shard.as_slice());
+    let altered = secret::encode(&(VERSION, shard, &set.manifest, &context.meta));
+    assert!(matches!(
+        open(&altered),
+        Some(OpenShardError::OtherManifest(CheckShardError::Altered {
+            index: 1
+        }))
+    ));
+    assert!(matches!(open(b""), Some(OpenShardError::OwnerShare(_))));
 }

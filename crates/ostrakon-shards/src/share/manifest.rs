@@ -149,7 +149,7 @@ impl Manifest {
     }
 }
 
-fn equal(a: &Digest, b: &Digest) -> bool {
+pub(super) fn equal(a: &Digest, b: &Digest) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
 }
 
