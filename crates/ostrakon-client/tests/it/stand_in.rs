@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
 };
 
 use axum::{
@@ -31,7 +31,10 @@ use ostrakon_transport::{
 use ostrakon_types::{Denial, DeviceId, RequestId};
 use tokio::net::TcpListener;
 
-use crate::fixture::NOW;
+use crate::fixture::{ELAPSED, NOW};
+
+/// How late a request is that is called expired.
+const LATE: i64 = 70_000;
 
 /// How to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub(crate) enum Mode {
     Mismatch,
     /// With a clock that differs by so many milliseconds.
     Clock(i64),
+    /// As one that got the request too late, once.
+    ExpireOnce,
     /// With a head that somebody else signed.
     ForeignHead,
     /// As one that cannot decide now.
@@ -155,7 +160,16 @@ async fn request_route(State(inner): State<Arc<Inner>>, envelope: EnvelopeBytes)
         Mode::Clock(millis) => NOW.plus(millis),
         _ => NOW,
     };
+    if mode == Mode::ExpireOnce {
+        ELAPSED.store(LATE, Ordering::SeqCst);
+        *inner.mode.lock().unwrap() = Mode::Clock(LATE);
+    }
     let (request_id, answer) = match authentic.parse(now) {
+        Ok(body) if mode == Mode::ExpireOnce => {
+            let sent = (body.request_id(), body.items().len());
+            inner.requests.lock().unwrap().push(sent);
+            (None, Answer::Refused(RefusalCode::Expired))
+        }
         Ok(_) if mode == Mode::Unavailable => (None, Answer::Refused(RefusalCode::Unavailable)),
         Ok(body) => {
             let sent = (body.request_id(), body.items().len());
