@@ -426,3 +426,53 @@ async fn altered_stanzas_of_the_server_are_found() {
     let alone = "failed: it takes 2 devices to decrypt it, and only 1 can be asked";
     assert_eq!(decrypt(&without).await, alone);
 }
+
+#[tokio::test]
+async fn what_the_server_did_and_forgot_is_recognised() {
+    let (place, server) = (Place::new(), StandIn::new().await);
+    let mut workstation = place.open_with(config(&[&server.url]));
+    server.set(Mode::Lose);
+    workstation.onboard(server.kss_id(), &[]).await.unwrap_err();
+    server.set(Mode::Forget);
+    workstation.onboard(server.kss_id(), &[]).await.unwrap();
+    assert_eq!(server.profiles(), 1);
+    let vault = place.path("vault");
+    server.set(Mode::Lose);
+    workstation
+        .create_folder(&vault, None, Suite::X25519)
+        .await
+        .unwrap_err();
+    server.set(Mode::Forget);
+    assert!(
+        workstation
+            .create_folder(&vault, None, Suite::X25519)
+            .await
+            .unwrap()
+            .is_registered()
+    );
+    // What it never did stays denied.
+    let other = workstation
+        .create_folder(&place.path("other"), None, Suite::X25519)
+        .await;
+    assert!(matches!(
+        other,
+        Err(CreateFolderError::Denied(Denial::Conflict))
+    ));
+}
+
+#[tokio::test]
+async fn after_a_denial_the_next_try_is_another_request() {
+    let (place, server) = (Place::new(), StandIn::new().await);
+    let mut workstation = place.open_with(config(&[&server.url]));
+    server.set(Mode::Deny("", Denial::Disabled));
+    let denied = workstation.onboard(server.kss_id(), &[]).await;
+    assert!(matches!(
+        denied,
+        Err(OnboardError::Denied(Denial::Disabled))
+    ));
+    server.set(Mode::Good);
+    workstation.onboard(server.kss_id(), &[]).await.unwrap();
+    let requests = server.requests();
+    assert_ne!(requests[0], requests[1]);
+    assert_eq!(server.profiles(), 1);
+}

@@ -26,7 +26,9 @@ use ostrakon_transport::{
     binding::{Announcement, EnvelopeBytes, sealed, stranger},
     envelope::EnvelopeKey,
     http::{ListenerLimits, serve},
-    message::{Answer, Failure, Item, ItemAnswer, RefusalCode, RequestBody, ResponseBody},
+    message::{
+        Answer, Failure, Item, ItemAnswer, LocationEntry, RefusalCode, RequestBody, ResponseBody,
+    },
 };
 use ostrakon_types::{Denial, DeviceId, RequestId};
 use tokio::net::TcpListener;
@@ -57,6 +59,8 @@ pub(crate) enum Mode {
     Mismatch,
     /// With a clock that differs by so many milliseconds.
     Clock(i64),
+    /// As one that has done it already, and forgotten the request.
+    Forget,
     /// As one that got the request too late, once.
     ExpireOnce,
     /// With a head that somebody else signed.
@@ -80,6 +84,7 @@ struct Inner {
     devices: Mutex<BTreeMap<DeviceId, Card>>,
     profiles: Mutex<BTreeMap<RequestId, SignedVersion>>,
     requests: Mutex<Vec<(RequestId, usize)>>,
+    locations: Mutex<Vec<LocationEntry>>,
     earlier: Mutex<Vec<u8>>,
 }
 
@@ -100,6 +105,7 @@ impl StandIn {
             devices: Mutex::default(),
             profiles: Mutex::default(),
             requests: Mutex::default(),
+            locations: Mutex::default(),
             earlier: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -204,11 +210,22 @@ async fn request_route(State(inner): State<Arc<Inner>>, envelope: EnvelopeBytes)
 impl Inner {
     fn answer(&self, body: &RequestBody, item: &Item, mode: Mode) -> ItemAnswer {
         match (item, mode) {
+            (Item::CreateProfile { .. } | Item::CreateLocation { .. }, Mode::Forget) => {
+                ItemAnswer::Denied(Denial::Conflict)
+            }
+            (Item::ListLocations, _) => ItemAnswer::Locations(self.locations()),
             (_, Mode::Deny("", denial)) => ItemAnswer::Denied(denial),
             (Item::CreateProfile { version }, _) => self.create_profile(body, version, mode),
-            (Item::CreateLocation { location, .. }, _) => ItemAnswer::LocationCreated {
-                location: *location,
-            },
+            (Item::CreateLocation { location, name }, _) => {
+                let entry = LocationEntry {
+                    location: *location,
+                    name: name.clone(),
+                    created_at: NOW,
+                };
+                self.locations.lock().unwrap().push(entry);
+                let location = *location;
+                ItemAnswer::LocationCreated { location }
+            }
             (Item::Release { context, .. }, Mode::Deny(end, denial))
                 if context.meta.meta.ends_with(end) =>
             {
@@ -237,6 +254,10 @@ impl Inner {
             }
             _ => ItemAnswer::Failed(Failure::ShardMismatch),
         }
+    }
+
+    fn locations(&self) -> Vec<LocationEntry> {
+        self.locations.lock().unwrap().clone()
     }
 
     fn create_profile(&self, body: &RequestBody, signed: &SignedVersion, mode: Mode) -> ItemAnswer {
