@@ -9,7 +9,7 @@ use ostrakon_client::{
 use ostrakon_types::{Denial, Digest, KssId, UnixMillis};
 
 use crate::{
-    fixture::{Place, names, told, told_of_one},
+    fixture::{Place, names, slow_environment, told, told_of_one},
     stand_in::{Mode, StandIn},
 };
 
@@ -354,4 +354,125 @@ async fn what_cannot_be_written_is_not_asked_for() {
         .unwrap();
     assert!(told_of_one(&reports).starts_with("failed: cannot write the output"));
     assert_eq!(server.requests().len(), before);
+}
+
+#[tokio::test]
+async fn an_expired_envelope_is_followed_by_a_fresh_one_of_the_same_request() {
+    let (place, server) = (Place::new(), StandIn::new().await);
+    lock_up(
+        &workstation(&place, &server).await,
+        &[place.write("a", b"a")],
+    );
+    let config = config(&[&server.url]);
+    let slow = Workstation::open(&place.path("home"), config, slow_environment()).unwrap();
+    server.set(Mode::ExpireOnce);
+    let options = DecryptOptions::default();
+    let vault = [place.path("vault")];
+    let summary = slow
+        .decrypt(&vault, &options, &mut Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(summary.done, 1);
+    let requests = server.requests();
+    let [.., first, second] = requests.as_slice() else {
+        panic!()
+    };
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
+async fn altered_stanzas_of_the_server_are_found() {
+    let (place, server) = (Place::new(), StandIn::new().await);
+    let workstation = workstation(&place, &server).await;
+    let path = place.write("a", b"a");
+    lock_up(&workstation, std::slice::from_ref(&path));
+    let file = path.with_extension("age");
+    let good = fs::read(&file).unwrap();
+    let ours = b"\n-> ostrakon-share ";
+    let stanza = good.windows(ours.len()).rposition(|at| at == ours).unwrap();
+    let body = stanza
+        + 1
+        + good[stanza + 1..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .unwrap()
+        + 1;
+    let decrypt = async |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        let mut reports = Vec::new();
+        workstation
+            .decrypt(&[&file], &DecryptOptions::default(), &mut reports)
+            .await
+            .unwrap();
+        assert!(!path.exists());
+        told_of_one(&reports)
+    };
+    let flip = |at: usize| {
+        let mut bad = good.clone();
+        bad[at] = if bad[at] == b'1' { b'2' } else { b'1' };
+        bad
+    };
+    let mismatch = "failed: the key shard server cannot open its share";
+    assert!(decrypt(&flip(body + 20)).await.starts_with(mismatch));
+    // The set's id, which all stanzas share, and the index, which is bound into the shard.
+    let set = stanza + ours.len() + "v1 ".len();
+    assert_eq!(decrypt(&flip(set)).await, "failed: its header is damaged");
+    // Without the server's stanza nobody is left to ask.
+    let end = good
+        .windows(4)
+        .skip(body)
+        .position(|at| at.starts_with(b"\n->") || at == b"\n---");
+    let without = [&good[..stanza], &good[body + end.unwrap()..]].concat();
+    let alone = "failed: it takes 2 devices to decrypt it, and only 1 can be asked";
+    assert_eq!(decrypt(&without).await, alone);
+}
+
+#[tokio::test]
+async fn what_the_server_did_and_forgot_is_recognised() {
+    let (place, server) = (Place::new(), StandIn::new().await);
+    let mut workstation = place.open_with(config(&[&server.url]));
+    server.set(Mode::Lose);
+    workstation.onboard(server.kss_id(), &[]).await.unwrap_err();
+    server.set(Mode::Forget);
+    workstation.onboard(server.kss_id(), &[]).await.unwrap();
+    assert_eq!(server.profiles(), 1);
+    let vault = place.path("vault");
+    server.set(Mode::Lose);
+    workstation
+        .create_folder(&vault, None, Suite::X25519)
+        .await
+        .unwrap_err();
+    server.set(Mode::Forget);
+    assert!(
+        workstation
+            .create_folder(&vault, None, Suite::X25519)
+            .await
+            .unwrap()
+            .is_registered()
+    );
+    // What it never did stays denied.
+    let other = workstation
+        .create_folder(&place.path("other"), None, Suite::X25519)
+        .await;
+    assert!(matches!(
+        other,
+        Err(CreateFolderError::Denied(Denial::Conflict))
+    ));
+}
+
+#[tokio::test]
+async fn after_a_denial_the_next_try_is_another_request() {
+    let (place, server) = (Place::new(), StandIn::new().await);
+    let mut workstation = place.open_with(config(&[&server.url]));
+    server.set(Mode::Deny("", Denial::Disabled));
+    let denied = workstation.onboard(server.kss_id(), &[]).await;
+    assert!(matches!(
+        denied,
+        Err(OnboardError::Denied(Denial::Disabled))
+    ));
+    server.set(Mode::Good);
+    workstation.onboard(server.kss_id(), &[]).await.unwrap();
+    let requests = server.requests();
+    assert_ne!(requests[0], requests[1]);
+    assert_eq!(server.profiles(), 1);
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
 };
 
 use axum::{
@@ -26,12 +26,17 @@ use ostrakon_transport::{
     binding::{Announcement, EnvelopeBytes, sealed, stranger},
     envelope::EnvelopeKey,
     http::{ListenerLimits, serve},
-    message::{Answer, Failure, Item, ItemAnswer, RefusalCode, RequestBody, ResponseBody},
+    message::{
+        Answer, Failure, Item, ItemAnswer, LocationEntry, RefusalCode, RequestBody, ResponseBody,
+    },
 };
 use ostrakon_types::{Denial, DeviceId, RequestId};
 use tokio::net::TcpListener;
 
-use crate::fixture::NOW;
+use crate::fixture::{ELAPSED, NOW};
+
+/// How late a request is that is called expired.
+const LATE: i64 = 70_000;
 
 /// How to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,10 @@ pub(crate) enum Mode {
     Mismatch,
     /// With a clock that differs by so many milliseconds.
     Clock(i64),
+    /// As one that has done it already, and forgotten the request.
+    Forget,
+    /// As one that got the request too late, once.
+    ExpireOnce,
     /// With a head that somebody else signed.
     ForeignHead,
     /// As one that cannot decide now.
@@ -75,6 +84,7 @@ struct Inner {
     devices: Mutex<BTreeMap<DeviceId, Card>>,
     profiles: Mutex<BTreeMap<RequestId, SignedVersion>>,
     requests: Mutex<Vec<(RequestId, usize)>>,
+    locations: Mutex<Vec<LocationEntry>>,
     earlier: Mutex<Vec<u8>>,
 }
 
@@ -95,6 +105,7 @@ impl StandIn {
             devices: Mutex::default(),
             profiles: Mutex::default(),
             requests: Mutex::default(),
+            locations: Mutex::default(),
             earlier: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -155,7 +166,16 @@ async fn request_route(State(inner): State<Arc<Inner>>, envelope: EnvelopeBytes)
         Mode::Clock(millis) => NOW.plus(millis),
         _ => NOW,
     };
+    if mode == Mode::ExpireOnce {
+        ELAPSED.store(LATE, Ordering::SeqCst);
+        *inner.mode.lock().unwrap() = Mode::Clock(LATE);
+    }
     let (request_id, answer) = match authentic.parse(now) {
+        Ok(body) if mode == Mode::ExpireOnce => {
+            let sent = (body.request_id(), body.items().len());
+            inner.requests.lock().unwrap().push(sent);
+            (None, Answer::Refused(RefusalCode::Expired))
+        }
         Ok(_) if mode == Mode::Unavailable => (None, Answer::Refused(RefusalCode::Unavailable)),
         Ok(body) => {
             let sent = (body.request_id(), body.items().len());
@@ -190,11 +210,22 @@ async fn request_route(State(inner): State<Arc<Inner>>, envelope: EnvelopeBytes)
 impl Inner {
     fn answer(&self, body: &RequestBody, item: &Item, mode: Mode) -> ItemAnswer {
         match (item, mode) {
+            (Item::CreateProfile { .. } | Item::CreateLocation { .. }, Mode::Forget) => {
+                ItemAnswer::Denied(Denial::Conflict)
+            }
+            (Item::ListLocations, _) => ItemAnswer::Locations(self.locations()),
             (_, Mode::Deny("", denial)) => ItemAnswer::Denied(denial),
             (Item::CreateProfile { version }, _) => self.create_profile(body, version, mode),
-            (Item::CreateLocation { location, .. }, _) => ItemAnswer::LocationCreated {
-                location: *location,
-            },
+            (Item::CreateLocation { location, name }, _) => {
+                let entry = LocationEntry {
+                    location: *location,
+                    name: name.clone(),
+                    created_at: NOW,
+                };
+                self.locations.lock().unwrap().push(entry);
+                let location = *location;
+                ItemAnswer::LocationCreated { location }
+            }
             (Item::Release { context, .. }, Mode::Deny(end, denial))
                 if context.meta.meta.ends_with(end) =>
             {
@@ -223,6 +254,10 @@ impl Inner {
             }
             _ => ItemAnswer::Failed(Failure::ShardMismatch),
         }
+    }
+
+    fn locations(&self) -> Vec<LocationEntry> {
+        self.locations.lock().unwrap().clone()
     }
 
     fn create_profile(&self, body: &RequestBody, signed: &SignedVersion, mode: Mode) -> ItemAnswer {
