@@ -35,7 +35,14 @@ pub async fn create(
     }
     let made = make(home, name, clock).await;
     if made.is_err() {
-        for path in [home.database(), home.instance_key()] {
+        let mut paths = vec![home.database(), home.instance_key()];
+        // What SQLite keeps beside a database that was not closed.
+        paths.extend(["-wal", "-shm"].map(|suffix| {
+            let mut path = home.database().into_os_string();
+            path.push(suffix);
+            path.into()
+        }));
+        for path in paths {
             let _ = fs::remove_file(path);
         }
     }
