@@ -37,7 +37,7 @@ pub async fn create(
     if made.is_err() {
         let mut paths = vec![home.database(), home.instance_key()];
         // What SQLite keeps beside a database that was not closed.
-        paths.extend(["-wal", "-shm"].map(|suffix| {
+        paths.extend(["-wal", "-shm", "-journal"].map(|suffix| {
             let mut path = home.database().into_os_string();
             path.push(suffix);
             path.into()
