@@ -126,9 +126,16 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
         .create_new(true)
         .open(path);
     match file {
-        Ok(mut file) => file
-            .write_all(text.as_bytes())
-            .and_then(|()| file.sync_all()),
+        Ok(mut file) => {
+            let written = file
+                .write_all(text.as_bytes())
+                .and_then(|()| file.sync_all());
+            if written.is_err() {
+                // Half a policy would be taken for the operator's own.
+                let _ = fs::remove_file(path);
+            }
+            written
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
