@@ -46,7 +46,8 @@ fn what_is_no_request_is_refused_within_bounds() {
     let post = "POST /v1/requests HTTP/1.1\r\nhost: x";
 
     // Each whole envelope below is good: whatever is not refused would release a shard.
-    let cases: Vec<(&str, Vec<u8>, &[Option<u16>])> = vec![
+    type Case<'a> = (&'a str, Vec<u8>, &'a [Option<u16>]);
+    let cases: Vec<Case<'_>> = vec![
         (
             "no type",
             request(&format!("{post}\r\ncontent-length: {length}")),
@@ -268,6 +269,7 @@ fn what_is_no_request_is_refused_within_bounds() {
     if let Ok(answer) = read_answer(&mut stream) {
         assert_eq!(answer.status, 400);
     }
+    drop(stream);
     // `Expect: 100-continue` on a body that is too large is answered before the body is sent.
     let expects =
         format!("{post}\r\n{TYPE}\r\nexpect: 100-continue\r\ncontent-length: 34000000\r\n\r\n");
