@@ -1,7 +1,7 @@
 //! A limit holds, however many ask at once.
 //!
-//! Seen to fail: with `count < limit` dropped from the statement that counts, more than the limit are
-//! approved; with one charge for a whole envelope, the counters fall behind the log.
+//! Seen to fail: with the limit dropped from the statement that counts, 192 of 100 are approved; with
+//! the context left out of what a shard is sealed to, the item under another name has its shard.
 
 #![allow(
     clippy::unwrap_used,

@@ -4,8 +4,9 @@
 //! The disk is full for the process alone: `strace` lets its writes to the write-ahead log fail, until
 //! it is told to let go. That works for every user and needs no mount.
 //!
-//! Seen to fail: with the answer sent before the commit, shards come back while nothing is recorded;
-//! with a failed transaction's connection kept open, the server stays at 503 for ever.
+//! Seen to fail: with the outcome of the commit ignored, shards come back while nothing is recorded;
+//! with a probe that changes no row, `/readyz` says ready on a full disk; with the write-ahead log left
+//! by a `create` that failed, the folder is not as it was.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,8 +1,8 @@
 //! What a network can bring: bytes that are no request, too many, too slow, and a stop in between.
 //!
-//! Seen to fail: with `body_bytes` at its greatest, 34 MB are taken in and the memory shows it; with
-//! the check of `Transfer-Encoding` gone, chunked bodies are answered; with `in_flight` at its default,
-//! nothing is turned away; with the drain gone, the request in flight has no answer.
+//! Seen to fail: with the bound on announced bodies gone, one of 1 TB is waited for; with the check of
+//! `Transfer-Encoding` gone, chunks release a shard; with a higher bound on requests in flight, nobody
+//! is turned away; with the drain gone, the request in flight has no answer.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,7 +1,7 @@
 //! Policies through the binary: bad ones are refused fast, within memory, and change nothing.
 //!
-//! Seen to fail: with the bounds of the loader left out, the bomb takes all the memory that there is;
-//! with `set` storing before loading, the bad policy is in force.
+//! Seen to fail: with another policy put in force where the new one does not load, `--load` of a bad
+//! one succeeds.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,8 +1,8 @@
 //! What must not work: requests that are not what they say, and requests that come again.
 //!
-//! Seen to fail: with `context.digest()` left out of what a shard is sealed to, the fields that do not
-//! stand in the shard itself release it; with `recall` always answering `None`, a replay is charged
-//! again and has a second record; without the check of `age`, old and future requests are answered.
+//! Seen to fail: with the context left out of what a shard is sealed to, another path releases it; with
+//! `recall` always answering `None`, replays are charged until the quota is used up; without the check
+//! of `age`, an old request is answered.
 
 #![allow(
     clippy::unwrap_used,

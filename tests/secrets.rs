@@ -1,8 +1,8 @@
 //! What must not be found: released shards and keys in memory, users' data in logs and on disk.
 //!
-//! Each search is shown to find what is there. Seen to fail: with the wiping of `Shard` or of the
-//! answer's encoding left out, the shard is found in memory; with the path among the fields of the log
-//! line, or the explanation logged, the path is found in the log.
+//! Each search is shown to find what is there. Seen to fail: with a copy of the values that `Shard`
+//! decodes not wiped, all released shards are found in memory; with the process left dumpable, another
+//! one reads it; with the path in a log line, it is found in the log.
 
 #![allow(
     clippy::unwrap_used,

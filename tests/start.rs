@@ -1,8 +1,7 @@
 //! What a server does not start on: it ends at once, says why, and binds nothing.
 //!
 //! Seen to fail: with the lock on the home left out, the second server starts; with the check of the
-//! key file's mode left out, an open key is taken; with the policy read after binding, a bad policy
-//! leaves a socket behind.
+//! key file's mode for others left out, an open key is taken.
 
 #![allow(
     clippy::unwrap_used,
