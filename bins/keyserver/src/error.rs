@@ -1,8 +1,9 @@
 //! Every sentence that says why something failed.
 
-use std::{error::Error, fmt, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use ostrakon_server::{BuildError, HomeError, admin::AskError, policy_engine::LoadPolicyError};
+use ostrakon_types::ErrorChain;
 
 /// Why a command failed.
 pub(crate) enum Failure {
@@ -77,7 +78,7 @@ impl Failure {
 
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
-        let said = Self::new(chain(&error));
+        let said = Self::new(ErrorChain(&error).to_string());
         match error {
             BuildError::Config(_) => said.code(BAD_CONFIGURATION),
             BuildError::NoPolicy => said
@@ -114,7 +115,7 @@ impl From<BuildError> for Failure {
 
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
-        let said = Self::new(chain(&error));
+        let said = Self::new(ErrorChain(&error).to_string());
         match error {
             AskError::NotRunning => said.hint("`keyserver serve` runs it; `--home` says where"),
             AskError::Fault(fault) if fault.bad_policy => {
@@ -135,28 +136,4 @@ pub(crate) fn bad_policy(error: &LoadPolicyError) -> Failure {
     Failure::Printed {
         code: BAD_CONFIGURATION,
     }
-}
-
-/// An error with all that caused it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    struct Chain<'a>(&'a dyn Error);
-    impl fmt::Display for Chain<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let mut next = Some(self.0);
-            let mut before = String::new();
-            while let Some(error) = next {
-                let text = error.to_string();
-                // Some errors repeat their source.
-                if before.is_empty() {
-                    f.write_str(&text)?;
-                } else if !before.contains(&text) {
-                    write!(f, ": {text}")?;
-                }
-                before = text;
-                next = error.source();
-            }
-            Ok(())
-        }
-    }
-    Chain(error).to_string()
 }

@@ -16,6 +16,7 @@ use crate::{
 
 fn main() -> ExitCode {
     hardening::protect_secrets();
+    hardening::raise_descriptor_limit();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -51,10 +51,10 @@ pub enum AskError {
     Tls(#[from] TlsError),
     /// No server answered.
     #[error("cannot reach the key shard server")]
-    Unreachable(#[source] RequestError),
+    Unreachable(#[source] Box<RequestError>),
     /// The answer does not come from the server, or not to this request.
     #[error("the key shard server's answer cannot be used")]
-    Exchange(#[source] ExchangeError),
+    Exchange(#[source] Box<ExchangeError>),
     /// What answers has no card.
     #[error("`{KEYSERVER_PATH}` answers with status {0}: there is no key shard server")]
     NoCard(StatusCode),
@@ -106,7 +106,7 @@ impl Link {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = Uri::from_static(KEYSERVER_PATH);
         let response = http(config, urls)?.send(&request).await;
-        let response = response.map_err(AskError::Unreachable)?;
+        let response = response.map_err(|error| AskError::Unreachable(Box::new(error)))?;
         if response.status() != StatusCode::OK {
             return Err(AskError::NoCard(response.status()));
         }
@@ -165,8 +165,10 @@ impl Link {
                 {
                     continue;
                 }
-                Err(ExchangeError::Request(error)) => return Err(AskError::Unreachable(error)),
-                Err(error) => return Err(AskError::Exchange(error)),
+                Err(ExchangeError::Request(error)) => {
+                    return Err(AskError::Unreachable(Box::new(error)));
+                }
+                Err(error) => return Err(AskError::Exchange(Box::new(error))),
             };
             let now = environment.now();
             match response.answer {

@@ -127,7 +127,8 @@ struct Waiting {
 /// A file that can be decrypted once its key is there.
 struct Ready {
     source: Source,
-    target: PathBuf,
+    /// The output, in the terms in which the user named the source.
+    shown_target: PathBuf,
     locked: Locked,
     output: Output,
 }
@@ -178,11 +179,11 @@ impl Job {
         if !is_encrypted(&source) {
             return Err(FileError::NoExtension);
         }
-        let target = match &self.options.output {
-            Some(folder) => folder.join(&source.within),
-            None => source.real.clone(),
-        };
-        let target = target.with_extension("");
+        let [target, shown_target] = match &self.options.output {
+            Some(folder) => [folder.join(&source.within), folder.join(&source.within)],
+            None => [source.real.clone(), source.shown.clone()],
+        }
+        .map(|encrypted| encrypted.with_extension(""));
         let member = &self.member;
         let file = walk::open(&source.real)?;
         let locked = Locked::open(file, &member.profile, member.device.id(), &member.keys.kem)?;
@@ -191,7 +192,7 @@ impl Job {
         let output = Output::create(&target, self.options.overwrite)?;
         let ready = Ready {
             source,
-            target,
+            shown_target,
             locked,
             output,
         };
@@ -229,15 +230,10 @@ impl Ready {
         let mut advanced = |bytes| tell(Event::Advanced(bytes));
         let bytes = file::decrypt(&file, self.output.file(), &key, &mut advanced)?;
         self.output.keep()?;
-        let output = if self
-            .target
-            .starts_with(&self.source.real.parent().unwrap_or(Path::new("/")))
-        {
-            self.source.shown.with_extension("")
-        } else {
-            self.target
-        };
-        Ok(Outcome::Done { output, bytes })
+        Ok(Outcome::Done {
+            output: self.shown_target,
+            bytes,
+        })
     }
 }
 

@@ -203,11 +203,39 @@ impl Workstation {
             .ask(&member.keys, &member.device, body, &self.environment)
             .await?;
         match answers.into_iter().next() {
+            // Perhaps it was registered long ago, and the request forgotten since.
+            Some(ItemAnswer::Denied(Denial::Conflict))
+                if self.is_known(&link, member, location).await? =>
+            {
+                Ok(())
+            }
             Some(ItemAnswer::LocationCreated { location: created }) if created == location => {
                 Ok(())
             }
             Some(ItemAnswer::Denied(denial)) => Err(CreateFolderError::Denied(denial)),
             Some(ItemAnswer::Failed(failure)) => Err(CreateFolderError::Failed(failure)),
+            _ => Err(CreateFolderError::BadAnswer),
+        }
+    }
+
+    /// Whether the server has this folder of the profile's.
+    async fn is_known(
+        &self,
+        link: &Link,
+        member: &Member,
+        location: LocationId,
+    ) -> Result<bool, CreateFolderError> {
+        let now = self.environment.now();
+        let items = vec![Item::ListLocations];
+        let body = RequestBody::new(random::request_id(now)?, now, member.profile.id(), items);
+        let body = body.map_err(AskError::from)?;
+        let answers = link
+            .ask(&member.keys, &member.device, body, &self.environment)
+            .await?;
+        match answers.into_iter().next() {
+            Some(ItemAnswer::Locations(known)) => {
+                Ok(known.iter().any(|entry| entry.location == location))
+            }
             _ => Err(CreateFolderError::BadAnswer),
         }
     }

@@ -52,4 +52,6 @@ pub use onboard::{CreateProfileError, OnboardError};
 pub use ostrakon_shards::suite::Suite;
 pub use refresh::RefreshError;
 pub use report::{Outcome, Progress, Report, Skip, Summary};
+// Types of the layers below that this interface speaks.
+pub use ostrakon_transport::http::BaseUrl;
 pub use workstation::{OpenError, ProfileView, Workstation};

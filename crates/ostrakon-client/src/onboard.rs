@@ -172,7 +172,12 @@ impl Workstation {
             return refreshed.map_err(|error| OnboardError::Refresh(Box::new(error)));
         }
         let pending = self.pending(&lock, card, &keyserver, texts)?;
-        let (signed, signed_head) = self.ask_for_profile(&pending, &keyserver, urls).await?;
+        let asked = self.ask_for_profile(&pending, &keyserver, urls).await;
+        if let Err(OnboardError::Denied(_) | OnboardError::Failed(_)) = asked {
+            // The server would give the same answer to the same request: the next try is another.
+            self.change(&lock, |state| state.pending = None)?;
+        }
+        let (signed, signed_head) = asked?;
         let profile = Profile::found(signed.clone()).map_err(CreateProfileError::from)?;
         let (head, _) = signed_head.verify(keyserver.root_key())?;
         if signed.version() != pending.version.version() || head != profile.head() {
@@ -247,6 +252,16 @@ impl Workstation {
         let mut answers = link
             .first_contact(&keys, own, body, &self.environment)
             .await?;
+        if let Some(ItemAnswer::Denied(Denial::Conflict)) = answers.last() {
+            // Perhaps this very profile was made long ago, and the request forgotten since.
+            let request = random::request_id(now).map_err(CreateProfileError::from)?;
+            let body = RequestBody::new(request, now, id, vec![Item::ProfileHead]);
+            let body = body.map_err(AskError::from)?;
+            let known = link.ask(&keys, own, body, &self.environment).await;
+            if let Ok([ItemAnswer::Head { version, head }]) = known.as_deref() {
+                return Ok((version.clone(), *head));
+            }
+        }
         match answers.pop() {
             Some(ItemAnswer::ProfileCreated { version, head }) => Ok((version, head)),
             Some(ItemAnswer::Denied(denial)) => Err(OnboardError::Denied(denial)),

@@ -103,3 +103,104 @@ fn follow(
     known.follow(&profile, versions, head)?;
     Ok(known)
 }
+
+#[cfg(test)]
+mod tests {
+    use ostrakon_shards::{
+        card::DeviceKind, device::DeviceKeys, profile::ProfileVersion, sign::SigningKey,
+    };
+    use ostrakon_types::UnixMillis;
+
+    use super::*;
+
+    struct Chain {
+        keys: DeviceKeys,
+        root: SigningKey,
+        profile: Profile,
+        versions: Vec<SignedVersion>,
+    }
+
+    impl Chain {
+        fn new() -> Self {
+            let keys = DeviceKeys::generate().unwrap();
+            let card = keys.card(DeviceKind::Workstation, "pallas".parse().unwrap());
+            let version = ProfileVersion::first("zoe".parse().unwrap(), 1, vec![card]).unwrap();
+            let signed = sign(&keys, version);
+            Self {
+                profile: Profile::found(signed.clone()).unwrap(),
+                versions: vec![signed],
+                root: SigningKey::generate().unwrap(),
+                keys,
+            }
+        }
+
+        fn next(&self) -> SignedVersion {
+            sign(&self.keys, self.profile.draft().unwrap())
+        }
+
+        fn advance(&mut self, version: &SignedVersion) {
+            self.profile = self.profile.advance(version.clone()).unwrap();
+            self.versions.push(version.clone());
+        }
+
+        fn shown(&self, version: &SignedVersion) -> Result<u64, RefreshError> {
+            let device = self.profile.version().devices[0].clone();
+            let known = Membership {
+                device: device.clone(),
+                versions: self.versions.clone(),
+                head: self.profile.head(),
+                signed_head: None,
+                keyserver: None,
+            };
+            let member = Member {
+                keys: DeviceKeys::generate().unwrap().into(),
+                device,
+                profile: self.profile.clone().into(),
+                keyserver: None,
+                urls: Vec::new(),
+            };
+            let head = SignedHead::issue(&self.root, self.profile.head(), UnixMillis(0));
+            follow(known, &member, version.clone(), head).map(|followed| followed.head.number)
+        }
+    }
+
+    fn sign(keys: &DeviceKeys, version: ProfileVersion) -> SignedVersion {
+        let device = version.devices[0].id();
+        let signature = version.sign(&keys.signing);
+        SignedVersion::new(version, [(device, signature)])
+    }
+
+    #[test]
+    fn only_what_continues_the_known_version_is_followed() {
+        let mut chain = Chain::new();
+        let first = chain.versions[0].clone();
+        let (second, fork) = (chain.next(), chain.next());
+        assert_eq!(chain.shown(&first).unwrap(), 1);
+        assert_eq!(chain.shown(&second).unwrap(), 2);
+        chain.advance(&second);
+        let third = chain.next();
+        assert_eq!(chain.shown(&second).unwrap(), 2);
+        assert_eq!(chain.shown(&third).unwrap(), 3);
+        let refused = |version| match chain.shown(version) {
+            Err(RefreshError::Chain(error)) => error,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(&first), ChainError::Rollback { number: 1, head: 2 });
+        assert_eq!(refused(&fork), ChainError::Fork { number: 2 });
+        let other = Chain::new();
+        assert_eq!(refused(&other.next()), ChainError::Fork { number: 2 });
+    }
+
+    #[test]
+    fn a_kept_head_is_not_given_up_for_an_older_chain() {
+        let mut chain = Chain::new();
+        let second = chain.next();
+        let old = chain.profile.clone();
+        chain.advance(&second);
+        let kept = chain.profile.head();
+        assert!(matches!(
+            kept.follow(&old),
+            Err(HeadError::Rollback { kept: 2, shown: 1 })
+        ));
+    }
+}

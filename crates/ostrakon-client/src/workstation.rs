@@ -4,7 +4,7 @@ use ostrakon_shards::{
     card::Card,
     device::DeviceKeys,
     identity::{VerifiedKeyserver, VerifyPublicCardError},
-    profile::{ChainError, HeadError, Profile, SignedHead},
+    profile::{ChainError, HeadError, Profile, SignedHead, SignedVersion},
 };
 use ostrakon_types::KssId;
 
@@ -43,6 +43,8 @@ pub(crate) struct Member {
 pub struct ProfileView<'a> {
     /// The profile itself.
     pub profile: &'a Profile,
+    /// All its versions, the first one first: what others need to check it.
+    pub versions: &'a [SignedVersion],
     /// This device's card.
     pub device: &'a Card,
     /// The key shard server that is one of its devices.
@@ -96,6 +98,7 @@ impl Workstation {
         let membership = self.state.membership.as_ref()?;
         Some(ProfileView {
             profile: &member.profile,
+            versions: &membership.versions,
             device: &member.device,
             keyserver: member.keyserver.as_ref().map(VerifiedKeyserver::kss_id),
             signed_head: membership.signed_head.as_ref(),

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use ostrakon_types::{KssId, UnixMillis};
+use ostrakon_types::{ErrorChain, KssId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 pub use self::client::{AskError, Client};
@@ -168,7 +168,7 @@ fn fault(error: &dyn std::error::Error, bad_policy: bool) -> Response {
     (
         status,
         Json(Fault {
-            error: crate::error_chain(error),
+            error: ErrorChain(error).to_string(),
             bad_policy,
         }),
     )

@@ -112,7 +112,7 @@ impl Default for Config {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            connections: 768,
             in_flight: 512,
             body_bytes: 2 << 20,
             head_seconds: 10,

@@ -35,15 +35,3 @@ pub use ostrakon_storage::StoreError;
 
 pub use home::{Home, HomeError, HomeLock};
 pub use server::{BuildError, Server};
-
-/// An error with all that caused it, in one line.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}

@@ -19,7 +19,7 @@ use ostrakon_transport::{
     envelope::{Authentic, EnvelopeKey, Opened, Stranger},
     message::{Answer, RefusalCode, RequestBody, ResponseBody},
 };
-use ostrakon_types::{DeviceId, UnixMillis};
+use ostrakon_types::{DeviceId, ErrorChain, UnixMillis};
 
 use crate::{
     clock::Clock,
@@ -66,7 +66,7 @@ impl From<Stranger> for Unanswered {
 
 impl From<StoreError> for Unanswered {
     fn from(error: StoreError) -> Self {
-        tracing::error!(error = %crate::error_chain(&error), "cannot read the database");
+        tracing::error!(error = %ErrorChain(&error), "cannot read the database");
         Self::Unavailable
     }
 }

@@ -36,7 +36,11 @@ pub async fn create(
     let made = make(home, name, clock).await;
     if made.is_err() {
         for path in [home.database(), home.instance_key()] {
-            let _ = fs::remove_file(path);
+            for side in ["", "-wal", "-shm"] {
+                let mut name = path.clone().into_os_string();
+                name.push(side);
+                let _ = fs::remove_file(name);
+            }
         }
     }
     made

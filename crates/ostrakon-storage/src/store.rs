@@ -10,7 +10,7 @@ use std::path::Path;
 pub use audit::{AuditHead, AuditRow, InstanceId};
 pub use ledger::{Counter, RequestKey, Transaction};
 pub use policies::PolicyVersion;
-pub use profiles::LocationRecord;
+pub use profiles::{LocationRecord, MAX_LOCATIONS};
 pub use server::ServerRecord;
 
 use self::keys::Keys;

@@ -5,12 +5,14 @@
 //! randomness, and nothing here is secret: secrets live in `ostrakon-shards`.
 
 pub mod canonical;
+mod error_chain;
 mod id;
 mod kss_id;
 mod request;
 mod settle;
 mod time;
 
+pub use error_chain::ErrorChain;
 pub use id::{
     CryptographicId, DeviceId, Digest, LocationId, ParseIdError, ProfileId, RequestId, SetId,
 };

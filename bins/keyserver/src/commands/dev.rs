@@ -30,6 +30,8 @@ pub(crate) async fn run() -> Result<(), Failure> {
         .address()
         .map_err(|error| Failure::new(error.to_string()))?;
     let id = keyserver.kss_id();
+    // Before anybody is told that it serves: who hears that may stop it.
+    let stop = told_to_stop()?;
     println!("A throw-away key shard server that approves everything. Ctrl-C ends and removes it.");
     println!();
     println!("  id    {id}");
@@ -50,7 +52,6 @@ pub(crate) async fn run() -> Result<(), Failure> {
     println!("Its policy, state and audit log are in its home; for its commands:");
     println!();
     println!("  keyserver --home {} status", folder.path().display());
-    let stop = told_to_stop()?;
     server.run(stop).await;
     Ok(())
 }

@@ -22,8 +22,10 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     let address = server
         .address()
         .map_err(|error| Failure::new(error.to_string()))?;
+    // Before anybody is told that it serves: who hears that may stop it.
+    let stop = told_to_stop()?;
     tracing::info!(%address, kss_id = %server.keyserver().kss_id(), "serving");
-    let drained = server.run(told_to_stop()?).await;
+    let drained = server.run(stop).await;
     tracing::info!(cut_off = drained.cut_off, "stopped");
     Ok(())
 }

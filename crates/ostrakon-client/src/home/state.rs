@@ -94,10 +94,9 @@ impl State {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, HomeError> {
         // The version first: of another one, the rest need not make sense.
         let mut decoder = Decoder::new(bytes);
-        if let Ok(version) = decoder.array().and_then(|_| decoder.u8()) {
-            if version != VERSION {
-                return Err(HomeError::Version(version));
-            }
+        let version = decoder.array().and_then(|_| decoder.u8());
+        if let Some(other) = version.ok().filter(|version| *version != VERSION) {
+            return Err(HomeError::Version(other));
         }
         canonical::decode(bytes).map_err(HomeError::State)
     }

@@ -1,6 +1,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicI64, Ordering},
 };
 
 use ostrakon_client::{Config, Environment, Outcome, Report, Workstation};
@@ -15,6 +16,16 @@ pub(crate) fn environment() -> Environment {
         user: "zoe".to_owned(),
         host: "pallas".to_owned(),
         user_home: "/nowhere".into(),
+    }
+}
+
+/// By how much the clock of [`slow_environment`] has gone on. One test alone uses it.
+pub(crate) static ELAPSED: AtomicI64 = AtomicI64::new(0);
+
+pub(crate) fn slow_environment() -> Environment {
+    Environment {
+        clock: || NOW.plus(ELAPSED.load(Ordering::SeqCst)),
+        ..environment()
     }
 }
 

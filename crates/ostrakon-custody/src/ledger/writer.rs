@@ -4,7 +4,9 @@ use std::sync::{
 };
 
 use ostrakon_storage::{AuditHead, Store, StoreError, Transaction};
-use ostrakon_types::{Decision, Recorded, Refusal, Reply, Settled, Settling, Step, UnixMillis};
+use ostrakon_types::{
+    Decision, ErrorChain, Recorded, Refusal, Reply, Settled, Settling, Step, UnixMillis,
+};
 use tokio::sync::mpsc;
 
 use super::{Act, Change, Job, LedgerError, RequestItem, SettleRequest, Verdict};
@@ -75,7 +77,7 @@ impl Writer {
             Ok((_, head)) => self.head = Some(*head),
             Err(error) => {
                 self.head = None;
-                tracing::error!(error = %chain(error), "the ledger cannot be written");
+                tracing::error!(error = %ErrorChain(error), "the ledger cannot be written");
             }
         }
         if self.writable.swap(written.is_ok(), Ordering::Relaxed) != written.is_ok()
@@ -273,16 +275,4 @@ fn only(done: Vec<Done>) -> Result<Done, LedgerError> {
 
 fn unavailable(error: StoreError) -> LedgerError {
     LedgerError::Unavailable(Arc::new(error))
-}
-
-/// An error with all that caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -123,15 +123,17 @@ fn versions_have_sensible_devices_and_thresholds() {
         VersionError::Threshold(ThresholdError::TooHigh { needed, shares })
     );
 
-    // One device under two names would count as two.
-    let renamed = Device {
-        keys: DeviceKeys::from_bytes(&a.keys.to_bytes()).unwrap(),
-        card: Card {
-            name: Name::new("z").unwrap(),
-            ..a.card.clone()
-        },
+    // One device under two names, or with one of its keys replaced, would count as two.
+    let like_a = |change: fn(&mut Card, &Card)| {
+        let keys = DeviceKeys::from_bytes(&a.keys.to_bytes()).unwrap();
+        let mut card = a.card.clone();
+        change(&mut card, &b.card);
+        Device { keys, card }
     };
-    for twice in [&a, &renamed] {
+    let renamed = like_a(|card, _| card.name = Name::new("z").unwrap());
+    let same_signature = like_a(|card, other| card.kem = other.kem.clone());
+    let same_seals = like_a(|card, other| card.verify = other.verify);
+    for twice in [&a, &renamed, &same_signature, &same_seals] {
         let device = twice.id();
         let error = refused(&first(2, &[&a, twice]), &[&a, twice]);
         assert_eq!(error, VersionError::Twice { device });

@@ -17,6 +17,9 @@ const LOCATION: (&str, &str) = ("locations", "sealed");
 /// How many words of a profile are unique over all profiles.
 const UNIQUE_WORDS: usize = 4;
 
+/// How many secure folders a profile may have: what one answer can list.
+pub const MAX_LOCATIONS: u32 = 4096;
+
 /// A secure folder as the server knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocationRecord {
@@ -84,18 +87,6 @@ impl Store {
     pub async fn count_profiles(&self) -> Result<u64, StoreError> {
         let row = sqlx::query("SELECT count(*) AS n FROM profiles").fetch_one(&self.db.reader);
         Ok(row.await?.try_get::<i64, _>("n")?.try_into().unwrap_or(0))
-    }
-
-    /// How many secure folders a profile has.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn count_locations(&self, profile: &ProfileId) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT count(*) AS n FROM locations WHERE profile = ?")
-            .bind(profile.as_bytes().as_slice())
-            .fetch_one(&self.db.reader)
-            .await?;
-        Ok(row.try_get::<i64, _>("n")?.try_into().unwrap_or(0))
     }
 
     /// A profile's secure folders, in the order in which they were made.
@@ -182,7 +173,8 @@ impl Transaction<'_> {
         Ok(true)
     }
 
-    /// Stores a new secure folder under a fresh folder key. `false` when it is there already.
+    /// Stores a new secure folder under a fresh folder key. `false` when it is there already, or the
+    /// profile has [`MAX_LOCATIONS`] of them.
     ///
     /// # Errors
     /// When the database fails.
@@ -203,13 +195,17 @@ impl Transaction<'_> {
                 .seal(FOLDER_KEY, &place, folder_key.to_bytes().as_ref())?;
         let inserted = sqlx::query(
             "INSERT INTO locations (profile, location, folder_key, sealed, created_at)
-             VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+             SELECT ?, ?, ?, ?, ?
+             WHERE (SELECT count(*) FROM locations WHERE profile = ?) < ?
+             ON CONFLICT DO NOTHING",
         )
         .bind(profile.as_bytes().as_slice())
         .bind(record.location.as_bytes().as_slice())
         .bind(folder_key)
         .bind(sealed)
         .bind(record.created_at.0)
+        .bind(profile.as_bytes().as_slice())
+        .bind(MAX_LOCATIONS)
         .execute(&mut *self.tx)
         .await?;
         Ok(inserted.rows_affected() == 1)

@@ -276,6 +276,31 @@ async fn a_stolen_database_tells_no_secret_and_its_ciphertexts_cannot_be_moved()
 }
 
 #[tokio::test]
+async fn a_profile_has_as_many_folders_as_one_answer_can_list() {
+    let fixture = Fixture::new().await;
+    let (profile, signed) = founded("alice@example");
+    let mut tx = fixture.store.begin().await.unwrap();
+    tx.insert_profile(&profile, &signed, NOW).await.unwrap();
+    let folder = |number: u32| LocationRecord {
+        location: LocationId::from_bytes(u128::from(number).to_be_bytes()),
+        name: Name::new("folder").unwrap(),
+        created_at: NOW,
+    };
+    for number in 0..MAX_LOCATIONS {
+        assert!(
+            tx.insert_location(&profile.id(), &folder(number))
+                .await
+                .unwrap()
+        );
+    }
+    assert!(
+        !tx.insert_location(&profile.id(), &folder(MAX_LOCATIONS))
+            .await
+            .unwrap()
+    );
+}
+
+#[tokio::test]
 async fn a_counter_counts_up_to_its_limit_as_it_stands() {
     let fixture = Fixture::new().await;
     let mut tx = fixture.store.begin().await.unwrap();

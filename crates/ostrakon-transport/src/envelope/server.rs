@@ -139,10 +139,12 @@ impl Opened {
     /// # Errors
     /// When it did not, or the card is not that of [`device`](Self::device).
     pub fn verify(self, card: &Card) -> Result<Authentic, Stranger> {
-        if card.id() != self.device {
+        let authentic = self.verify_with(&card.verify)?;
+        // Last, so that a stranger who names a known device meets the same work as one who does not.
+        if card.id() != authentic.device {
             return Err(Stranger::UnknownDevice);
         }
-        self.verify_with(&card.verify)
+        Ok(authentic)
     }
 
     /// [`verify`](Self::verify) against the card that came along.

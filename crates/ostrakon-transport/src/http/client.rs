@@ -105,7 +105,7 @@ impl HttpClient {
     /// # Errors
     /// When none answers before the deadline.
     pub async fn send(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, RequestError> {
-        let deadline = Instant::now() + self.deadline;
+        let deadline = after(self.deadline);
         let mut backoff = Backoff::new();
         for (tries, url) in (1..).zip(self.urls.iter().cycle()) {
             let last = match self.attempts.send(url, request, deadline).await {
@@ -118,7 +118,7 @@ impl HttpClient {
             } else {
                 Duration::ZERO
             };
-            if Instant::now() + pause >= deadline {
+            if after(pause) >= deadline {
                 let url = url.clone();
                 return Err(RequestError::NoAnswer { url, last });
             }
@@ -126,6 +126,12 @@ impl HttpClient {
         }
         Err(RequestError::NoServer)
     }
+}
+
+/// The instant after `duration`, at most a century away.
+fn after(duration: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    Instant::now() + duration.min(CENTURY)
 }
 
 #[cfg(test)]

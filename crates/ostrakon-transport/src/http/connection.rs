@@ -119,7 +119,10 @@ impl Shared {
         let response = match self.read(request, peer).await {
             // The bytes stay within the budget until the handler is done with them.
             Ok((request, _held)) => self.router.clone().oneshot(request).await?,
-            Err(refusal) => refusal,
+            Err(refusal) => {
+                pace.linger();
+                refusal
+            }
         };
         // The connection is busy until the answer's last byte was handed over, and then idle.
         let while_busy = move |error| {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
@@ -10,6 +10,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -22,6 +23,8 @@ enum Stage {
     Head(Instant),
     /// The answer to a request.
     Busy,
+    /// The client's end, after a request was refused before all of it had come.
+    Lingering(Instant),
 }
 
 struct State {
@@ -64,6 +67,18 @@ impl Pace {
         Busy(self.clone())
     }
 
+    /// A request was refused before all of it had come.
+    ///
+    /// Closing then would reset the connection, and the client might lose the refusal with it. So what
+    /// still comes is read and thrown away, until the client closes or the time to write is over.
+    pub(super) fn linger(&self) {
+        self.update(|state| state.stage = Stage::Lingering(Instant::now()));
+    }
+
+    fn lingers(&self) -> bool {
+        self.update(|state| matches!(state.stage, Stage::Lingering(_)))
+    }
+
     fn received(&self) {
         self.update(|state| {
             if matches!(state.stage, Stage::Idle(_)) {
@@ -84,12 +99,15 @@ impl Pace {
 
     fn deadline(&self) -> Option<Instant> {
         self.update(|state| {
+            // A deadline beyond the end of time is none.
             let stage = match state.stage {
-                Stage::Idle(since) => Some(since + self.allowed.idle),
-                Stage::Head(since) => Some(since + self.allowed.head),
+                Stage::Idle(since) => since.checked_add(self.allowed.idle),
+                Stage::Head(since) => since.checked_add(self.allowed.head),
                 Stage::Busy => None,
+                Stage::Lingering(since) => since.checked_add(self.allowed.write),
             };
-            let write = state.stalled.map(|since| since + self.allowed.write);
+            let stalled = state.stalled;
+            let write = stalled.and_then(|since| since.checked_add(self.allowed.write));
             stage.into_iter().chain(write).min()
         })
     }
@@ -104,8 +122,11 @@ pub(super) struct Busy(Pace);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0
-            .update(|state| state.stage = Stage::Idle(Instant::now()));
+        self.0.update(|state| {
+            if matches!(state.stage, Stage::Busy) {
+                state.stage = Stage::Idle(Instant::now());
+            }
+        });
     }
 }
 
@@ -135,7 +156,9 @@ impl Future for Overdue {
         if self.sleep.deadline() != deadline {
             self.sleep.as_mut().reset(deadline);
         }
-        self.sleep.as_mut().poll(cx)
+        // A client that keeps the connection reading uses up the task's budget, without which the timer
+        // would never be looked at.
+        pin!(unconstrained(self.sleep.as_mut())).poll(cx)
     }
 }
 
@@ -168,7 +191,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -198,6 +221,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.note(result)
+        ready!(self.note(result))?;
+        if self.pace.lingers() {
+            return self.poll_discard(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Paced<S> {
+    /// Reads to the end.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 8 << 10];
+        loop {
+            let mut buf = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }

@@ -9,11 +9,11 @@ use ostrakon_client::{
     Config, ConfigFile, DecryptOptions, EncryptOptions, Environment, Report, Suite, Workstation,
 };
 use ostrakon_server::{Clock, Config as ServerConfig, Home, Name, Server, setup};
-use ostrakon_types::{Denial, KssId, UnixMillis};
+use ostrakon_types::{Denial, ErrorChain, KssId, UnixMillis};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::files::Files;
-use crate::error::{Failure, chain};
+use crate::error::Failure;
 
 /// A server on a loopback port, with all that it keeps in a folder.
 pub(super) struct Stage {
@@ -183,7 +183,11 @@ impl User {
             .decrypt(paths, &options, &mut reports)
             .await;
         decrypted.map_err(|error| {
-            Failure::new(format!("{} cannot decrypt: {}", self.name, chain(&error)))
+            Failure::new(format!(
+                "{} cannot decrypt: {}",
+                self.name,
+                ErrorChain(&error)
+            ))
         })?;
         Ok(reports)
     }
@@ -212,5 +216,5 @@ fn now() -> UnixMillis {
 }
 
 fn failed(error: impl std::error::Error) -> Failure {
-    Failure::new(chain(&error))
+    Failure::new(ErrorChain(&error).to_string())
 }

@@ -12,12 +12,12 @@ use hyper::{
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{self, Client, connect::HttpConnector},
+    client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::{BaseUrl, ClientConfig, tls, tls::TlsError};
+use super::{BaseUrl, ClientConfig, after, tls, tls::TlsError};
 
 /// How long an unused connection is kept. Less than servers keep theirs, so that seldom a request meets
 /// a connection that is just being closed.
@@ -32,10 +32,10 @@ pub enum AttemptError {
     Unaddressable(#[source] http::Error),
     /// No connection came about.
     #[error("cannot connect")]
-    Connect(#[source] legacy::Error),
+    Connect(#[source] Box<dyn Error + Send + Sync>),
     /// The connection broke before the answer's head was there.
     #[error("connection broke")]
-    Broken(#[source] legacy::Error),
+    Broken(#[source] Box<dyn Error + Send + Sync>),
     /// The connection broke amid the answer's body.
     #[error("connection broke amid the answer")]
     Cut(#[source] Box<dyn Error + Send + Sync>),
@@ -109,7 +109,7 @@ impl Attempts {
         *request.uri_mut() = url
             .join(request.uri())
             .map_err(AttemptError::Unaddressable)?;
-        let deadline = deadline.min(Instant::now() + self.timeout);
+        let deadline = deadline.min(after(self.timeout));
         timeout_at(deadline, self.exchange(request))
             .await
             .unwrap_or(Err(AttemptError::Timeout))
@@ -122,9 +122,9 @@ impl Attempts {
         let sent = self.client.request(request).await;
         let response = sent.map_err(|error| {
             if error.is_connect() {
-                AttemptError::Connect(error)
+                AttemptError::Connect(error.into())
             } else {
-                AttemptError::Broken(error)
+                AttemptError::Broken(error.into())
             }
         })?;
         let status = response.status();

@@ -80,7 +80,13 @@ async fn slow_heads_are_cut_off() {
         client.send(beginning).await;
         assert_eq!(client.read_to_end().await, "");
     }
-    // The second head on a connection, too.
+}
+
+#[tokio::test]
+async fn a_slow_second_head_is_cut_off() {
+    let mut limits = limits();
+    limits.head_timeout = 5 * SHORT;
+    let server = TestServer::start(echo(), limits).await;
     let mut client = server.connect().await;
     client.send(GET).await;
     client.read_answer().await;
@@ -127,6 +133,31 @@ async fn bodies_above_the_limit_are_answered_with_413() {
     client.send(post_of(11)).await;
     let answer = client.read_to_end().await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_writes_before_it_reads_sees_the_refusal() {
+    let mut limits = limits();
+    limits.body_bytes = 10;
+    let server = TestServer::start(echo(), limits).await;
+    let mut client = server.connect().await;
+    client.send(post_of(32 << 20)).await;
+    for _ in 0..32 {
+        within(client.send(vec![0; 1 << 20])).await;
+    }
+    let answer = client.read_to_end().await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_never_stops_writing_is_cut_off() {
+    let mut limits = limits();
+    limits.body_bytes = 10;
+    limits.write_timeout = SHORT;
+    let server = TestServer::start(echo(), limits).await;
+    let mut client = server.connect().await;
+    client.send(post_of(usize::MAX / 2)).await;
+    within(async { while client.0.write_all(&[0; 1 << 20]).await.is_ok() {} }).await;
 }
 
 #[tokio::test]
@@ -227,12 +258,12 @@ async fn idle_connections_are_closed() {
 #[tokio::test]
 async fn handlers_may_take_longer_than_any_of_these() {
     let mut limits = limits();
-    limits.head_timeout = SHORT;
-    limits.body_timeout = SHORT;
-    limits.idle_timeout = SHORT;
-    limits.write_timeout = SHORT;
+    limits.head_timeout = 5 * SHORT;
+    limits.body_timeout = 5 * SHORT;
+    limits.idle_timeout = 5 * SHORT;
+    limits.write_timeout = 5 * SHORT;
     let slow = async || {
-        sleep(3 * SHORT).await;
+        sleep(8 * SHORT).await;
         "late"
     };
     let server = TestServer::start(Router::new().route("/", get(slow)), limits).await;

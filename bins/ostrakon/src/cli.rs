@@ -1,0 +1,167 @@
+//! The command line, declared.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use ostrakon_client::{BaseUrl, Suite};
+use ostrakon_types::KssId;
+
+/// Files whose keys are split among your devices and a key shard server.
+#[derive(Parser)]
+#[command(name = "ostrakon", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args)]
+pub(crate) struct Global {
+    /// The folder of this workstation's keys and state
+    /// (default: $XDG_DATA_HOME/ostrakon, ~/.local/share/ostrakon).
+    #[arg(long, global = true, env = "OSTRAKON_HOME", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) home: Option<PathBuf>,
+    /// The user's configuration
+    /// (default: $XDG_CONFIG_HOME/ostrakon/ostrakon.toml, ~/.config/ostrakon/ostrakon.toml).
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// How results are written to standard output.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// A form of results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make and show this workstation's profile.
+    Profile {
+        #[command(subcommand)]
+        command: ProfileCommand,
+    },
+    /// Make and show secure folders.
+    Folder {
+        #[command(subcommand)]
+        command: FolderCommand,
+    },
+    /// Encrypt files and whole folders within secure folders.
+    Encrypt(EncryptArguments),
+    /// Decrypt files and whole folders, as far as the key shard server's policy allows.
+    Decrypt(DecryptArguments),
+    /// Write a shell's completions to standard output.
+    #[command(hide = true)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write man pages.
+    #[command(hide = true)]
+    Man {
+        /// The folder to write them to.
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        output: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// Make a profile of this workstation alone.
+    Create {
+        /// What it is called (default: username@hostname).
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Show the profile and its devices.
+    Show,
+    /// Write the profile's public card, by which others can verify it.
+    ExportCard {
+        /// The file to write; it must not exist (default: standard output).
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Make a profile of this workstation and a key shard server.
+    KeyserverOnboard {
+        /// The server's id, as `keyserver status` shows it.
+        #[arg(long, value_name = "ID")]
+        keyserver_id: KssId,
+        /// Where the server is; may be given several times, and is tried in that order
+        /// (default: the configuration's).
+        #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+        keyserver_url: Vec<BaseUrl>,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum FolderCommand {
+    /// Make a folder a secure folder.
+    Create {
+        /// The folder; it is created when it is not there.
+        #[arg(value_hint = ValueHint::DirPath)]
+        path: PathBuf,
+        /// The name with which the paths of its files begin (default: the folder's own).
+        #[arg(long)]
+        name: Option<String>,
+        /// The suite of its files' key shards: `x25519`, or `x-wing` for what must outlive it.
+        #[arg(long, default_value_t = Suite::X25519)]
+        suite: Suite,
+    },
+    /// List the secure folders.
+    List,
+    /// Show one secure folder.
+    Show {
+        /// Its name, or its path.
+        folder: String,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct EncryptArguments {
+    /// The files and folders.
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Write to this folder instead of beside the originals.
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace what exists.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Remove each original once its encrypted form is safely stored.
+    #[arg(long)]
+    pub(crate) remove: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct DecryptArguments {
+    /// The files, and the folders whose `.age` files are meant.
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Write to this folder instead of beside the encrypted files.
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace what exists.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_declarations_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

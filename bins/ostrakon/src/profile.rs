@@ -1,0 +1,18 @@
+mod create;
+mod export_card;
+mod keyserver_onboard;
+mod show;
+
+use crate::{cli::ProfileCommand, context::Context, error::Failure};
+
+pub(crate) async fn run(context: Context, command: ProfileCommand) -> Result<(), Failure> {
+    match command {
+        ProfileCommand::Create { name } => create::run(context, name.as_deref()),
+        ProfileCommand::Show => show::run(context).await,
+        ProfileCommand::ExportCard { output } => export_card::run(context, output.as_deref()).await,
+        ProfileCommand::KeyserverOnboard {
+            keyserver_id,
+            keyserver_url,
+        } => keyserver_onboard::run(context, keyserver_id, &keyserver_url).await,
+    }
+}
