@@ -212,7 +212,7 @@ fn an_administrator_gets_default_folders_and_a_dead_server_is_passed_over() {
     let config = fs::read_to_string(admin.path("enterprise.toml")).unwrap();
     fs::write(
         admin.path("enterprise.toml"),
-        format!("{config}request_timeout = \"2s\"\n"),
+        format!("{config}request_timeout_seconds = 2\n"),
     )
     .unwrap();
     let gone = admin.run(&["decrypt", "--force", "Public"]);

@@ -1,13 +1,13 @@
 //! Every sentence about what went wrong, and the exit code that goes with it.
 
-use std::{error::Error, fmt::Write as _, io, panic::PanicHookInfo, path::Path, process::ExitCode};
+use std::{error::Error, io, panic::PanicHookInfo, path::Path, process::ExitCode};
 
 use jiff::{Timestamp, tz::TimeZone};
 use ostrakon_client::{
     AskError, ConfigProblem, CreateFolderError, CreateProfileError, DecryptError, EncryptError,
     FileError, HomeError, LoadConfigError, OnboardError, OpenError, Skip, Summary,
 };
-use ostrakon_types::{Denial, UnixMillis};
+use ostrakon_types::{Denial, ErrorChain, UnixMillis};
 
 use crate::show;
 
@@ -36,7 +36,7 @@ impl Failure {
     }
 
     fn of(error: &dyn Error) -> Self {
-        Self::new(FAILED, chain(error))
+        Self::new(FAILED, ErrorChain(error).to_string())
     }
 
     fn hint(self, hint: impl Into<String>) -> Self {
@@ -137,18 +137,6 @@ impl Failure {
     }
 }
 
-/// An error and what caused it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        // Writing to a text cannot fail.
-        let _ = write!(line, ": {source}");
-        next = source.source();
-    }
-    line
-}
-
 /// Why a key shard server said no.
 pub(crate) fn denial(denial: &Denial) -> String {
     match denial {
@@ -215,7 +203,7 @@ fn local_time(at: UnixMillis) -> String {
 
 impl From<LoadConfigError> for Failure {
     fn from(error: LoadConfigError) -> Self {
-        let failure = Self::new(CONFIGURATION, chain(&error));
+        let failure = Self::new(CONFIGURATION, ErrorChain(&error).to_string());
         match error {
             LoadConfigError::Invalid {
                 cause: ConfigProblem::UnknownKey { nearest, .. },
@@ -308,7 +296,7 @@ impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         match &error {
             AskError::NoUrl => no_url(&error),
-            AskError::CaFile { .. } => Self::new(CONFIGURATION, chain(&error)),
+            AskError::CaFile { .. } => Self::new(CONFIGURATION, ErrorChain(&error).to_string()),
             AskError::Clock { ahead_millis } => {
                 let way = if *ahead_millis > 0 { "ahead" } else { "behind" };
                 Self::of(&error).hint(format!(
@@ -325,7 +313,7 @@ impl From<AskError> for Failure {
 }
 
 fn no_url(error: &dyn Error) -> Failure {
-    Failure::new(CONFIGURATION, chain(error))
+    Failure::new(CONFIGURATION, ErrorChain(error).to_string())
         .hint("set `keyserver_urls` in the configuration, or give `--keyserver-url URL`")
 }
 

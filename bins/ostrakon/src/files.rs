@@ -1,6 +1,7 @@
 //! What becomes of files, told as it happens.
 
 use ostrakon_client::{Outcome, Progress, Report};
+use ostrakon_types::ErrorChain;
 use serde_json::{Value, json};
 
 use crate::{cli::Format, error, progress::Bar, show};
@@ -61,7 +62,7 @@ fn tell(report: &Report) {
             show::aside(&format!("denied: {path}: {}", error::denial(denial)))
         }
         Outcome::Failed(cause) => {
-            show::aside(&format!("failed: {path}: {}", error::chain(cause)));
+            show::aside(&format!("failed: {path}: {}", ErrorChain(cause)));
         }
         _ => {}
     }
@@ -91,7 +92,7 @@ fn object(report: &Report) -> Value {
         Outcome::Failed(cause) => json!({
             "path": path,
             "outcome": "failed",
-            "reason": error::chain(cause),
+            "reason": ErrorChain(cause).to_string(),
         }),
         _ => json!({ "path": path, "outcome": "unknown" }),
     }

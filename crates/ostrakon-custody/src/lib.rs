@@ -20,3 +20,8 @@ pub use identity::{Identity, IdentityError, Signer};
 pub use ledger::{
     Act, Change, Ledger, LedgerError, LedgerLimits, RequestItem, SettleRequest, Verdict,
 };
+
+/// Run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("compile_fail.md")]
+struct CompileFail;

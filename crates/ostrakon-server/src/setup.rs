@@ -35,12 +35,15 @@ pub async fn create(
     }
     let made = make(home, name, clock).await;
     if made.is_err() {
-        for path in [home.database(), home.instance_key()] {
-            for side in ["", "-wal", "-shm"] {
-                let mut name = path.clone().into_os_string();
-                name.push(side);
-                let _ = fs::remove_file(name);
-            }
+        let mut paths = vec![home.database(), home.instance_key()];
+        // What SQLite keeps beside a database that was not closed.
+        paths.extend(["-wal", "-shm", "-journal"].map(|suffix| {
+            let mut path = home.database().into_os_string();
+            path.push(suffix);
+            path.into()
+        }));
+        for path in paths {
+            let _ = fs::remove_file(path);
         }
     }
     made
@@ -159,9 +162,16 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
         .create_new(true)
         .open(path);
     match file {
-        Ok(mut file) => file
-            .write_all(text.as_bytes())
-            .and_then(|()| file.sync_all()),
+        Ok(mut file) => {
+            let written = file
+                .write_all(text.as_bytes())
+                .and_then(|()| file.sync_all());
+            if written.is_err() {
+                // Half a policy would be taken for the operator's own.
+                let _ = fs::remove_file(path);
+            }
+            written
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }

@@ -6,6 +6,7 @@ use ostrakon_custody::{AuditEvent, AuditRecord, Identity};
 use ostrakon_server::{Clock, Home};
 use ostrakon_storage::{Counter, InstanceId, ProtectorKey, Store};
 use ostrakon_types::{Decision, ProfileId, RequestId, RequestKind, UnixMillis};
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use crate::command::{keyserver_command, run};
@@ -87,6 +88,18 @@ impl TestHome {
     /// Writes `server.toml`.
     pub fn write_config(&self, config: &str) {
         fs::write(self.home().config(), config).expect("a configuration can be written");
+    }
+
+    /// Runs a statement on the database of a server that has ended, past all of its keys, as whoever
+    /// has the file can. Returns how many rows it changed.
+    pub fn sql(&self, statement: &'static str) -> u64 {
+        block_on(async {
+            let options = SqliteConnectOptions::new().filename(self.home().database());
+            let mut database = options.connect().await.expect("a database");
+            let done = sqlx::query(statement).execute(&mut database).await;
+            database.close().await.expect("closed");
+            done.expect("a statement").rows_affected()
+        })
     }
 
     /// Reads the database, once the server has ended. The audit chain must be whole.

@@ -186,6 +186,10 @@ impl Pipeline {
             Some(None) => return Err(Unanswered::Unavailable),
             None => None,
         };
+        // Whatever was approved before, and whatever needs no approval: disabled is disabled.
+        if !self.is_enabled() {
+            return Ok(ItemAnswer::Denied(Denial::Disabled));
+        }
         Ok(match item {
             Item::Release {
                 context, sealed, ..

@@ -151,6 +151,21 @@ impl<'s> Transaction<'s> {
         Ok(())
     }
 
+    /// Writes something, so that a commit shows whether the disk takes writes. An act that changes no
+    /// row touches no file, and succeeds on a disk that is full.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn probe(&mut self) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES ('probe', randomblob(16))
+             ON CONFLICT DO UPDATE SET value = excluded.value",
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
     /// Forgets requests that are too old to be retried.
     ///
     /// # Errors
