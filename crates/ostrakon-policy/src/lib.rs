@@ -18,6 +18,8 @@ mod evaluation;
 mod explanation;
 #[cfg(test)]
 mod fixture;
+mod hint;
+mod index;
 mod ledger;
 mod load;
 mod nearest;
@@ -38,6 +40,7 @@ pub use evaluation::{Evaluation, RuleFailure};
 pub use explanation::{
     ChargeExplanation, Explanation, Outcome, RuleExplanation, RuleOutcome, SetExplanation,
 };
+pub use hint::{Hint, ItemHint};
 pub use ledger::MemoryLedger;
 pub use load::Loaded;
 pub use policy::Policy;
