@@ -23,8 +23,32 @@ pub struct Arguments<'a> {
     derived: bool,
     kind: RequestKind,
     time_zone: &'a TimeZone,
-    asked: Vec<String>,
+    asked: Vec<Asked>,
+    /// Whether the builder is called to see what it asks for.
+    surveyed: bool,
     notes: Vec<Note>,
+    counts_approvals: bool,
+}
+
+/// An argument that the builder asked for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) name: String,
+    pub(crate) shape: Shape,
+}
+
+/// What an argument must be.
+#[derive(Debug)]
+pub(crate) enum Shape {
+    Any,
+    Flag,
+    Count,
+    Counts,
+    Text,
+    Texts,
+    TextOrTexts,
+    Choice(Vec<String>),
+    Groups(Vec<Asked>),
 }
 
 #[derive(Debug)]
@@ -82,8 +106,33 @@ impl<'a> Arguments<'a> {
             kind,
             time_zone,
             asked: Vec::new(),
+            surveyed: false,
             notes: Vec::new(),
+            counts_approvals: false,
         }
+    }
+
+    /// No arguments, to see what a builder asks for.
+    pub(crate) fn survey(kind: RequestKind, time_zone: &'a TimeZone) -> Self {
+        Self {
+            surveyed: true,
+            ..Self::new(Vec::new(), Span::default(), ("", false), kind, time_zone)
+        }
+    }
+
+    /// What was asked for.
+    pub(crate) fn into_asked(self) -> Vec<Asked> {
+        self.asked
+    }
+
+    /// Says that the rule charges, so that loading can tell whether the policy's quotas can be dodged.
+    pub fn counts_approvals(&mut self) {
+        self.counts_approvals = true;
+    }
+
+    /// Whether the rule says that it charges.
+    pub(crate) fn does_count(&self) -> bool {
+        self.counts_approvals
     }
 
     /// The rule's id: the one that the file gives it, or one derived from its content.
@@ -112,7 +161,7 @@ impl<'a> Arguments<'a> {
 
     /// Whether the file gives the argument, be it well or ill.
     pub fn is_given(&mut self, name: &str) -> bool {
-        self.find(name).is_some()
+        self.find(name, Shape::Any).is_some()
     }
 
     /// Where the argument stands, or the rule when it is not given.
@@ -145,7 +194,7 @@ impl<'a> Arguments<'a> {
 
     /// A boolean, `false` when not given.
     pub fn flag(&mut self, name: &str) -> bool {
-        match self.find(name) {
+        match self.find(name, Shape::Flag) {
             None => false,
             Some((value, node)) => match value {
                 Value::Bool(flag) => *flag,
@@ -159,13 +208,13 @@ impl<'a> Arguments<'a> {
 
     /// A whole number that is not negative.
     pub fn count(&mut self, name: &str) -> Option<u64> {
-        let (value, node) = self.find(name)?;
+        let (value, node) = self.find(name, Shape::Count)?;
         self.whole(name, value, &node)
     }
 
     /// A list of whole numbers that are not negative; `None` when not given.
     pub fn counts(&mut self, name: &str) -> Option<Vec<Located<u64>>> {
-        let list = self.list(name)?;
+        let list = self.list(name, Shape::Counts)?;
         let mut counts = Vec::with_capacity(list.len());
         for (value, node) in list {
             if let Some(value) = self.whole(name, value, &node) {
@@ -178,20 +227,85 @@ impl<'a> Arguments<'a> {
 
     /// A text.
     pub fn text(&mut self, name: &str) -> Option<Located<String>> {
-        let (value, node) = self.find(name)?;
+        let (value, node) = self.find(name, Shape::Text)?;
         self.as_text(name, value, &node)
+    }
+
+    /// One of the texts in `choices`, by its place there.
+    pub fn choice(&mut self, name: &str, choices: &[&str]) -> Option<Located<usize>> {
+        let shape = Shape::Choice(choices.iter().map(|choice| (*choice).to_owned()).collect());
+        let (value, node) = self.find(name, shape)?;
+        let text = self.as_text(name, value, &node)?;
+        let place = text.place;
+        if let Some(value) = choices.iter().position(|choice| *choice == text.value) {
+            return Some(Located { value, place });
+        }
+        let help = match crate::nearest::nearest(&text.value, choices.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are `{}`", choices.join("`, `")),
+        };
+        let message = format!("`{name}` cannot be `{}`", text.value);
+        self.error(place, message).help(help);
+        None
+    }
+
+    /// A list of groups of arguments, each read by `read`, which asks for all that may stand in it;
+    /// `None` when not given.
+    pub fn groups<T>(
+        &mut self,
+        name: &str,
+        mut read: impl FnMut(&mut Arguments<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        if self.surveyed {
+            let mut inner = Arguments::survey(self.kind, self.time_zone);
+            read(&mut inner);
+            self.ask(name, Shape::Groups(inner.into_asked()));
+            return None;
+        }
+        let list = self.list(name, Shape::Groups(Vec::new()))?;
+        let mut groups = Vec::with_capacity(list.len());
+        for (value, node) in list {
+            let Value::Mapping(arguments) = value else {
+                self.expected(name, "a list of mappings", value, &node);
+                continue;
+            };
+            let mut entries = Vec::with_capacity(arguments.len());
+            for (index, (key, value)) in arguments.iter().enumerate() {
+                let (key_node, node) = node.entry(index);
+                let key_span = key_node.span;
+                match key {
+                    Value::String(key) => entries.push(Entry {
+                        key,
+                        key_span,
+                        value,
+                        node,
+                    }),
+                    other => {
+                        self.expected(name, "a list of mappings with names", other, &key_node);
+                    }
+                }
+            }
+            let ids = (self.rule_id, self.derived);
+            let mut inner = Arguments::new(entries, node.span, ids, self.kind, self.time_zone);
+            groups.extend(read(&mut inner));
+            self.notes.extend(inner.finish(name));
+        }
+        Some(groups)
     }
 
     /// A list of texts; `None` when not given.
     pub fn texts(&mut self, name: &str) -> Option<Vec<Located<String>>> {
-        let list = self.list(name)?;
+        let list = self.list(name, Shape::Texts)?;
         Some(self.as_texts(name, list))
     }
 
     /// A list of texts, for which a single text may stand; `None` when not given.
     pub fn text_or_texts(&mut self, name: &str) -> Option<Vec<Located<String>>> {
-        match self.find(name)? {
-            (Value::Sequence(_), _) => self.texts(name),
+        match self.find(name, Shape::TextOrTexts)? {
+            (Value::Sequence(_), _) => {
+                let list = self.list(name, Shape::TextOrTexts)?;
+                Some(self.as_texts(name, list))
+            }
             (value, node) => Some(self.as_texts(name, vec![(value, node)])),
         }
     }
@@ -208,19 +322,23 @@ impl<'a> Arguments<'a> {
     pub(crate) fn finish(mut self, rule: &str) -> Vec<Note> {
         let entries = std::mem::take(&mut self.entries);
         for entry in entries {
-            if self.asked.iter().any(|asked| asked == entry.key) {
+            if self.asked.iter().any(|asked| asked.name == entry.key) {
                 continue;
             }
             let known = self
                 .asked
                 .iter()
-                .map(String::as_str)
+                .map(|asked| asked.name.as_str())
                 .chain(["rule", "rule_id"]);
             let help = match crate::nearest::nearest(entry.key, known) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if entry.key == "<<" => "merge keys are not supported".to_owned(),
                 None if self.asked.is_empty() => format!("`{rule}` takes no arguments"),
-                None => format!("it takes `{}`", self.asked.join("`, `")),
+                None => {
+                    let names: Vec<&str> =
+                        self.asked.iter().map(|asked| asked.name.as_str()).collect();
+                    format!("it takes `{}`", names.join("`, `"))
+                }
             };
             let message = format!("unknown argument `{}` of `{rule}`", entry.key);
             self.error(Place(entry.key_span), message).help(help);
@@ -240,16 +358,26 @@ impl<'a> Arguments<'a> {
         &mut self.notes[last]
     }
 
-    fn find(&mut self, name: &str) -> Option<(&'a Value, Rc<Node>)> {
-        if !self.asked.iter().any(|asked| asked == name) {
-            self.asked.push(name.to_owned());
+    /// Remembers that the argument was asked for, and what it must be as soon as that is known.
+    fn ask(&mut self, name: &str, shape: Shape) {
+        match self.asked.iter_mut().find(|asked| asked.name == name) {
+            Some(asked) if matches!(asked.shape, Shape::Any) => asked.shape = shape,
+            Some(_) => {}
+            None => self.asked.push(Asked {
+                name: name.to_owned(),
+                shape,
+            }),
         }
+    }
+
+    fn find(&mut self, name: &str, shape: Shape) -> Option<(&'a Value, Rc<Node>)> {
+        self.ask(name, shape);
         let entry = self.entries.iter().find(|entry| entry.key == name)?;
         Some((entry.value, entry.node.clone()))
     }
 
-    fn list(&mut self, name: &str) -> Option<Vec<(&'a Value, Rc<Node>)>> {
-        let (value, node) = self.find(name)?;
+    fn list(&mut self, name: &str, shape: Shape) -> Option<Vec<(&'a Value, Rc<Node>)>> {
+        let (value, node) = self.find(name, shape)?;
         match value {
             Value::Sequence(values) => Some(
                 values

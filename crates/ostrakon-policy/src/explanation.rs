@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{cmp::Reverse, fmt};
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use ostrakon_types::{
@@ -263,17 +263,23 @@ impl Explanation {
             let part = if item.complete { "" } else { " (partial)" };
             write!(f, ": {:?}{part}", item.meta)?;
         }
-        for charge in &rule.charges {
-            write!(f, "\n      {}", self.charge(charge))?;
+        for (index, charge) in rule.charges.iter().enumerate() {
+            if !is_outdone(charge, index, &rule.charges) {
+                write!(f, "\n      {}", self.charge(charge))?;
+            }
         }
         Ok(())
     }
 
     fn charge(&self, of: &ChargeExplanation) -> String {
         let period = match of.charge.key.period {
-            Period::Hour => "hour",
-            Period::Day => "day",
-            _ => "window",
+            Period::Minute => "this minute",
+            Period::Hour => "this hour",
+            Period::Day => "this day",
+            Period::SlidingMinute => "any minute",
+            Period::SlidingHour => "any 60 minutes",
+            Period::SlidingDay => "any 24 hours",
+            _ => "this window",
         };
         let limit = of.charge.limit;
         let used = match of.used {
@@ -281,8 +287,33 @@ impl Explanation {
             None => format!("at most {limit}"),
         };
         let resets_at = instant(of.charge.resets_at, self.at.time_zone());
-        format!("{used} in this {period}, which ends at {resets_at}")
+        if is_sliding(of.charge.key.period) {
+            format!("{used} in {period}, these counted until {resets_at}")
+        } else {
+            format!("{used} in {period}, which ends at {resets_at}")
+        }
     }
+}
+
+fn is_sliding(period: Period) -> bool {
+    matches!(
+        period,
+        Period::SlidingMinute | Period::SlidingHour | Period::SlidingDay
+    )
+}
+
+/// Whether the charge is on one of the overlapping windows of a sliding limit, and another of them is
+/// fuller, or as full and ends later: one of them is enough for a person.
+fn is_outdone(charge: &ChargeExplanation, index: usize, all: &[ChargeExplanation]) -> bool {
+    let weight = |charge: &ChargeExplanation, index: usize| {
+        (charge.used, charge.charge.resets_at, Reverse(index))
+    };
+    is_sliding(charge.charge.key.period)
+        && all.iter().enumerate().any(|(other_index, other)| {
+            other.charge.key.period == charge.charge.key.period
+                && other.charge.limit == charge.charge.limit
+                && weight(other, other_index) > weight(charge, index)
+        })
 }
 
 /// The instant in a person's words, in the policy's time zone.

@@ -18,6 +18,8 @@ mod evaluation;
 mod explanation;
 #[cfg(test)]
 mod fixture;
+mod hint;
+mod index;
 mod ledger;
 mod load;
 mod nearest;
@@ -27,6 +29,7 @@ mod registry;
 mod rule;
 mod rule_id;
 mod rules;
+mod schema;
 mod session;
 mod source;
 pub mod suite;
@@ -38,10 +41,12 @@ pub use evaluation::{Evaluation, RuleFailure};
 pub use explanation::{
     ChargeExplanation, Explanation, Outcome, RuleExplanation, RuleOutcome, SetExplanation,
 };
+pub use hint::{Hint, ItemHint};
 pub use ledger::MemoryLedger;
 pub use load::Loaded;
 pub use policy::Policy;
 pub use registry::{BuildRule, RegisterRuleError, Registry};
 pub use rule::{Rule, RuleError};
+pub use schema::Schema;
 pub use session::SessionLimits;
 pub use verdict::{Reason, Verdict};

@@ -95,8 +95,10 @@ pub(crate) fn load(
         diagnostics: Vec::new(),
         errors: 0,
         warnings: 0,
+        first_quota: None,
     };
     let trees = loader.policy(value, node);
+    loader.warn_of_free_profiles(&trees);
     let more = if loader.has_given_up() {
         Some("there may be more errors: loading stopped here".to_owned())
     } else {
@@ -124,6 +126,8 @@ struct Loader<'a> {
     errors: usize,
     /// Warnings and notes, kept or not.
     warnings: usize,
+    /// Where the first rule stands that counts approvals.
+    first_quota: Option<Span>,
 }
 
 /// A rule as it stands in the file.
@@ -171,6 +175,23 @@ impl Loader<'_> {
             self.note(Severity::Warning, node.span, message, None);
         }
         trees
+    }
+
+    /// Each profile has quotas of its own: where anyone can make profiles, a quota bounds no one.
+    fn warn_of_free_profiles(&mut self, trees: &BTreeMap<RequestKind, Vec<RuleSet>>) {
+        let Some(place) = self.first_quota else {
+            return;
+        };
+        let approves_all = |set: &RuleSet| set.rules.iter().all(|rule| rule.name == "approve-rule");
+        let is_restricted = trees
+            .get(&RequestKind::CreateProfile)
+            .is_some_and(|sets| !sets.iter().any(approves_all));
+        if !is_restricted {
+            let message =
+                "each new profile has a quota of its own, and `create_profile` is not restricted";
+            let help = "restrict `create_profile`; until then, only `max_new_profiles_per_day` in server.toml does";
+            self.note(Severity::Warning, place, message.into(), Some(help.into()));
+        }
     }
 
     fn tree(&mut self, kind: RequestKind, value: &Value, node: &Rc<Node>) -> Vec<RuleSet> {
@@ -359,6 +380,9 @@ impl Loader<'_> {
             );
         } else if matches!(built, Some(None)) && !arguments.has_errors() {
             arguments.error(arguments.here(), format!("`{}` cannot be built", rule.name));
+        }
+        if arguments.does_count() && kind != RequestKind::CreateProfile {
+            self.first_quota = self.first_quota.or(Some(rule.span));
         }
         for note in arguments.finish(&rule.name) {
             self.note(note.severity, note.place.0, note.message, note.help);

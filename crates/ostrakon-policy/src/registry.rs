@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::{Arguments, Rule, rules};
+use crate::{Arguments, Rule, Schema, rules};
 
 /// Makes a rule of its arguments.
 ///
@@ -96,6 +96,19 @@ impl Registry {
     /// The names of all rules, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.builders.keys().map(String::as_str)
+    }
+
+    /// The JSON Schema of policy files with these rules, for editors that complete and check them.
+    ///
+    /// It is made of what the builders ask for when they are given no arguments. It admits every policy
+    /// that loads, and some that do not: what arguments mean together only loading can tell.
+    #[must_use]
+    pub fn schema(&self) -> Schema {
+        Schema::of(
+            self.builders
+                .iter()
+                .map(|(name, builder)| (name.as_str(), &**builder)),
+        )
     }
 
     pub(crate) fn builder(&self, name: &str) -> Option<&dyn BuildRule> {

@@ -3,7 +3,7 @@ use std::fmt;
 use jiff::Zoned;
 use ostrakon_types::{ApprovalRequest, Charge};
 
-use crate::Verdict;
+use crate::{Hint, Verdict};
 
 /// One condition that a request must meet.
 ///
@@ -42,6 +42,13 @@ pub trait Rule: fmt::Debug + Send + Sync {
     /// It is asked only when the rule holds.
     fn charges(&self, _request: &ApprovalRequest, _now: &Zoned) -> Vec<Charge> {
         Vec::new()
+    }
+
+    /// Conditions that must be met for this rule to hold, for the index over rule sets.
+    ///
+    /// It is asked once, when the policy loads.
+    fn hint(&self) -> Hint {
+        Hint::Any
     }
 }
 

@@ -28,6 +28,18 @@ pub enum Period {
     /// One calendar day.
     #[n(1)]
     Day,
+    /// One clock minute.
+    #[n(2)]
+    Minute,
+    /// A minute and the five seconds behind it, one of many that overlap: they begin every five seconds.
+    #[n(3)]
+    SlidingMinute,
+    /// 60 minutes and the five behind them, one of many that overlap: they begin every five minutes.
+    #[n(4)]
+    SlidingHour,
+    /// 24 hours and the one behind them, one of many that overlap: they begin every hour.
+    #[n(5)]
+    SlidingDay,
 }
 
 /// Which counter a charge counts on.

@@ -62,6 +62,7 @@ search:
             "error 11:17 `days` must be a whole number that is not negative, not the text `x`",
             "error 12:5 a rule set must be a list of rules, not nothing",
             "warning 13:13 `per-profile-throttle-rule` has no `rule_id`",
+            "warning 13:13 each new profile has a quota of its own, and `create_profile` is not restricted",
             "error 14:17 `per_hour` must be a whole number that is not negative, not a number",
             "error 15:7 the rule tree of `search` must be a list of rule sets, not nothing",
         ]
@@ -71,7 +72,7 @@ search:
         "error: unknown rule `meta-rul`\n --> keyserver.yml:5:13\n  |\n5 |   - - rule: meta-rul\n  |             \
          ^^^^^^^^\n  = help: did you mean `meta-rule`?\n"
     ));
-    assert!(shown.ends_with("policy not loaded: 10 errors, 1 warning"));
+    assert!(shown.ends_with("policy not loaded: 10 errors, 2 warnings"));
 }
 
 #[test]
@@ -207,6 +208,30 @@ fn each_rule_says_what_its_arguments_must_be() {
             "warning: `profile_ids` is empty: the rule never holds",
         ),
         (
+            "per-profile-throttle-rule, rule_id: a, limits: [{count: 1}]",
+            "error: a limit needs `per`",
+        ),
+        (
+            "per-profile-throttle-rule, rule_id: a, limits: [{count: 1, per: mintue}]",
+            "error: `per` cannot be `mintue`",
+        ),
+        (
+            "per-profile-throttle-rule, rule_id: a, limits: [{count: 1, per: day, slidng: true}]",
+            "error: unknown argument `slidng` of `limits`",
+        ),
+        (
+            "per-profile-throttle-rule, rule_id: a, limits: [3]",
+            "error: `limits` must be a list of mappings, not a number",
+        ),
+        (
+            "time-range-rule, days: [1], overnight: true",
+            "error: `overnight` without `time_start` and `time_end`",
+        ),
+        (
+            "time-range-rule, time_start: 8am, time_end: 9am, overnight: true",
+            "error: `time_start` must come after `time_end` in a window over midnight",
+        ),
+        (
             "time-range-rule, time_end: 9:00",
             "error: `time_end` without `time_start`",
         ),
@@ -306,13 +331,43 @@ fn combinations_that_can_never_hold_are_warned_of_and_can_be_denied() {
                 .ends_with("policy not loaded: 1 warning denied")
         );
     }
-    let noted = load(&rule(
-        "per-profile-throttle-rule, rule_id: x, per_day: 1, persistent: true",
-    ));
+    let noted = rule("per-profile-throttle-rule, rule_id: x, per_day: 1, persistent: true");
+    let noted = load(&format!("{noted}\ncreate_profile: []"));
     assert!(
         noted.unwrap().deny_warnings().is_ok(),
         "a note is no warning"
     );
+}
+
+/// Threat 8: who may make as many profiles as he likes has as many quotas.
+#[test]
+fn quotas_are_warned_of_where_profiles_are_free() {
+    let quota = rule("per-profile-throttle-rule, rule_id: x, per_day: 1");
+    let free = "each new profile has a quota of its own, and `create_profile` is not restricted";
+    for (profiles, is_free) in [
+        ("", true),
+        ("create_profile: [[]]", true),
+        ("create_profile: [[{rule: approve-rule}]]", true),
+        ("create_profile: []", false),
+        (
+            "create_profile: [[{rule: time-range-rule, days: [1]}]]",
+            false,
+        ),
+        (
+            "create_profile: [[{rule: reject-rule}], [{rule: approve-rule}]]",
+            true,
+        ),
+    ] {
+        let loaded = load(&format!("{quota}\n{profiles}")).unwrap();
+        let warns = loaded
+            .warnings
+            .iter()
+            .any(|warning| warning.message == free);
+        assert_eq!(warns, is_free, "{profiles}");
+        assert_eq!(loaded.deny_warnings().is_err(), is_free, "{profiles}");
+    }
+    let loaded = load("decrypt: [[{rule: time-range-rule, days: [1]}]]").unwrap();
+    assert!(loaded.warnings.is_empty(), "no quota");
 }
 
 /// Threat 10: neither very many faults nor very large regular expressions take long.
@@ -347,7 +402,7 @@ fn an_error_is_seen_among_any_number_of_warnings() {
     assert_eq!(warned.warnings.len(), 101);
     assert_eq!(
         warned.warnings[100].message,
-        "50 more warnings are not shown"
+        "51 more warnings are not shown"
     );
     let text = format!("decrypt:\n{}- - rule: meta-rul\n", throttle.repeat(150));
     let error = load(&text).unwrap_err();

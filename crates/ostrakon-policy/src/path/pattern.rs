@@ -70,12 +70,22 @@ impl PathPattern {
         self.anchor == Anchor::Root
     }
 
+    /// Whether it matches the last component alone.
+    pub(crate) fn is_name(&self) -> bool {
+        self.anchor == Anchor::Name
+    }
+
+    /// Its components, `*` for any run of characters.
+    pub(crate) fn components(&self) -> impl Iterator<Item = &[char]> {
+        self.components.iter().map(|glob| &*glob.0)
+    }
+
     /// Whether the path matches.
     pub(crate) fn matches(&self, path: &CanonicalPath<'_>) -> bool {
         match self.anchor {
             Anchor::Root => !path.is_partial() && self.begins(path.components()).is_some(),
-            Anchor::Name => match (&*self.components, path.components().next_back()) {
-                ([glob], Some(name)) => glob.matches(name, self.exact_case),
+            Anchor::Name => match &*self.components {
+                [glob] => glob.matches(path.name(), self.exact_case),
                 _ => false,
             },
             Anchor::Boundary => self.behind_a_boundary(path, |_| true),

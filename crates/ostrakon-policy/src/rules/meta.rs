@@ -7,7 +7,7 @@ use ostrakon_types::{ApprovalRequest, RequestKind};
 use regex::{Regex, RegexBuilder};
 
 use crate::{
-    Arguments, Located, Reason, Rule, RuleError, Verdict,
+    Arguments, Hint, ItemHint, Located, Reason, Rule, RuleError, Verdict,
     path::{CanonicalPath, PathPattern, nfc},
 };
 
@@ -27,6 +27,7 @@ struct MetaRule {
     /// Entries of which one must match, if there are any.
     positive: Vec<Entry>,
     require_complete: bool,
+    case_sensitive: bool,
 }
 
 #[derive(Debug)]
@@ -51,6 +52,7 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
         inverted: Vec::new(),
         positive: Vec::new(),
         require_complete,
+        case_sensitive,
     };
     let no_entry = [&paths, &regexes].into_iter().flatten().all(Vec::is_empty);
     if no_entry && !arguments.has_errors() {
@@ -189,6 +191,19 @@ impl Rule for MetaRule {
             }
         }
         Ok(Verdict::holds(Reason::EveryItemMatches))
+    }
+
+    fn hint(&self) -> Hint {
+        if self.positive.is_empty() {
+            return Hint::Any;
+        }
+        let hints = self.positive.iter().map(|entry| match &entry.matcher {
+            Matcher::Path(pattern) => Ok(ItemHint::of(pattern)),
+            Matcher::Regex(regex) => ItemHint::regex(regex.as_str(), self.case_sensitive),
+        });
+        hints
+            .collect::<Result<_, _>>()
+            .map_or(Hint::Any, Hint::Items)
     }
 }
 

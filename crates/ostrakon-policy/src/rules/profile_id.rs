@@ -1,11 +1,11 @@
 //! `profile-id-rule`: the request is made for a listed profile.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use jiff::Zoned;
 use ostrakon_types::{ApprovalRequest, ProfileId, ProfileWords, RequestKind};
 
-use crate::{Arguments, Reason, Rule, RuleError, Verdict};
+use crate::{Arguments, Hint, Reason, Rule, RuleError, Verdict};
 
 /// Request types that are made before there is a profile to name.
 const NEVER_SEEN: [RequestKind; 1] = [RequestKind::CreateProfile];
@@ -14,9 +14,10 @@ const MIN_WORDS: usize = 4;
 
 #[derive(Debug, Default)]
 struct ProfileIdRule {
-    ids: HashSet<ProfileId>,
-    /// The first words of profiles, and how many there are in each of them.
-    words: HashSet<ProfileWords>,
+    /// In order.
+    ids: Vec<ProfileId>,
+    /// The first words of profiles, in order, and how many there are in each of them.
+    words: Vec<Box<str>>,
     lengths: BTreeSet<usize>,
 }
 
@@ -32,14 +33,14 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
     }
     for entry in entries.into_iter().flatten() {
         if let Ok(id) = entry.value.parse() {
-            rule.ids.insert(id);
+            rule.ids.push(id);
             continue;
         }
         let words = ProfileWords::new(&entry.value);
         let count = words.iter().count();
         if count >= MIN_WORDS {
             rule.lengths.insert(count);
-            rule.words.insert(words);
+            rule.words.push(words.as_str().into());
         } else {
             let message = format!("`{}` names no profile", entry.value);
             arguments.error(entry.place, message).help(format!(
@@ -48,15 +49,20 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
             ));
         }
     }
+    rule.ids.sort_unstable();
+    rule.words.sort_unstable();
     super::warn_never_seen(arguments, "profile-id-rule", &NEVER_SEEN);
     Some(Box::new(rule))
 }
 
 impl ProfileIdRule {
     fn lists(&self, words: &ProfileWords) -> bool {
-        self.lengths
-            .iter()
-            .any(|count| self.words.contains(&ProfileWords::new(words.first(*count))))
+        self.lengths.iter().any(|count| {
+            let first = words.first(*count);
+            self.words
+                .binary_search_by(|listed| (**listed).cmp(first))
+                .is_ok()
+        })
     }
 }
 
@@ -67,11 +73,21 @@ impl Rule for ProfileIdRule {
         }
         let profile = &request.profile;
         Ok(
-            if self.ids.contains(&profile.id) || self.lists(&profile.words) {
+            if self.ids.binary_search(&profile.id).is_ok() || self.lists(&profile.words) {
                 Verdict::holds(Reason::ProfileListed)
             } else {
                 Verdict::fails(Reason::ProfileNotListed)
             },
         )
+    }
+    fn hint(&self) -> Hint {
+        Hint::Profiles {
+            ids: self.ids.clone(),
+            words: self
+                .words
+                .iter()
+                .map(|words| ProfileWords::new(words))
+                .collect(),
+        }
     }
 }

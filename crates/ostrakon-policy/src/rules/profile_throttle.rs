@@ -1,5 +1,5 @@
-//! `per-profile-throttle-rule`: the profile's approvals in the current clock hour and day are under the
-//! limits.
+//! `per-profile-throttle-rule`: the profile's approvals in the current clock minute, hour and day, or in
+//! the minute, 60 minutes or 24 hours before now, are under the limits.
 //!
 //! The rule itself always holds: it names its charges, and the ledger counts them in the same act that
 //! approves. A rule that compared a count of its own would let two requests pass at once.
@@ -12,6 +12,13 @@ use crate::{Arguments, Reason, Rule, RuleError, Verdict};
 /// Request types that are made before there is a profile to count for.
 const NEVER_SEEN: [RequestKind; 1] = [RequestKind::CreateProfile];
 
+/// What `per` may say, and the windows that it means: of the clock, and sliding.
+const PERIODS: [(&str, Period, Period); 3] = [
+    ("minute", Period::Minute, Period::SlidingMinute),
+    ("hour", Period::Hour, Period::SlidingHour),
+    ("day", Period::Day, Period::SlidingDay),
+];
+
 #[derive(Debug)]
 struct ProfileThrottleRule {
     rule_id: String,
@@ -20,7 +27,11 @@ struct ProfileThrottleRule {
 
 pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
     let mut limits = Vec::new();
-    for (name, period) in [("per_day", Period::Day), ("per_hour", Period::Hour)] {
+    for (name, period) in [
+        ("per_day", Period::Day),
+        ("per_hour", Period::Hour),
+        ("per_minute", Period::Minute),
+    ] {
         if let Some(limit) = arguments.count(name) {
             limits.push((period, limit));
             if limit == 0 {
@@ -29,11 +40,13 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
             }
         }
     }
+    limits.extend(arguments.groups("limits", limit).into_iter().flatten());
     if limits.is_empty() && !arguments.has_errors() {
         arguments
             .error(arguments.here(), "`per-profile-throttle-rule` has no limit")
-            .help("set `per_hour`, `per_day`, or both");
+            .help("set `per_minute`, `per_hour`, `per_day`, or `limits`");
     }
+    arguments.counts_approvals();
     arguments.flag("persistent");
     if arguments.is_given("persistent") {
         let place = arguments.place("persistent");
@@ -57,44 +70,115 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
     }))
 }
 
+/// One of the `limits`.
+fn limit(arguments: &mut Arguments<'_>) -> Option<(Period, u64)> {
+    let count = arguments.count("count");
+    let per = arguments.choice("per", &PERIODS.map(|(name, ..)| name));
+    let sliding = arguments.flag("sliding");
+    for name in ["count", "per"] {
+        if !arguments.is_given(name) {
+            arguments.error(arguments.here(), format!("a limit needs `{name}`"));
+        }
+    }
+    let (count, per) = (count?, per?);
+    if count == 0 {
+        let place = arguments.place("count");
+        arguments.warn(place, "`count: 0` never holds");
+    }
+    let (_, of_the_clock, slides) = PERIODS.get(per.value)?;
+    Some((if sliding { *slides } else { *of_the_clock }, count))
+}
+
+impl ProfileThrottleRule {
+    /// The windows that `now` lies in, each with the limit of what may be approved in it.
+    fn windows(&self, now: &Zoned) -> Option<Vec<(Period, Window, u64)>> {
+        let mut all = Vec::with_capacity(self.limits.len());
+        for (period, limit) in &self.limits {
+            match sliding(*period) {
+                Some(slide) => {
+                    let windows = slide.windows(now.timestamp().as_millisecond());
+                    all.extend(windows.map(|window| (*period, window, *limit)));
+                }
+                None => all.push((*period, window(*period, now)?, *limit)),
+            }
+        }
+        Some(all)
+    }
+}
+
 impl Rule for ProfileThrottleRule {
     fn judge(&self, request: &ApprovalRequest, now: &Zoned) -> Result<Verdict, RuleError> {
         if NEVER_SEEN.contains(&request.kind) {
             return Ok(Verdict::fails(Reason::NeverSeen(request.kind)));
         }
         // A limit whose window cannot be told could not be charged.
-        if self.charges(request, now).len() < self.limits.len() {
+        if self.windows(now).is_none() {
             return Err(RuleError::new("the calendar has no window for the time"));
         }
         Ok(Verdict::holds(Reason::Quota))
     }
 
     fn charges(&self, request: &ApprovalRequest, now: &Zoned) -> Vec<Charge> {
-        self.limits
-            .iter()
-            .filter_map(|(period, limit)| {
-                let (window, resets_at) = window(*period, now)?;
-                Some(Charge {
-                    key: CounterKey {
-                        profile: request.profile.id,
-                        rule_id: self.rule_id.clone(),
-                        period: *period,
-                        window,
-                    },
-                    limit: *limit,
-                    resets_at,
-                })
-            })
-            .collect()
+        let windows = self.windows(now).unwrap_or_default();
+        let charge = |(period, (window, resets_at), limit)| Charge {
+            key: CounterKey {
+                profile: request.profile.id,
+                rule_id: self.rule_id.clone(),
+                period,
+                window,
+            },
+            limit,
+            resets_at,
+        };
+        windows.into_iter().map(charge).collect()
     }
 }
 
-/// When the clock hour or day that `now` lies in began, and when the next one begins.
+/// When a window begins, and when it ends.
+type Window = (UnixMillis, UnixMillis);
+
+/// Windows of one length that overlap: one begins with every step.
+///
+/// Each is one step longer than the stretch of time that the limit is for, so that any such stretch,
+/// wherever it begins, lies within one of them. An approval counts on all that it lies in. So the limit
+/// holds for every stretch, by counters alone; and what was approved is forgotten a step late at most.
+struct Slide {
+    step: i64,
+    length: i64,
+}
+
+/// How the windows of a sliding period overlap, in milliseconds.
+fn sliding(period: Period) -> Option<Slide> {
+    let (step, stretch) = match period {
+        Period::SlidingMinute => (5_000, 60_000),
+        Period::SlidingHour => (300_000, 3_600_000),
+        Period::SlidingDay => (3_600_000, 86_400_000),
+        _ => return None,
+    };
+    Some(Slide {
+        step,
+        length: stretch + step,
+    })
+}
+
+impl Slide {
+    fn windows(&self, now: i64) -> impl Iterator<Item = Window> {
+        let (step, length) = (self.step, self.length);
+        let last = now - now.rem_euclid(step);
+        (0..length / step).map(move |steps| {
+            let begin = UnixMillis(last - steps * step);
+            (begin, begin.plus(length))
+        })
+    }
+}
+
+/// When the clock minute, hour or day that `now` lies in began, and when the next one begins.
 ///
 /// A window is a stretch of civil time: an hour that the end of daylight saving time repeats is one
 /// window, which begins where it first began and ends where it last ends.
-fn window(period: Period, now: &Zoned) -> Option<(UnixMillis, UnixMillis)> {
+fn window(period: Period, now: &Zoned) -> Option<Window> {
     let (start, length) = match period {
+        Period::Minute => (now.date().at(now.hour(), now.minute(), 0, 0), 1.minute()),
         Period::Hour => (now.date().at(now.hour(), 0, 0, 0), 1.hour()),
         _ => (now.date().at(0, 0, 0, 0), 1.day()),
     };
@@ -174,5 +258,58 @@ mod tests {
         // At 00:01 clocks went back to 23:01 of the day before.
         let day = window_of(Period::Day, "2010-11-06T23:30:00-03:30[America/St_Johns]");
         assert_eq!(day.1, "2010-11-07T03:30:00Z");
+    }
+
+    /// How many of the approvals asked for at these seconds a policy grants.
+    fn granted(limits: &str, seconds: impl IntoIterator<Item = i64>) -> Vec<i64> {
+        let text =
+            format!("decrypt: [[{{rule: per-profile-throttle-rule, rule_id: a, {limits}}}]]");
+        let policy = crate::fixture::policy(&text);
+        let request = crate::fixture::request(RequestKind::Decrypt, &["a"]);
+        let ledger = crate::MemoryLedger::new();
+        let mut granted = Vec::new();
+        for (number, second) in (0_u16..).zip(seconds) {
+            let now = jiff::Timestamp::from_second(1_772_000_000 + second).unwrap();
+            let proposal = policy.evaluate(&request, now).into_proposal();
+            let mut random = [0; 10];
+            random[..2].copy_from_slice(&number.to_be_bytes());
+            random.rotate_right(3);
+            let id = ostrakon_types::RequestId::from_parts(UnixMillis(0), random);
+            let body = ostrakon_types::Digest::from_bytes([0; 32]);
+            let settled = ledger.settle(id, body, vec![proposal]).unwrap();
+            if settled.decisions[0].is_approved() {
+                granted.push(second);
+            }
+        }
+        granted
+    }
+
+    #[test]
+    fn windows_of_all_lengths_hold_together() {
+        // 1_772_000_000 is 20 seconds into a minute, and 13 minutes into an hour.
+        let limits = "limits: [{count: 2, per: minute}, {count: 3, per: hour}], per_day: 4";
+        assert_eq!(
+            granted(limits, [0, 1, 2, 40, 41, 3600, 3601]),
+            [0, 1, 40, 3600]
+        );
+        assert_eq!(granted("per_minute: 1", [0, 39, 40, 41]), [0, 40]);
+    }
+
+    /// Whatever is asked for, no stretch of the length sees more than the limit; and what was granted
+    /// is forgotten a step after that stretch at the latest.
+    #[test]
+    fn a_sliding_limit_holds_wherever_one_begins_to_count() {
+        let limits = "limits: [{count: 3, per: minute, sliding: true}]";
+        let granted = granted(limits, (0..600).map(|second| second * 7 % 5 + second));
+        for window in granted.windows(4) {
+            assert!(window[3] - window[0] >= 60, "{window:?}");
+            assert!(window[3] - window[0] <= 75, "{window:?}");
+        }
+        assert!(granted.len() >= 3 * 8);
+        let hour =
+            "limits: [{count: 1, per: hour, sliding: true}, {count: 2, per: day, sliding: true}]";
+        let granted = super::tests::granted(hour, (0..200).map(|tens| tens * 600));
+        // The second limit forgets what was approved at 0 and at 4200 only after a day and an hour.
+        assert_eq!(granted, [0, 4200, 89_400, 93_600]);
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Zoned;
 use ostrakon_types::ApprovalRequest;
 
-use crate::{Arguments, Reason, Rule, RuleError, Verdict};
+use crate::{Arguments, Hint, Reason, Rule, RuleError, Verdict};
 
 #[derive(Debug)]
 struct RejectRule;
@@ -15,5 +15,9 @@ pub(super) fn build(_arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
 impl Rule for RejectRule {
     fn judge(&self, _request: &ApprovalRequest, _now: &Zoned) -> Result<Verdict, RuleError> {
         Ok(Verdict::fails(Reason::Never))
+    }
+
+    fn hint(&self) -> Hint {
+        Hint::Never
     }
 }

@@ -1,6 +1,6 @@
 //! `time-range-rule`: the request comes on certain days, at certain times of day.
 
-use std::collections::BTreeSet;
+use std::{cmp::Ordering, collections::BTreeSet};
 
 use jiff::{
     Zoned,
@@ -16,7 +16,7 @@ use crate::{
 
 #[derive(Debug)]
 struct TimeRangeRule {
-    /// The first and the last instant of the day.
+    /// The first and the last instant of the window; the last one of the next day, if it comes first.
     times: Option<(Time, Time)>,
     /// By number, from 0 for Monday.
     weekdays: [bool; 7],
@@ -33,6 +33,11 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
             let place = arguments.place(given);
             arguments.error(place, format!("`{given}` without `{missing}`"));
         }
+    }
+    let overnight = arguments.flag("overnight");
+    if overnight && start.is_none() && !arguments.has_errors() {
+        let place = arguments.place("overnight");
+        arguments.error(place, "`overnight` without `time_start` and `time_end`");
     }
     let zone = zone_argument(arguments);
     let weekdays = weekdays(arguments);
@@ -57,7 +62,7 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
     let (times, zone) = match start.zip(end) {
         Some((start, end)) => {
             let zone = common_zone(arguments, start, end, zone);
-            (Some(times(arguments, start, end)?), zone)
+            (Some(times(arguments, start, end, overnight)?), zone)
         }
         None => (None, zone),
     };
@@ -70,14 +75,30 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
     }))
 }
 
-fn times(arguments: &mut Arguments<'_>, start: ClockTime, end: ClockTime) -> Option<(Time, Time)> {
-    if start.time < end.time {
-        return Some((start.time, end.time));
-    }
+fn times(
+    arguments: &mut Arguments<'_>,
+    start: ClockTime,
+    end: ClockTime,
+    overnight: bool,
+) -> Option<(Time, Time)> {
     let place = arguments.place("time_start");
-    arguments
-        .error(place, "`time_start` must come before `time_end`")
-        .help("a window over midnight takes two rule sets, one for each side");
+    match (start.time.cmp(&end.time), overnight) {
+        (Ordering::Less, false) | (Ordering::Greater, true) => {
+            return Some((start.time, end.time));
+        }
+        (Ordering::Greater, false) => arguments
+            .error(place, "`time_start` must come before `time_end`")
+            .help("if the window goes over midnight, say so with `overnight: true`"),
+        (_, true) => arguments
+            .error(
+                place,
+                "`time_start` must come after `time_end` in a window over midnight",
+            )
+            .help("remove `overnight`"),
+        (Ordering::Equal, false) => {
+            arguments.error(place, "`time_start` must come before `time_end`")
+        }
+    };
     None
 }
 
@@ -141,15 +162,32 @@ fn dates(arguments: &mut Arguments<'_>, name: &str) -> BTreeSet<Date> {
     dates
 }
 
+/// Whether the time lies in the window, which goes over midnight if it ends before it starts.
+fn within(start: Time, end: Time, time: Time) -> bool {
+    if end < start {
+        time >= start || time <= end
+    } else {
+        (start..=end).contains(&time)
+    }
+}
+
 impl Rule for TimeRangeRule {
     fn judge(&self, _request: &ApprovalRequest, now: &Zoned) -> Result<Verdict, RuleError> {
         // Date and time of day are both taken in the window's own zone, so that its days are not shifted.
         let now = now.with_time_zone(self.zone.clone());
-        let (date, time) = (now.date(), now.time());
+        let time = now.time();
+        let day = match self.times {
+            // What is left of a night belongs to the day on which the night began.
+            Some((start, end)) if end < start && time <= end => now
+                .yesterday()
+                .map_err(|_| RuleError::new("the calendar has no day before the first"))?,
+            _ => now.clone(),
+        };
+        let date = day.date();
         if self.exclude.contains(&date) {
             return Ok(Verdict::fails(Reason::DateExcluded(date)));
         }
-        let weekday = now.weekday();
+        let weekday = day.weekday();
         let listed = usize::try_from(weekday.to_monday_zero_offset())
             .ok()
             .and_then(|index| self.weekdays.get(index))
@@ -158,7 +196,7 @@ impl Rule for TimeRangeRule {
             return Ok(Verdict::fails(Reason::DayNotListed { date, weekday }));
         }
         if let Some((start, end)) = self.times
-            && !(start..=end).contains(&time)
+            && !within(start, end, time)
         {
             return Ok(Verdict::fails(Reason::OutOfTime { time, start, end }));
         }

@@ -54,6 +54,11 @@ pub enum Failure {
         /// Why it was made.
         explanation: Box<Explanation>,
     },
+    /// The index over rule sets passed over one that approves: the hint of a rule claims too much.
+    WrongHint {
+        /// What a rule set says that was passed over.
+        explanation: Box<Explanation>,
+    },
 }
 
 impl SuiteReport {
@@ -84,6 +89,9 @@ impl fmt::Display for Failure {
                 decided,
                 explanation,
             } => write!(f, "expected {expected}, got {decided}\n{explanation}"),
+            Self::WrongHint { explanation } => {
+                write!(f, "the hint of a rule claims too much\n{explanation}")
+            }
         }
     }
 }

@@ -88,6 +88,8 @@ fn judge(policy: &Policy, ledger: &MemoryLedger, number: u32, case: &Case) -> Ca
     };
     let explanation = Box::new(explain());
     let proposal = policy.evaluate(&case.request, case.at).into_proposal();
+    let plainly = policy.evaluate_plainly(&case.request, case.at);
+    let wrong_hint = proposal != *plainly.proposal();
     let settled = ledger.settle(
         request_id(number),
         Digest::from_bytes([0; 32]),
@@ -104,13 +106,19 @@ fn judge(policy: &Policy, ledger: &MemoryLedger, number: u32, case: &Case) -> Ca
             .name
             .clone()
             .unwrap_or_else(|| format!("case {number}")),
-        failure: (!passed).then(|| Failure::Decided {
-            expected: case.expect.to_string(),
-            decided: decision
-                .as_ref()
-                .map_or_else(|| "no decision".to_owned(), describe),
-            explanation,
-        }),
+        failure: if wrong_hint {
+            Some(Failure::WrongHint { explanation })
+        } else if passed {
+            None
+        } else {
+            Some(Failure::Decided {
+                expected: case.expect.to_string(),
+                decided: decision
+                    .as_ref()
+                    .map_or_else(|| "no decision".to_owned(), describe),
+                explanation,
+            })
+        },
     }
 }
 

@@ -209,6 +209,10 @@ impl Store {
                 let period = match row.try_get("period")? {
                     0_i64 => Period::Hour,
                     1 => Period::Day,
+                    2 => Period::Minute,
+                    3 => Period::SlidingMinute,
+                    4 => Period::SlidingHour,
+                    5 => Period::SlidingDay,
                     _ => return Err(corrupt("period")),
                 };
                 let key = CounterKey {
@@ -230,6 +234,10 @@ fn period_code(period: Period) -> i64 {
     match period {
         Period::Hour => 0,
         Period::Day => 1,
+        Period::Minute => 2,
+        Period::SlidingMinute => 3,
+        Period::SlidingHour => 4,
+        Period::SlidingDay => 5,
         // A period that this release cannot name cannot come from it.
         _ => i64::MAX,
     }

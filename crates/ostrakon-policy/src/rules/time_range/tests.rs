@@ -93,3 +93,26 @@ fn daylight_saving_time_moves_windows_with_the_clock() {
     assert!(holds(window, "2026-10-25T01:30:00Z"), "01:30, second");
     assert!(holds(window, "2026-10-25T02:30:00Z"), "02:30");
 }
+
+const NIGHT: &str = "time_start: 10:00pm, time_end: 6:00am, overnight: true";
+
+#[test]
+fn a_night_belongs_to_the_day_on_which_it_began() {
+    for (at, expected) in [
+        ("2022-03-09T21:59:59Z", false),
+        ("2022-03-09T22:00:00Z", true),
+        ("2022-03-10T03:00:00Z", true),
+        ("2022-03-10T06:00:00Z", true),
+        ("2022-03-10T06:00:01Z", false),
+    ] {
+        assert_eq!(holds(NIGHT, at), expected, "{at}");
+        // The 9th of March 2022 was a Wednesday.
+        assert_eq!(holds(&format!("{NIGHT}, days: [2]"), at), expected, "{at}");
+        assert!(!holds(&format!("{NIGHT}, days: [3]"), at), "{at}");
+        assert!(!holds(&format!("{NIGHT}, exclude: 2022-03-09"), at), "{at}");
+    }
+    // The clocks of London go forward at one in the night.
+    let sunday = format!("{NIGHT}, days: [5]");
+    assert!(holds_in("Europe/London", &sunday, "2026-03-29T04:59:00Z"));
+    assert!(!holds_in("Europe/London", &sunday, "2026-03-29T05:01:00Z"));
+}
