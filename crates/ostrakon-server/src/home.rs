@@ -1,6 +1,6 @@
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io,
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, Read as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -129,7 +129,7 @@ impl Home {
     }
 
     fn read(&self, path: &Path) -> Result<Option<String>, HomeError> {
-        match fs::read_to_string(path) {
+        match read_text(path) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(HomeError::Io {
@@ -145,6 +145,24 @@ impl Home {
             source,
         }
     }
+}
+
+/// More than any policy or configuration may have.
+const ENOUGH: u64 = 9 << 20;
+
+/// Reads the text of a policy or configuration file, and of a file that is larger than any of them
+/// only so much that whoever parses it sees that.
+///
+/// # Errors
+/// When the file cannot be read or is not text.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)?.take(ENOUGH).read_to_end(&mut bytes)?;
+    if read as u64 == ENOUGH {
+        // A character may be cut in two.
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]

@@ -33,5 +33,5 @@ pub use config::Config;
 pub use ostrakon_shards::name::Name;
 pub use ostrakon_storage::StoreError;
 
-pub use home::{Home, HomeError, HomeLock};
+pub use home::{Home, HomeError, HomeLock, read_text};
 pub use server::{BuildError, Server};

@@ -9,6 +9,7 @@ use ostrakon_server::{
         LoadPolicyError, Policy, Registry, TimeZone,
         suite::{self, Suite},
     },
+    read_text,
 };
 use serde_json::json;
 
@@ -35,7 +36,7 @@ pub(crate) async fn run(
 
 async fn load(context: &Context) -> Result<(), Failure> {
     let path = context.home.policy();
-    let source = fs::read_to_string(&path).map_err(Failure::file(&path))?;
+    let source = read_text(&path).map_err(Failure::file(&path))?;
     let loaded = Client::new(&context.home).load_policy(source).await?;
     for warning in &loaded.warnings {
         eprintln!("{warning}");
@@ -59,7 +60,7 @@ async fn dump(context: &Context, path: Option<&Path>) -> Result<(), Failure> {
 }
 
 fn check(file: &Path, strict: bool, format: Format) -> Result<(), Failure> {
-    let text = fs::read_to_string(file).map_err(Failure::file(file))?;
+    let text = read_text(file).map_err(Failure::file(file))?;
     let name = file.display().to_string();
     let loaded = Policy::load(&name, &text, &TimeZone::UTC, &Registry::bundled());
     let (error, warnings) = match loaded {
@@ -113,7 +114,7 @@ fn test(paths: &[PathBuf], format: Format) -> Result<(), Failure> {
     let mut reports = Vec::new();
     for file in suites(paths)? {
         let name = file.display().to_string();
-        let text = fs::read_to_string(&file).map_err(Failure::file(&file))?;
+        let text = read_text(&file).map_err(Failure::file(&file))?;
         let suite = match Suite::from_str(&name, &text) {
             Ok(suite) => suite,
             Err(error) => {
@@ -124,7 +125,7 @@ fn test(paths: &[PathBuf], format: Format) -> Result<(), Failure> {
         };
         let folder = file.parent().map(Path::to_owned).unwrap_or_default();
         let report = suite::run_with(&suite, &registry, |policy| {
-            fs::read_to_string(folder.join(policy)).map_err(|error| error.to_string())
+            read_text(&folder.join(policy)).map_err(|error| error.to_string())
         });
         passed += report.passed();
         failed += report.failed();
