@@ -2,6 +2,7 @@ use ostrakon_shards::{
     kem::KemSecret,
     sealed_shard::{SealedShard, ShardContext, open_at_server},
     share::Shard,
+    stack,
 };
 use ostrakon_storage::RequestKey;
 use ostrakon_types::{DeviceId, Digest, RequestId};
@@ -89,6 +90,8 @@ impl ShardKey {
         if approval.binding != binding(context, sealed) {
             return Err(ReleaseError::OtherShard);
         }
-        open_at_server(&self.secret, context, sealed).map_err(|_| ReleaseError::Context)
+        let opened = open_at_server(&self.secret, context, sealed);
+        stack::wipe();
+        opened.map_err(|_| ReleaseError::Context)
     }
 }

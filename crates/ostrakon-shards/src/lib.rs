@@ -9,7 +9,7 @@
 //! | [`identity`] | what a key shard server signs about itself |
 //! | [`profile`] | devices and threshold as a chain of signed versions |
 //! | [`record`], [`chain_key`] | what a database may hold: sealed values, and authenticated chains |
-//! | [`random`], [`words`], [`name`], [`suite`] | the small parts of all that |
+//! | [`random`], [`words`], [`name`], [`suite`], [`stack`] | the small parts of all that |
 //!
 //! # Threat model
 //!
@@ -68,6 +68,7 @@ pub mod sealed_shard;
 mod secret;
 pub mod share;
 pub mod sign;
+pub mod stack;
 pub mod suite;
 mod versioned;
 pub mod words;

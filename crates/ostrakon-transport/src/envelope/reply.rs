@@ -5,6 +5,7 @@ use aes_gcm::{
 use hkdf::Hkdf;
 use ostrakon_shards::{
     random::{self, RandomError},
+    stack,
     suite::Suite,
 };
 use sha2::Sha256;
@@ -50,7 +51,9 @@ impl ReplyKey {
         response: &ResponseBody,
         nonce: &[u8; LEN],
     ) -> Result<Vec<u8>, SealResponseError> {
-        self.0.seal(&response.to_bytes(), nonce)
+        let sealed = self.0.seal(&response.to_bytes(), nonce);
+        stack::wipe();
+        sealed
     }
 }
 
