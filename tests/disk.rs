@@ -249,7 +249,7 @@ fn a_server_that_could_not_be_made_can_be_made_again() {
                 let left: Vec<_> = fs::read_dir(home.path())
                     .unwrap()
                     .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                    .filter(|name| name != "lock")
+                    .filter(|name| name != "keyserver.lock")
                     .collect();
                 assert_eq!(left, [""; 0], "left behind: {what}");
                 let again = run(keyserver_command(home.path()).arg("create"));

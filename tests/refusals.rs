@@ -575,3 +575,26 @@ fn profiles_are_founded_by_their_own_devices() {
     let again = opened(&post(at, &envelope), &pending);
     assert_eq!(again.denial(), Some(Denial::Conflict), "{again:?}");
 }
+
+#[test]
+fn new_profiles_have_a_limit_that_no_policy_lifts() {
+    let home = TestHome::create(APPROVE_ALL);
+    let server = ostrakon_testkit::Serve::on(&home)
+        .with("OSTRAKON_LIMITS_MAX_NEW_PROFILES_PER_DAY", "2")
+        .start();
+    let found = || {
+        let user = TestUser::new(&server.identity);
+        let body = user.body(vec![user.founding()]);
+        let (envelope, pending) = user.first_contact(&body);
+        opened(&post(server.address, &envelope), &pending).only()
+    };
+    for _ in 0..2 {
+        assert!(matches!(found(), ItemAnswer::ProfileCreated { .. }));
+    }
+    for _ in 0..3 {
+        assert!(matches!(
+            found(),
+            ItemAnswer::Denied(Denial::ServerLimit { .. })
+        ));
+    }
+}

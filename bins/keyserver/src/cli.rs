@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
 /// The key shard server and its administration.
 ///
@@ -115,8 +116,30 @@ pub(crate) enum PolicyCommand {
     },
     /// Run policy suites.
     Test {
+        /// Write a JUnit XML report to PATH as well.
+        #[arg(long, value_name = "PATH")]
+        junit: Option<PathBuf>,
         /// Suites, and folders of suites.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Say what a policy decides of a request, and why.
+    Explain {
+        /// The policy; by default the one in the server's home.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// A file with `request` in it, and `at` for another time than now, as in a suite; or the id of a
+        /// request in the audit log.
+        request: String,
+    },
+    /// Decide the requests in the audit log by another policy, and show what would differ.
+    Simulate {
+        /// The policy.
+        file: PathBuf,
+        /// Compare requests from this time on, such as 2026-03-09T00:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        since: Timestamp,
+    },
+    /// Print the JSON Schema of policy files, for editors.
+    Schema,
 }

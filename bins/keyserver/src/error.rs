@@ -2,7 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use ostrakon_server::{BuildError, HomeError, admin::AskError, policy_engine::LoadPolicyError};
+use ostrakon_server::{
+    BuildError, HomeError, ProtectorError, admin::AskError, policy_engine::LoadPolicyError,
+};
 use ostrakon_types::ErrorChain;
 
 /// Why a command failed.
@@ -87,12 +89,20 @@ impl From<BuildError> for Failure {
             BuildError::Policy(error) => bad_policy(&error),
             BuildError::Home(HomeError::InUse(_)) => said
                 .hint("a server runs there; `keyserver status` tells about it, SIGTERM stops it"),
+            BuildError::Protector(ProtectorError::OpenToOthers { .. }) => {
+                said.hint("`chmod 600` the file, and ask who could read it until now")
+            }
+            BuildError::Home(HomeError::Io { ref source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                said.hint("`keyserver create` makes a server there; `--home` says where one is")
+            }
             BuildError::Protector(_) => {
                 said.hint("the file `instance.key` must be the one that was made with this server")
             }
             BuildError::Store(error) => match error {
                 ostrakon_server::StoreError::Missing => {
-                    said.hint("`keyserver create` makes a server; `--home` says where it is")
+                    said.hint("`--home` says where a server is; `keyserver create` makes one in an empty folder")
                 }
                 ostrakon_server::StoreError::Exists => {
                     said.hint("nothing was changed; choose another `--home` for another server")

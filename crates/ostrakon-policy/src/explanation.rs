@@ -27,9 +27,17 @@ pub struct Explanation {
     pub outcome: Outcome,
     /// The rule sets of the tree; none if the policy does not name the request type.
     pub rule_sets: Vec<SetExplanation>,
+    /// How many rule sets are left out, none of which approves.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: usize,
     /// The items of the request, while they are known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     items: Vec<MetaItem>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's way to ask")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What comes of a request.
@@ -139,10 +147,35 @@ impl Policy {
     /// Quotas are taken as not used up; [`Explanation::with_counts`] takes their counts into account.
     #[must_use]
     pub fn explain(&self, request: &ApprovalRequest, now: Timestamp) -> Explanation {
+        self.explain_some(request, now, |_| true)
+    }
+
+    /// Explains what the policy says of `request` at `now`, but leaves out rule sets that do not approve
+    /// behind the first `others` ones, so that a policy of ten thousand does not make for a long answer.
+    #[must_use]
+    pub fn explain_briefly(
+        &self,
+        request: &ApprovalRequest,
+        now: Timestamp,
+        others: u32,
+    ) -> Explanation {
+        let candidates = self.candidates(request);
+        let is_told = |set: u32| set < others || candidates.binary_search(&set).is_ok();
+        self.explain_some(request, now, is_told)
+    }
+
+    fn explain_some(
+        &self,
+        request: &ApprovalRequest,
+        now: Timestamp,
+        is_told: impl Fn(u32) -> bool,
+    ) -> Explanation {
         let at = now.to_zoned(self.time_zone().clone());
         let tree = self.tree(request.kind);
+        let sets = tree.unwrap_or_default();
         let rule_sets: Vec<SetExplanation> = (0_u32..)
-            .zip(tree.unwrap_or_default())
+            .zip(sets)
+            .filter(|(rule_set, _)| is_told(*rule_set))
             .map(|(rule_set, set)| SetExplanation::of(rule_set, set.line, &set.rules, request, &at))
             .collect();
         let outcome = match tree {
@@ -154,6 +187,7 @@ impl Policy {
             request: request.kind,
             at,
             outcome,
+            left_out: sets.len() - rule_sets.len(),
             rule_sets,
             items: request.meta.clone(),
         }
@@ -368,6 +402,9 @@ impl fmt::Display for Explanation {
                     write!(f, " or after {count} requests")?;
                 }
             }
+        }
+        if self.left_out > 0 {
+            write!(f, "\n  {} more rule sets do not approve", self.left_out)?;
         }
         Ok(())
     }

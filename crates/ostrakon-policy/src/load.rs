@@ -362,6 +362,7 @@ impl Loader<'_> {
             return None;
         }
         let builder = self.registry.builder(&rule.name)?;
+        let content = rule.content;
         let is_derived = rule.id.is_none();
         let id = rule.id.unwrap_or(derived);
         let mut arguments = Arguments::new(
@@ -381,7 +382,8 @@ impl Loader<'_> {
         } else if matches!(built, Some(None)) && !arguments.has_errors() {
             arguments.error(arguments.here(), format!("`{}` cannot be built", rule.name));
         }
-        if arguments.does_count() && kind != RequestKind::CreateProfile {
+        let quota = arguments.does_count().then_some(content);
+        if quota.is_some() && kind != RequestKind::CreateProfile {
             self.first_quota = self.first_quota.or(Some(rule.span));
         }
         for note in arguments.finish(&rule.name) {
@@ -392,6 +394,7 @@ impl Loader<'_> {
             name: rule.name,
             id,
             line: rule.span.line,
+            quota,
         })
     }
 

@@ -6,7 +6,10 @@ use std::{
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use ostrakon_types::{ApprovalRequest, Candidate, Charge, RequestKind, UnixMillis};
 
-use crate::{Evaluation, Rule, RuleError, RuleFailure, SessionLimits, Verdict, index::Index};
+use crate::{
+    Evaluation, Rule, RuleError, RuleFailure, SessionLimits, Verdict, index::Index,
+    rule_id::Content,
+};
 
 /// A policy: for each request type that it names, a tree of rule sets. It does not change.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub(crate) struct BoundRule {
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) line: usize,
+    /// The rule's content, if it says that it charges.
+    pub(crate) quota: Option<Content>,
 }
 
 /// What a rule says of a request: its verdict, and its charges if it holds.
@@ -92,9 +97,19 @@ impl Policy {
 
     /// The ids of all rules with the names of the rules, in the order of request types and of the file.
     pub fn rule_ids(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rules()
+            .map(|rule| (rule.id.as_str(), rule.name.as_str()))
+    }
+
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &BoundRule> {
         let sets = self.trees.values().flat_map(|tree| &tree.sets);
         sets.flat_map(|set| &set.rules)
-            .map(|rule| (rule.id.as_str(), rule.name.as_str()))
+    }
+
+    /// The rule sets that may approve the request, ascending, as far as the index tells.
+    pub(crate) fn candidates(&self, request: &ApprovalRequest) -> Vec<u32> {
+        let tree = self.trees.get(&request.kind);
+        tree.map_or_else(Vec::new, |tree| tree.index.candidates(request))
     }
 
     pub(crate) fn tree(&self, kind: RequestKind) -> Option<&[RuleSet]> {

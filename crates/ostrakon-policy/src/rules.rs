@@ -2,6 +2,8 @@
 //! [`Arguments`], as custom rules are.
 
 mod approve;
+#[cfg(feature = "cel")]
+mod cel;
 mod meta;
 mod profile_id;
 mod profile_throttle;
@@ -16,8 +18,10 @@ use crate::{Arguments, Rule};
 type Build = fn(&mut Arguments<'_>) -> Option<Box<dyn Rule>>;
 
 /// The bundled rules by name.
-pub(crate) const BUNDLED: [(&str, Build); 7] = [
+pub(crate) const BUNDLED: &[(&str, Build)] = &[
     ("approve-rule", approve::build),
+    #[cfg(feature = "cel")]
+    ("cel-rule", cel::build),
     ("meta-rule", meta::build),
     ("per-profile-throttle-rule", profile_throttle::build),
     ("profile-id-rule", profile_id::build),

@@ -130,6 +130,10 @@ fn timestamp<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> 
         .map_err(de::Error::custom)
 }
 
+fn maybe_timestamp<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    timestamp(from).map(Some)
+}
+
 impl Suite {
     /// Reads a suite. `name` stands for the file in what is said of it.
     ///
@@ -169,6 +173,38 @@ impl Suite {
     #[must_use]
     pub fn policy_file(&self) -> Option<&str> {
         self.content.policy_file.as_deref()
+    }
+}
+
+/// A request, as it stands in a file, to be explained: a case that expects nothing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Question {
+    /// When it is asked; `None` for now.
+    #[serde(default, deserialize_with = "maybe_timestamp")]
+    pub at: Option<Timestamp>,
+    /// What is asked for.
+    pub request: ApprovalRequest,
+}
+
+impl Question {
+    /// A question as given.
+    #[must_use]
+    pub fn new(at: Option<Timestamp>, request: ApprovalRequest) -> Self {
+        Self { at, request }
+    }
+
+    /// Reads a question. `name` stands for the file in what is said of it.
+    ///
+    /// # Errors
+    /// When the text is none.
+    pub fn from_str(name: &str, text: &str) -> Result<Self, LoadSuiteError> {
+        let source = Source::new(name, text);
+        let fail = |diagnostics| LoadSuiteError { diagnostics };
+        document::read(&source).map_err(fail)?;
+        serde_yaml::from_str(source.text)
+            .map_err(|error| fail(vec![document::misread(&source, &error)]))
     }
 }
 

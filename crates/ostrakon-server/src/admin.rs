@@ -73,6 +73,9 @@ pub struct PolicyLoaded {
     pub version: i64,
     /// What is to be said of it, ready to be shown.
     pub warnings: Vec<String>,
+    /// What becomes of the quotas, ready to be shown.
+    #[serde(default)]
+    pub quotas: Vec<String>,
 }
 
 /// Why the server did not do what the operator asked.
@@ -149,10 +152,16 @@ async fn load_policy(State(node): State<Arc<Node>>, Json(policy): Json<PolicyTex
         .set(policy.source, &pipeline.ledger, now)
         .await
     {
-        Ok((version, warnings)) => {
+        Ok((version, warnings, quotas)) => {
             tracing::info!(version, "policy loaded");
             let warnings = warnings.iter().map(ToString::to_string).collect();
-            Json(PolicyLoaded { version, warnings }).into_response()
+            let quotas = quotas.iter().map(ToString::to_string).collect();
+            Json(PolicyLoaded {
+                version,
+                warnings,
+                quotas,
+            })
+            .into_response()
         }
         Err(error @ SetPolicyError::Load(_)) => fault(&error, true),
         Err(error) => fault(&error, false),

@@ -88,6 +88,9 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// An environment variable has a value that its key cannot have.
+    #[error("bad value of a variable `OSTRAKON_…`: {}", .0.to_string().trim_end())]
+    Variables(#[source] Box<toml::de::Error>),
     /// A value is out of its range.
     #[error("`{key}` {reason}")]
     Value {
@@ -147,7 +150,9 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(file)?;
         let mut table = toml::Table::try_from(&config).unwrap_or_default();
         overlay(&mut table, "OSTRAKON", &variable)?;
-        let config: Self = table.try_into().map_err(file)?;
+        let config: Self = table
+            .try_into()
+            .map_err(|error| ConfigError::Variables(Box::new(error)))?;
         config.check()?;
         Ok(config)
     }

@@ -103,7 +103,7 @@ impl Home {
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(self.folder.join("lock"))
+            .open(self.folder.join("keyserver.lock"))
             .map_err(|source| self.failed(source))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(HomeLock { _file: file }),

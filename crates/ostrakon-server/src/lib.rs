@@ -31,7 +31,7 @@ pub mod policy_engine {
 pub use clock::Clock;
 pub use config::Config;
 pub use ostrakon_shards::name::Name;
-pub use ostrakon_storage::StoreError;
+pub use ostrakon_storage::{ProtectorError, StoreError};
 
 pub use home::{Home, HomeError, HomeLock, read_text};
 pub use server::{BuildError, Server};

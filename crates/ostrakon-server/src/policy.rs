@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::{Timestamp, tz::TimeZone};
 use ostrakon_custody::{Change, Ledger, LedgerError};
-use ostrakon_policy::{Diagnostic, LoadPolicyError, Policy, Registry};
+use ostrakon_policy::{Diagnostic, LoadPolicyError, Policy, QuotaChange, Registry};
 use ostrakon_storage::PolicyVersion;
 use ostrakon_types::{ApprovalRequest, Denial, Proposal, UnixMillis};
 
@@ -62,14 +62,14 @@ impl InForce {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts the policy `source` in force, all or nothing, and answers with its number and what loading
-    /// warned of.
+    /// Puts the policy `source` in force, all or nothing, and answers with its number, what loading
+    /// warned of, and what becomes of the quotas.
     pub(crate) async fn set(
         &self,
         source: String,
         ledger: &Ledger,
         now: UnixMillis,
-    ) -> Result<(i64, Vec<Diagnostic>), SetPolicyError> {
+    ) -> Result<(i64, Vec<Diagnostic>, Vec<QuotaChange>), SetPolicyError> {
         let loaded = Policy::load(FILE, &source, &self.zone, &self.registry)?;
         let change = Change::LoadPolicy {
             time_zone: self.zone_name.clone(),
@@ -82,14 +82,18 @@ impl InForce {
             source,
             policy: loaded.policy,
         };
+        let quotas = next.policy.quota_changes(&self.current().policy);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         // Of two that are set at once, the later one in the database stays.
         if current.version < version {
             *current = Arc::new(next);
         }
-        Ok((version, loaded.warnings))
+        Ok((version, loaded.warnings, quotas))
     }
 }
+
+/// So many rule sets are explained in the audit record of a denial; who wants more asks for it.
+const EXPLAINED_SETS: u32 = 20;
 
 /// The name by which diagnostics call the policy.
 pub(crate) const FILE: &str = "keyserver.yml";
@@ -108,10 +112,11 @@ impl Loaded {
             );
         };
         let proposal = self.policy.evaluate(request, now).into_proposal();
-        let explanation = proposal
-            .candidates
-            .is_empty()
-            .then(|| self.policy.explain(request, now).to_string());
+        let explanation = proposal.candidates.is_empty().then(|| {
+            self.policy
+                .explain_briefly(request, now, EXPLAINED_SETS)
+                .to_string()
+        });
         (proposal, explanation)
     }
 }

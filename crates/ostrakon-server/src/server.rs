@@ -39,6 +39,9 @@ use crate::{
     routes,
 };
 
+/// The largest policy that can be loaded, in JSON.
+const ADMIN_BODY_BYTES: usize = 32 << 20;
+
 /// How often requests that are too old to be retried are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
 
@@ -126,14 +129,20 @@ impl Server {
         let stored = store.policy().await?;
         let file = home.read_policy()?;
         let changed = match (&stored, file) {
-            (Some(stored), Some(file)) if stored.source == file => None,
-            (_, Some(file)) => {
-                Policy::load(FILE, &file, &zone, &registry)?;
-                Some(file)
+            // Times without a zone mean others when the zone is another.
+            (Some(stored), file) if stored.time_zone != config.time_zone => {
+                Some(file.unwrap_or_else(|| stored.source.clone()))
             }
+            (Some(stored), Some(file)) if stored.source == file => None,
+            (_, Some(file)) => Some(file),
             (Some(_), None) => None,
             (None, None) => return Err(BuildError::NoPolicy),
         };
+        if let Some(source) = &changed {
+            for warning in Policy::load(FILE, source, &zone, &registry)?.warnings {
+                tracing::warn!(line = warning.line, "{FILE}: {}", warning.message);
+            }
+        }
 
         let listen = |at: String| move |source| BuildError::Listen { at, source };
         let listener = TcpListener::bind(config.listen)
@@ -214,7 +223,9 @@ impl Server {
         let public = routes::router(Arc::clone(&self.node), self.in_flight);
         let public = tokio::spawn(serve(self.listener, public, self.limits.clone(), stopped()));
         let admin = admin::router(Arc::clone(&self.node));
-        let admin = tokio::spawn(serve(self.socket, admin, self.limits, stopped()));
+        let mut limits = self.limits;
+        limits.body_bytes = ADMIN_BODY_BYTES;
+        let admin = tokio::spawn(serve(self.socket, admin, limits, stopped()));
         let forgetting = tokio::spawn(forget(Arc::clone(&self.node)));
 
         stop.await;

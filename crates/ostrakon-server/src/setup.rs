@@ -2,9 +2,15 @@
 
 use std::{fs, io, io::Write as _, path::Path, sync::Arc};
 
+use jiff::Timestamp;
 use ostrakon_custody::{AuditEvent, AuditRecord, Change, Identity, Ledger, LedgerLimits};
+use ostrakon_policy::simulate::RecordedRequest;
 use ostrakon_shards::{identity::VerifiedKeyserver, name::Name};
 use ostrakon_storage::{ProtectorKey, Store, StoreError};
+use ostrakon_types::{
+    ApprovalRequest, Decision, Denial, Digest, OpaqueId, ProfileId, ProfileRef, ProfileWords,
+    RequestId, UnixMillis,
+};
 use serde::Serialize;
 
 use crate::{
@@ -154,6 +160,104 @@ pub async fn verify_audit(home: &Home) -> Result<AuditSummary, BuildError> {
     store.close().await;
     summary.records = verified?;
     Ok(summary)
+}
+
+/// What the audit log of this instance tells of the requests that its policy decided, in order, once
+/// every link of its chain was checked. The server may be running.
+///
+/// Items that were denied for another reason than the policy are left out. Profiles are known by as many
+/// of their words as their ids tell: eleven.
+///
+/// # Errors
+/// [`BuildError::Audit`] names the first record that is not what was written.
+pub async fn recorded_requests(
+    home: &Home,
+    from: UnixMillis,
+) -> Result<Vec<AuditedRequest>, BuildError> {
+    let protector = ProtectorKey::load(&home.instance_key())?;
+    let store = Store::open(&home.database(), &protector).await?;
+    let identity = Identity::load(&store, protector.instance()).await?;
+    let mut requests = Vec::new();
+    let each = |_, record: &AuditRecord| {
+        if record.at >= from {
+            requests.extend(AuditedRequest::of(record));
+        }
+    };
+    let verified = identity.audit.verify(&store, each).await;
+    store.close().await;
+    verified?;
+    Ok(requests)
+}
+
+/// An item of a request that the policy decided, as the audit log tells it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AuditedRequest {
+    /// The request that it was an item of.
+    pub id: RequestId,
+    /// The item, and what was decided.
+    pub recorded: RecordedRequest,
+    /// Why, if it was recorded.
+    pub explanation: Option<String>,
+}
+
+impl AuditedRequest {
+    fn of(record: &AuditRecord) -> Option<Self> {
+        let AuditEvent::Decided {
+            profile,
+            device,
+            request,
+            kind,
+            cryptographic_id,
+            meta,
+            decision,
+            explanation,
+            ..
+        } = &record.event
+        else {
+            return None;
+        };
+        let approved = match decision {
+            Decision::Approve { .. } => true,
+            Decision::Deny {
+                denial: Denial::Policy | Denial::Quota { .. },
+            } => false,
+            Decision::Deny { .. } => return None,
+        };
+        let file = cryptographic_id.as_ref().map(|id| id.as_bytes().as_slice());
+        let request_of = ApprovalRequest {
+            kind: *kind,
+            device_id: OpaqueId::new(device.as_bytes()),
+            profile: ProfileRef {
+                id: *profile,
+                words: first_words(profile),
+            },
+            meta: meta.clone(),
+            cryptographic_id: OpaqueId::new(file.unwrap_or_default()),
+        };
+        Some(Self {
+            id: *request,
+            recorded: RecordedRequest {
+                at: Timestamp::from_millisecond(record.at.0).ok()?,
+                request: request_of,
+                approved,
+            },
+            explanation: explanation.clone(),
+        })
+    }
+}
+
+/// How many words of a profile its id tells: each stands for 11 of its 128 bits.
+const WORDS_IN_ID: usize = 11;
+
+/// The first words of a profile: id and words begin with the same bits.
+fn first_words(profile: &ProfileId) -> ProfileWords {
+    let mut digest = [0; 32];
+    for (to, from) in digest.iter_mut().zip(profile.as_bytes()) {
+        *to = *from;
+    }
+    let words = ostrakon_shards::words::words(&Digest::from_bytes(digest));
+    ProfileWords::new(words.first(WORDS_IN_ID))
 }
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {

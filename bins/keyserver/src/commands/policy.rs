@@ -1,14 +1,13 @@
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod explain;
+mod simulate;
+mod test;
+
+use std::{env, error::Error, fs, path::Path};
 
 use ostrakon_server::{
+    Config,
     admin::Client,
-    policy_engine::{
-        LoadPolicyError, Policy, Registry, TimeZone,
-        suite::{self, Suite},
-    },
+    policy_engine::{LoadPolicyError, Policy, Registry, TimeZone},
     read_text,
 };
 use serde_json::json;
@@ -16,7 +15,7 @@ use serde_json::json;
 use super::Context;
 use crate::{
     cli::{Format, PolicyArgs, PolicyCommand},
-    error::{FAILED, Failure, bad_policy},
+    error::{Failure, bad_policy},
 };
 
 pub(crate) async fn run(
@@ -26,7 +25,14 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     match args.command {
         Some(PolicyCommand::Check { strict, file }) => check(&file, strict, format),
-        Some(PolicyCommand::Test { paths }) => test(&paths, format),
+        Some(PolicyCommand::Test { paths, junit }) => test::run(&paths, junit.as_deref(), format),
+        Some(PolicyCommand::Explain { policy, request }) => {
+            explain::run(context, policy.as_deref(), &request, format).await
+        }
+        Some(PolicyCommand::Simulate { file, since }) => {
+            simulate::run(&context?, &file, since).await
+        }
+        Some(PolicyCommand::Schema) => schema(),
         None => match args.dump {
             Some(path) => dump(&context?, path.as_deref()).await,
             None => load(&context?).await,
@@ -42,8 +48,16 @@ async fn load(context: &Context) -> Result<(), Failure> {
         eprintln!("{warning}");
     }
     match context.format {
-        Format::Human => println!("policy version {} is in force", loaded.version),
-        Format::Json => println!("{}", json!({ "policy_version": loaded.version })),
+        Format::Human => {
+            println!("policy version {} is in force", loaded.version);
+            for quota in &loaded.quotas {
+                println!("{quota}");
+            }
+        }
+        Format::Json => println!(
+            "{}",
+            json!({ "policy_version": loaded.version, "quotas": loaded.quotas })
+        ),
     }
     Ok(())
 }
@@ -108,72 +122,29 @@ fn print_json(
     }
 }
 
-fn test(paths: &[PathBuf], format: Format) -> Result<(), Failure> {
-    let registry = Registry::bundled();
-    let (mut passed, mut failed) = (0, 0);
-    let mut reports = Vec::new();
-    for file in suites(paths)? {
-        let name = file.display().to_string();
-        let text = read_text(&file).map_err(Failure::file(&file))?;
-        let suite = match Suite::from_str(&name, &text) {
-            Ok(suite) => suite,
-            Err(error) => {
-                eprintln!("{error}");
-                failed += 1;
-                continue;
-            }
-        };
-        let folder = file.parent().map(Path::to_owned).unwrap_or_default();
-        let report = suite::run_with(&suite, &registry, |policy| {
-            read_text(&folder.join(policy)).map_err(|error| error.to_string())
-        });
-        passed += report.passed();
-        failed += report.failed();
-        match format {
-            Format::Human if report.failed() > 0 => print!("{report}"),
-            Format::Human => {}
-            Format::Json => reports.push(report),
-        }
-    }
-    match format {
-        Format::Human => println!("{passed} passed, {failed} failed"),
-        Format::Json => {
-            println!(
-                "{}",
-                json!({ "passed": passed, "failed": failed, "suites": reports })
-            );
-        }
-    }
-    if passed + failed == 0 {
-        return Err(Failure::new("there are no suites"));
-    }
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(Failure::Printed { code: FAILED })
+fn schema() -> Result<(), Failure> {
+    let schema = serde_json::to_string_pretty(&Registry::bundled().schema());
+    println!(
+        "{}",
+        schema.map_err(|error| Failure::new(error.to_string()))?
+    );
+    Ok(())
+}
+
+/// The policy in the file, on a server in `zone`.
+fn policy_in(file: &Path, zone: &TimeZone) -> Result<Policy, Failure> {
+    let text = read_text(file).map_err(Failure::file(file))?;
+    let name = file.display().to_string();
+    match Policy::load(&name, &text, zone, &Registry::bundled()) {
+        Ok(loaded) => Ok(loaded.policy),
+        Err(error) => Err(bad_policy(&error)),
     }
 }
 
-/// The suites among the paths, in order: files as named, folders searched for `.json`, `.yml`, `.yaml`.
-fn suites(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let mut found = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            found.push(path.clone());
-            continue;
-        }
-        let mut inside = Vec::new();
-        for entry in fs::read_dir(path).map_err(Failure::file(path))? {
-            inside.push(entry.map_err(Failure::file(path))?.path());
-        }
-        inside.sort();
-        let (folders, files): (Vec<_>, Vec<_>) = inside.into_iter().partition(|path| path.is_dir());
-        let is_suite = |path: &PathBuf| {
-            path.extension()
-                .is_some_and(|end| end == "json" || end == "yml" || end == "yaml")
-        };
-        found.extend(files.into_iter().filter(is_suite));
-        found.extend(suites(&folders)?);
-    }
-    Ok(found)
+/// The time zone that the server's configuration names.
+fn zone(context: &Context) -> Result<TimeZone, Failure> {
+    let said = |error: &dyn Error| Failure::new(error.to_string());
+    let text = context.home.read_config().map_err(|error| said(&error))?;
+    let config = Config::load(&text, |name| env::var(name).ok()).map_err(|error| said(&error))?;
+    config.zone().map_err(|error| said(&error))
 }

@@ -109,6 +109,7 @@ impl Writer {
                 }
                 Job::Forget(now, _) => {
                     act.tx.forget_requests(*now).await?;
+                    act.tx.forget_counters(*now).await?;
                     act.tx.probe().await?;
                     Done::Administered(0)
                 }

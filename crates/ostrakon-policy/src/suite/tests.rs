@@ -103,3 +103,19 @@ fn json_is_read_too() {
     assert_eq!(suite.name(), "j");
     assert_eq!(run(&suite, &Registry::bundled()).passed(), 1);
 }
+
+#[test]
+fn a_question_is_a_case_that_expects_nothing() {
+    let request = "request: {type: decrypt, device_id: '64', cryptographic_id: '63', \
+                   profile: {id: da585c21572cc938b99cd6ab4df19e3d}}";
+    let asked = Question::from_str("f", request).unwrap();
+    assert_eq!(asked.at, None);
+    let asked = Question::from_str("f", &format!("at: 2022-03-09T17:00:00Z\n{request}")).unwrap();
+    assert!(asked.at.is_some());
+    for wrong in ["at: noon", "when: 2022-03-09T17:00:00Z", "request: {}"] {
+        assert!(
+            Question::from_str("f", &format!("{request}\n{wrong}")).is_err(),
+            "{wrong}"
+        );
+    }
+}

@@ -182,7 +182,9 @@ impl Pipeline {
     ) -> Result<ItemAnswer, Unanswered> {
         let approval = match judged.decided.then(|| verdicts.next()) {
             Some(Some(Verdict::Approved(approval))) => approval,
-            Some(Some(Verdict::Denied(denial))) => return Ok(ItemAnswer::Denied(denial)),
+            Some(Some(Verdict::Denied(denial))) => {
+                return Ok(ItemAnswer::Denied(as_told(item, denial)));
+            }
             Some(None) => return Err(Unanswered::Unavailable),
             None => None,
         };
@@ -242,6 +244,16 @@ impl Pipeline {
             // A kind of item that this release does not know cannot have been decoded.
             _ => return Err(Unanswered::Unavailable),
         })
+    }
+}
+
+/// What the requester is told. No profile has a quota of new profiles: that is the server's.
+fn as_told(item: &Item, denial: Denial) -> Denial {
+    match (item, denial) {
+        (Item::CreateProfile { .. }, Denial::Quota { resets_at }) => {
+            Denial::ServerLimit { resets_at }
+        }
+        (_, denial) => denial,
     }
 }
 

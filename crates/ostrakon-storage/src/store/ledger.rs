@@ -9,6 +9,10 @@ use crate::StoreError;
 /// How long a request's decisions are kept for its retries: 24 hours, in milliseconds.
 const KEPT: i64 = 24 * 60 * 60 * 1000;
 
+/// More than any window lasts, in milliseconds: 26 hours. The longest is a day on which clocks are set
+/// back.
+const LONGEST_WINDOW: i64 = 26 * 60 * 60 * 1000;
+
 /// What names a request, over all its retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestKey {
@@ -164,6 +168,18 @@ impl<'s> Transaction<'s> {
         .execute(&mut *self.tx)
         .await?;
         Ok(())
+    }
+
+    /// Forgets counters whose windows have ended.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_counters(&mut self, now: UnixMillis) -> Result<u64, StoreError> {
+        let forgotten = sqlx::query("DELETE FROM counters WHERE window < ?")
+            .bind(now.plus(-LONGEST_WINDOW).0)
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(forgotten.rows_affected())
     }
 
     /// Forgets requests that are too old to be retried.

@@ -1,0 +1,28 @@
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use ostrakon_server::{policy_engine::simulate::simulate, setup};
+use ostrakon_types::UnixMillis;
+
+use super::{Context, policy_in, zone};
+use crate::{cli::Format, error::Failure};
+
+/// How far back quotas reach: a sliding day, and the clock's longest.
+const BEFORE: SignedDuration = SignedDuration::from_hours(26);
+
+pub(super) async fn run(context: &Context, file: &Path, since: Timestamp) -> Result<(), Failure> {
+    let policy = policy_in(file, &zone(context)?)?;
+    let from = since.checked_sub(BEFORE).unwrap_or(Timestamp::MIN);
+    let requests =
+        setup::recorded_requests(&context.home, UnixMillis(from.as_millisecond())).await?;
+    let requests = requests.into_iter().map(|request| request.recorded);
+    let simulation = simulate(&policy, requests, since);
+    match context.format {
+        Format::Human => println!("{simulation}"),
+        Format::Json => {
+            let text = serde_json::to_string(&simulation);
+            println!("{}", text.map_err(|error| Failure::new(error.to_string()))?);
+        }
+    }
+    Ok(())
+}
