@@ -59,6 +59,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("bins/keyserver", &["ostrakon-server", "ostrakon-client"]),
     ("bins/ostrakon", &["ostrakon-client"]),
+    // Examples stand where a user of the product stands: above what he may name.
+    (
+        "examples/custom-rule",
+        &["ostrakon-types", "ostrakon-policy"],
+    ),
+    (
+        "examples/embed-policy",
+        &["ostrakon-types", "ostrakon-policy"],
+    ),
+    (
+        "examples/server-with-rule",
+        &["ostrakon-server", "custom-rule"],
+    ),
     (
         "tests",
         &[
@@ -145,13 +158,18 @@ fn documented(text: &str) -> Vec<(String, Vec<String>)> {
     let code = text.split("```").skip(1).step_by(2);
     let lines = code.flat_map(str::lines);
     let arrows = lines.filter_map(|line| line.split_once("->"));
-    let roots = ["crates/", "bins/", "tests"];
+    let roots = ["crates/", "bins/", "examples/", "tests"];
     arrows
         .filter(|(folder, _)| roots.iter().any(|root| folder.starts_with(root)))
         .map(|(folder, named)| {
             let named = named.split(',').map(str::trim);
             let named = named.filter(|name| *name != "nothing");
-            let named = named.map(|name| format!("ostrakon-{name}")).collect();
+            let named = named.map(|name| match name {
+                // The one example that another names.
+                "custom-rule" => name.to_owned(),
+                name => format!("ostrakon-{name}"),
+            });
+            let named = named.collect();
             (folder.trim().trim_end_matches('/').to_owned(), named)
         })
         .collect()

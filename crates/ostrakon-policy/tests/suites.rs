@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::tz::TimeZone;
 use ostrakon_policy::{
-    Registry,
+    Loaded, Policy, Registry,
     suite::{Suite, run_with},
 };
 
@@ -30,7 +31,8 @@ fn run_folder(folder: &Path) -> (usize, String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
-        if path.ends_with("sample-policy.yml") || path.ends_with("README.md") {
+        let text_is_policy = !text.starts_with('{') && !text.contains("timezone:");
+        if text_is_policy || path.ends_with("sample-policy.yml") || path.ends_with("README.md") {
             continue;
         }
         let suite = Suite::from_str(&path.to_string_lossy(), &text)
@@ -51,6 +53,24 @@ fn suites_of_this_crate_hold() {
     let (passed, failures) = run_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("suites"));
     assert!(failures.is_empty(), "{failures}");
     assert_eq!(passed, 43);
+}
+
+#[test]
+fn suites_of_the_sample_policies_hold() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policies");
+    let (passed, failures) = run_folder(&samples);
+    assert!(failures.is_empty(), "{failures}");
+    assert_eq!(passed, 10);
+    for entry in fs::read_dir(samples).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        if text.contains("policy_file:") {
+            continue;
+        }
+        let loaded = Policy::load("f", &text, &TimeZone::UTC, &Registry::bundled());
+        let policy = loaded.and_then(Loaded::deny_warnings);
+        assert!(policy.is_ok(), "{}: {policy:?}", path.display());
+    }
 }
 
 #[test]
