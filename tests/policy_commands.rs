@@ -75,7 +75,10 @@ fn a_policy_is_put_in_force_whole_or_not_at_all() {
     let ran = policy(&home, &["--load", "--format", "json"]);
     assert_eq!(
         (ran.code, ran.stdout.as_str()),
-        (Some(0), "{\"policy_version\":3}\n")
+        (
+            Some(0),
+            "{\"policy_version\":3,\"quotas\":[\"quota `daily`: new\"]}\n"
+        )
     );
     let dumped = home.path().join("dumped.yml");
     let ran = policy(&home, &["--dump", dumped.to_str().unwrap()]);
