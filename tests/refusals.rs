@@ -15,6 +15,7 @@
 use std::{net::SocketAddr, thread};
 
 use minicbor::bytes::ByteSlice;
+use ostrakon_custody::AuditEvent;
 use ostrakon_shards::{
     identity::PublicCard, kem::KemSecret, random, sealed_shard::ShardContext, sign::Signature,
     sign::SigningKey,
@@ -25,7 +26,7 @@ use ostrakon_testkit::{
 };
 use ostrakon_transport::message::{Failure, Item, ItemAnswer, RefusalCode, RequestBody};
 use ostrakon_types::{
-    CryptographicId, Denial, DeviceId, Digest, ProfileId, SetId, UnixMillis, canonical,
+    CryptographicId, Denial, DeviceId, Digest, ProfileId, RequestKind, SetId, UnixMillis, canonical,
 };
 
 fn is_mismatch(answer: &ItemAnswer) -> bool {
@@ -108,6 +109,21 @@ fn a_shard_opens_in_its_own_context_alone() {
     let answers = user.ask(server.address, &user.body(items)).items();
     assert!(file.is_in(&answers[0]));
     assert!(answers[1..].iter().all(is_mismatch));
+
+    // The log tells what left from what was approved and did not open.
+    assert!(server.stop().0.success());
+    let (mut approved, mut unreleased) = (0, 0);
+    for record in home.records().audit {
+        match record.event {
+            AuditEvent::Decided { decision, kind, .. } if kind == RequestKind::Decrypt => {
+                approved += u32::from(decision.is_approved());
+            }
+            AuditEvent::Unreleased { .. } => unreleased += 1,
+            _ => {}
+        }
+    }
+    assert!(unreleased > 10);
+    assert_eq!(approved - unreleased, 2);
 }
 
 /// The encoding of a request for one shard whose sealed box is any bytes.

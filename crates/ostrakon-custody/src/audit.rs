@@ -52,6 +52,22 @@ pub enum AuditEvent {
         #[n(8)]
         explanation: Option<String>,
     },
+    /// An approved shard did not open as its requester said, and so nothing was released.
+    #[n(2)]
+    Unreleased {
+        /// The profile for which it was asked.
+        #[n(0)]
+        profile: ProfileId,
+        /// The device that asked.
+        #[n(1)]
+        device: DeviceId,
+        /// The request.
+        #[n(2)]
+        request: RequestId,
+        /// The number of the item in it.
+        #[n(3)]
+        item: u32,
+    },
     /// An operator changed the server.
     #[n(1)]
     Administered {

@@ -22,7 +22,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{Approval, AuditLog};
+use crate::{Approval, AuditEvent, AuditLog, AuditRecord};
 
 /// A request whose items are to be decided.
 #[derive(Debug)]
@@ -137,6 +137,7 @@ enum Job {
         oneshot::Sender<Result<i64, LedgerError>>,
     ),
     Forget(UnixMillis, oneshot::Sender<Result<i64, LedgerError>>),
+    Note(AuditRecord, oneshot::Sender<Result<i64, LedgerError>>),
 }
 
 /// A handle to the durable ledger.
@@ -179,6 +180,26 @@ impl Ledger {
     /// When nothing can be recorded.
     pub async fn administer(&self, change: Change, now: UnixMillis) -> Result<i64, LedgerError> {
         self.ask(|reply| Job::Administer(change, now, reply)).await
+    }
+
+    /// Records that the approved shard of an item did not open, and so was not released.
+    ///
+    /// # Errors
+    /// When nothing can be recorded.
+    pub async fn unreleased(
+        &self,
+        key: &RequestKey,
+        item: u32,
+        now: UnixMillis,
+    ) -> Result<(), LedgerError> {
+        let event = AuditEvent::Unreleased {
+            profile: key.profile,
+            device: key.device,
+            request: key.request,
+            item,
+        };
+        let record = AuditRecord { at: now, event };
+        self.ask(|reply| Job::Note(record, reply)).await.map(|_| ())
     }
 
     /// Forgets requests that are too old to be retried. Finds out, too, whether the ledger can be

@@ -52,18 +52,18 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let primary = match &error {
-            sqlx::Error::Database(database) => database
-                .code()
-                .and_then(|code| code.parse::<u32>().ok())
-                .map(|extended| extended & 0xff),
+        let code = match &error {
+            sqlx::Error::Database(database) => {
+                database.code().and_then(|code| code.parse::<u32>().ok())
+            }
             _ => None,
         };
-        // Primary result codes of SQLite.
-        match primary {
-            Some(13) => Self::Full(error),
-            Some(8) => Self::ReadOnly(error),
-            Some(11 | 26) => Self::Damaged(error),
+        // SQLite's extended result codes; the lowest byte is the primary one. 4874 is how a full disk
+        // shows when the write-ahead log's index cannot grow.
+        match code.map(|code| (code, code & 0xff)) {
+            Some((4874, _) | (_, 13)) => Self::Full(error),
+            Some((_, 8)) => Self::ReadOnly(error),
+            Some((_, 11 | 26)) => Self::Damaged(error),
             _ => Self::Unavailable(error),
         }
     }

@@ -107,6 +107,10 @@ impl Writer {
                 Job::Administer(change, now, _) => {
                     Done::Administered(act.administer(change, *now).await?)
                 }
+                Job::Note(record, _) => {
+                    act.log(record.clone()).await?;
+                    Done::Administered(0)
+                }
                 Job::Forget(now, _) => {
                     act.tx.forget_requests(*now).await?;
                     act.tx.forget_counters(*now).await?;
@@ -249,7 +253,7 @@ fn answer(job: Job, done: Result<Done, LedgerError>) {
             });
             let _ = reply.send(verdicts);
         }
-        (Job::Administer(_, _, reply) | Job::Forget(_, reply), done) => {
+        (Job::Administer(_, _, reply) | Job::Forget(_, reply) | Job::Note(_, reply), done) => {
             let _ = reply.send(done.and_then(|done| match done {
                 Done::Administered(version) => Ok(version),
                 Done::Settled(_) => Err(Refusal::OutOfTurn.into()),

@@ -1,6 +1,9 @@
-use ostrakon_custody::{Act, RequestItem, Verdict, binding};
-use ostrakon_shards::profile::{Profile, SignedVersion};
-use ostrakon_storage::LocationRecord;
+use ostrakon_custody::{Act, Approval, RequestItem, Verdict, binding};
+use ostrakon_shards::{
+    profile::{Profile, SignedVersion},
+    sealed_shard::{SealedShard, ShardContext},
+};
+use ostrakon_storage::{LocationRecord, RequestKey};
 use ostrakon_transport::message::{Failure, Item, ItemAnswer, LocationEntry, RequestBody};
 use ostrakon_types::{
     ApprovalRequest, Candidate, Charge, CounterKey, Denial, DeviceId, OpaqueId, Period, ProfileId,
@@ -171,6 +174,32 @@ impl Pipeline {
         proposal
     }
 
+    /// Opens an approved shard. One that does not open is put on record as not released.
+    async fn release(
+        &self,
+        approval: Approval,
+        context: &ShardContext,
+        sealed: &SealedShard,
+        body: &RequestBody,
+        now: UnixMillis,
+    ) -> Result<ItemAnswer, Unanswered> {
+        let item = approval.item();
+        let key = RequestKey {
+            profile: body.profile(),
+            device: approval.device(),
+            request: approval.request(),
+        };
+        match self.shard_key.open(approval, context, sealed) {
+            Ok(shard) => Ok(ItemAnswer::Released(shard)),
+            Err(error) => {
+                tracing::warn!(request = %key.request, %error, "approved shard not released");
+                let noted = self.ledger.unreleased(&key, item, now).await;
+                noted.map_err(|_| Unanswered::Unavailable)?;
+                Ok(ItemAnswer::Failed(Failure::ShardMismatch))
+            }
+        }
+    }
+
     /// Does what was approved, and says what was not.
     pub(super) async fn carry_out(
         &self,
@@ -195,19 +224,10 @@ impl Pipeline {
         Ok(match item {
             Item::Release {
                 context, sealed, ..
-            } => {
-                let opened =
-                    approval.map(|approval| self.shard_key.open(approval, context, sealed));
-                match opened {
-                    Some(Ok(shard)) => ItemAnswer::Released(shard),
-                    Some(Err(error)) => {
-                        let request = body.request_id();
-                        tracing::warn!(%request, %error, "approved shard not released");
-                        ItemAnswer::Failed(Failure::ShardMismatch)
-                    }
-                    None => ItemAnswer::Failed(Failure::ShardMismatch),
-                }
-            }
+            } => match approval {
+                Some(approval) => self.release(approval, context, sealed, body, now).await?,
+                None => ItemAnswer::Failed(Failure::ShardMismatch),
+            },
             Item::CreateProfile { .. } => match judged.founded {
                 None => ItemAnswer::Failed(Failure::InvalidProfile),
                 Some((profile, version)) => {
