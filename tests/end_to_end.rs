@@ -344,3 +344,52 @@ fn assert_pattern(path: &Path, size: u64) {
         assert!(read == block(number), "block {number}");
     }
 }
+
+#[test]
+fn two_files_of_one_run_never_share_an_output() {
+    let home = TestHome::create(POLICY);
+    let server = Keyserver::start(&home);
+    let alice = Workstation::new(&server, "");
+    alice.done(&["folder", "create", "Public"]);
+    alice.write("Public/one/f", b"one");
+    alice.write("Public/two/f", b"two");
+    let both = ["Public/one/f", "Public/two/f"];
+    let into = ["encrypt", "--remove", "--force", "--output", "sealed"];
+    let ran = alice.run(&[into.as_slice(), &both].concat());
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(!alice.path("Public/one/f").exists());
+    assert_eq!(
+        alice.read("Public/two/f"),
+        b"two",
+        "an original is lost: {ran:?}"
+    );
+    alice.done(&["encrypt", "--remove", "Public/two/f"]);
+
+    // Opened into one folder, the second one fails before anything is asked or charged.
+    let both = ["sealed/f.age", "Public/two/f.age", "sealed/f.age"];
+    let into = ["decrypt", "--force", "--output", "opened"];
+    let ran = alice.run(&[into.as_slice(), &both].concat());
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(alice.read("opened/f"), b"one");
+    server.stop();
+    let approved = home.records().audit.into_iter().filter(|record| {
+        matches!(&record.event, ostrakon_custody::AuditEvent::Decided { kind, decision, .. }
+            if *kind == ostrakon_types::RequestKind::Decrypt && decision.is_approved())
+    });
+    assert_eq!(approved.count(), 1);
+}
+
+#[test]
+fn a_folder_is_the_home_of_one_program() {
+    let home = TestHome::create(POLICY);
+    let server = Keyserver::start(&home);
+    let alice = Workstation::new(&server, "");
+    let mut command = alice.command(&["profile", "show"]);
+    let ran = run(command.env("OSTRAKON_HOME", home.path()));
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("home of a key shard server"), "{ran:?}");
+    alice.done(&["profile", "show"]);
+    let ran = run(keyserver_command(&alice.path("home")).arg("create"));
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("home of a workstation"), "{ran:?}");
+}

@@ -26,7 +26,8 @@ use ostrakon_testkit::{
 };
 use ostrakon_transport::message::{Failure, Item, ItemAnswer, RefusalCode, RequestBody};
 use ostrakon_types::{
-    CryptographicId, Denial, DeviceId, Digest, ProfileId, RequestKind, SetId, UnixMillis, canonical,
+    CryptographicId, Denial, DeviceId, Digest, ProfileId, RequestId, RequestKind, SetId,
+    UnixMillis, canonical,
 };
 
 fn is_mismatch(answer: &ItemAnswer) -> bool {
@@ -115,7 +116,11 @@ fn a_shard_opens_in_its_own_context_alone() {
     let (mut approved, mut unreleased) = (0, 0);
     for record in home.records().audit {
         match record.event {
-            AuditEvent::Decided { decision, kind, .. } if kind == RequestKind::Decrypt => {
+            AuditEvent::Decided {
+                decision,
+                kind: RequestKind::Decrypt,
+                ..
+            } => {
                 approved += u32::from(decision.is_approved());
             }
             AuditEvent::Unreleased { .. } => unreleased += 1,
@@ -469,13 +474,15 @@ fn a_known_device_is_told_what_is_wrong_with_its_body() {
     let good = canonical::encode(&body);
     let (id, issued, profile) = (body.request_id(), body.issued_at(), user.profile);
     let head = |version: u8| canonical::encode(&(version, id, issued, profile));
+    let file = user.file("Public/many");
     let items = |count: usize| {
-        let items = vec![Item::ProfileHead; count];
+        let items = vec![file.item(); count];
         canonical::encode(&(1_u8, id, issued, profile, items))
     };
     let long = |len: usize| {
         let mut file = user.file("x");
         file.context.meta.meta = "x".repeat(len);
+        let id = RequestId::from_bytes([9; 16]);
         canonical::encode(&(1_u8, id, issued, profile, vec![file.item()]))
     };
     let cases: Vec<(&str, Vec<u8>, RefusalCode)> = vec![
@@ -510,6 +517,11 @@ fn a_known_device_is_told_what_is_wrong_with_its_body() {
         ),
         ("no items", items(0), RefusalCode::Malformed),
         ("257 items", items(257), RefusalCode::TooManyItems),
+        (
+            "one list twice",
+            canonical::encode(&(1_u8, id, issued, profile, vec![Item::ListLocations; 2])),
+            RefusalCode::Malformed,
+        ),
         ("a path of 4097 bytes", long(4097), RefusalCode::Malformed),
     ];
     for (what, bytes, expected) in cases {
@@ -613,4 +625,23 @@ fn new_profiles_have_a_limit_that_no_policy_lifts() {
             ItemAnswer::Denied(Denial::ServerLimit { .. })
         ));
     }
+}
+
+#[test]
+fn the_limit_of_first_contacts_does_not_tell_who_is_known() {
+    let home = TestHome::create(APPROVE_ALL);
+    let server = ostrakon_testkit::Serve::on(&home)
+        .with("OSTRAKON_LIMITS_FIRST_CONTACTS_PER_MINUTE", "3")
+        .start();
+    let known = TestUser::onboard(&server.identity, server.address);
+    let unknown = TestUser::new(&server.identity);
+    let status = |user: &TestUser| {
+        let (envelope, _) = user.first_contact(&user.body(vec![Item::ListLocations]));
+        post(server.address, &envelope).status
+    };
+    let statuses: Vec<_> = (0..3).map(|_| (status(&known), status(&unknown))).collect();
+    assert_eq!(statuses.last(), Some(&(429, 429)), "{statuses:?}");
+    // Whoever is known and says so without its card is not held up by strangers.
+    let file = known.file("Public/a");
+    assert!(known.decrypt(server.address, &file).is(&file));
 }

@@ -170,6 +170,7 @@ pub(crate) fn skip(skip: Skip) -> &'static str {
 pub(crate) fn file_hint(error: &FileError) -> Option<&'static str> {
     Some(match error {
         FileError::OutputExists => "`--force` replaces it, `--output DIR` writes elsewhere",
+        FileError::SameOutput => "write them to different folders, one command for each",
         FileError::NotInFolder => "`ostrakon folder create DIR` makes a folder secure",
         FileError::FolderPending => "repeat `ostrakon folder create` for its folder",
         FileError::Foreign => "try `age --decrypt`",

@@ -7,7 +7,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use ostrakon_shards::random::{self, RandomError};
@@ -16,6 +16,7 @@ use ostrakon_transport::message::{Item, ItemAnswer, ReleaseKind, RequestBody};
 use crate::{
     ask::{AskError, Link},
     background,
+    claims::Claims,
     encrypt::make_parent,
     file::{self, EXTENSION, FileError, Locked, Output, Unlock},
     report::{Event, Outcome, Progress, Summary},
@@ -74,6 +75,7 @@ impl Workstation {
         let job = Arc::new(Job {
             member: member.clone(),
             options: options.clone(),
+            claims: Mutex::default(),
         });
         let mut summary = Summary::default();
         let paths: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_owned()).collect();
@@ -116,6 +118,7 @@ type FoundFiles = Box<dyn Iterator<Item = Found> + Send>;
 struct Job {
     member: Member,
     options: DecryptOptions,
+    claims: Mutex<Claims>,
 }
 
 /// A file that waits for the server's share.
@@ -176,7 +179,8 @@ impl Job {
     }
 
     fn open(&self, source: Source) -> Result<(Ready, Unlock), FileError> {
-        if !is_encrypted(&source) {
+        let stem = source.real.file_stem().unwrap_or_default();
+        if !is_encrypted(&source) || stem == "." || stem == ".." {
             return Err(FileError::NoExtension);
         }
         let [target, shown_target] = match &self.options.output {
@@ -184,6 +188,11 @@ impl Job {
             None => [source.real.clone(), source.shown.clone()],
         }
         .map(|encrypted| encrypted.with_extension(""));
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        if !claims.claim(&target) {
+            return Err(FileError::SameOutput);
+        }
+        drop(claims);
         let member = &self.member;
         let file = walk::open(&source.real)?;
         let locked = Locked::open(file, &member.profile, member.device.id(), &member.keys.kem)?;

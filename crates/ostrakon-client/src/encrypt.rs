@@ -10,6 +10,7 @@ use std::{
 use ostrakon_shards::profile::Profile;
 
 use crate::{
+    claims::Claims,
     file::{self, EXTENSION, FileError, Output, ProfileRecipient},
     folder::SecureFolder,
     home::sync_folder,
@@ -42,11 +43,12 @@ pub(crate) struct Encryption<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) folders: &'a [SecureFolder],
     pub(crate) options: &'a EncryptOptions,
+    pub(crate) claims: Claims,
 }
 
 impl Encryption<'_> {
     /// Encrypts what is at and below `argument`.
-    pub(crate) fn run(&self, argument: &Path, tell: &mut dyn FnMut(Event)) {
+    pub(crate) fn run(&mut self, argument: &Path, tell: &mut dyn FnMut(Event)) {
         for found in walk(argument) {
             let (path, outcome) = match found {
                 Found::Skipped(path, skip) => (path, Outcome::Skipped(skip)),
@@ -60,7 +62,7 @@ impl Encryption<'_> {
         }
     }
 
-    fn one(&self, source: &Source, tell: &mut dyn FnMut(Event)) -> Result<Outcome, FileError> {
+    fn one(&mut self, source: &Source, tell: &mut dyn FnMut(Event)) -> Result<Outcome, FileError> {
         if source
             .real
             .extension()
@@ -72,8 +74,11 @@ impl Encryption<'_> {
                 Ok(Outcome::Skipped(Skip::AlreadyEncrypted))
             };
         }
-        let recipient = self.recipient(&source.real)?;
         let target = target(source, self.options.output.as_deref())?;
+        if !self.claims.claim(&target) {
+            return Err(FileError::SameOutput);
+        }
+        let recipient = self.recipient(&source.real)?;
         let input = walk::open(&source.real)?;
         let before = input.metadata().map_err(FileError::Read)?;
         tell(Event::Began(before.len()));

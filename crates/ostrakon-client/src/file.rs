@@ -38,6 +38,9 @@ pub enum FileError {
     /// The output exists already.
     #[error("the output exists already")]
     OutputExists,
+    /// Another file of the same run is written there.
+    #[error("another file of this run has the same output")]
+    SameOutput,
     /// It is neither a file nor a folder.
     #[error("it is not a regular file")]
     NotAFile,

@@ -60,6 +60,9 @@ pub enum HomeError {
     /// The state file is not what this program writes.
     #[error("the home folder's state is damaged")]
     State(#[source] DecodeError),
+    /// It is the home of a key shard server.
+    #[error("the folder is the home of a key shard server")]
+    Keyserver,
     /// A later version wrote it.
     #[error("the home folder was written by another version (format {0})")]
     Version(u8),
@@ -87,6 +90,9 @@ impl Home {
             let mut builder = DirBuilder::new();
             builder.recursive(true).mode(0o700);
             builder.create(dir).map_err(io("create"))?;
+        }
+        if dir.join("instance.key").exists() {
+            return Err(HomeError::Keyserver);
         }
         let mode = fs::metadata(dir).map_err(io("read"))?.permissions().mode();
         if mode & 0o077 != 0 {

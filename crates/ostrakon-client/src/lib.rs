@@ -25,6 +25,7 @@
 
 mod ask;
 mod background;
+mod claims;
 mod config;
 mod decrypt;
 mod encrypt;

@@ -6,6 +6,7 @@ use ostrakon_shards::{
     sign::SignatureError,
 };
 use ostrakon_transport::message::{Item, ItemAnswer, RequestBody};
+use ostrakon_types::Denial;
 
 use crate::{
     ask::{AskError, Link},
@@ -35,6 +36,9 @@ pub enum RefreshError {
     /// The version does not continue the profile.
     #[error("the key shard server shows a version that does not continue the profile")]
     Chain(#[from] ChainError),
+    /// The server answers no requests until its operator enables it.
+    #[error("the key shard server is disabled")]
+    Disabled,
     /// The server answered something else than was asked.
     #[error("the key shard server's answer makes no sense")]
     BadAnswer,
@@ -68,8 +72,10 @@ impl Workstation {
         let answers = link
             .ask(&member.keys, &member.device, body, &self.environment)
             .await?;
-        let Some(ItemAnswer::Head { version, head }) = answers.into_iter().next() else {
-            return Err(RefreshError::BadAnswer);
+        let (version, head) = match answers.into_iter().next() {
+            Some(ItemAnswer::Head { version, head }) => (version, head),
+            Some(ItemAnswer::Denied(Denial::Disabled)) => return Err(RefreshError::Disabled),
+            _ => return Err(RefreshError::BadAnswer),
         };
         let (shown, _) = head.verify(keyserver.root_key())?;
         if shown.profile != member.profile.id() || shown.hash != version.version().hash() {

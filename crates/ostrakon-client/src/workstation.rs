@@ -10,6 +10,7 @@ use ostrakon_types::KssId;
 
 use crate::{
     background,
+    claims::Claims,
     config::Config,
     encrypt::{EncryptError, EncryptOptions, Encryption},
     environment::Environment,
@@ -125,10 +126,11 @@ impl Workstation {
         progress: &mut dyn Progress,
     ) -> Result<Summary, EncryptError> {
         let member = self.member.as_ref().ok_or(EncryptError::NoProfile)?;
-        let encryption = Encryption {
+        let mut encryption = Encryption {
             profile: &member.profile,
             folders: &self.state.folders,
             options,
+            claims: Claims::default(),
         };
         let mut summary = Summary::default();
         for path in paths {

@@ -133,7 +133,8 @@ impl AuditLog {
     ) -> Result<(AuditRow, AuditHead), StoreError> {
         let sequence = head.sequence + 1;
         let sealed = store.seal_audit(self.instance, sequence, &canonical::encode(record))?;
-        let mac = self.mac(sequence, &sealed, &head.mac);
+        let number = sequence.to_be_bytes();
+        let mac = self.key.mac(&self.parts(&number, &sealed, &head.mac));
         let row = AuditRow {
             sequence,
             sealed,
@@ -142,10 +143,13 @@ impl AuditLog {
         Ok((row, AuditHead { sequence, mac }))
     }
 
-    fn mac(&self, sequence: u64, sealed: &[u8], previous: &[u8]) -> [u8; 32] {
-        let sequence = sequence.to_be_bytes();
-        self.key
-            .mac(&[self.instance.as_bytes(), &sequence, previous, sealed])
+    fn parts<'a>(
+        &'a self,
+        sequence: &'a [u8; 8],
+        sealed: &'a [u8],
+        previous: &'a [u8],
+    ) -> [&'a [u8]; 4] {
+        [self.instance.as_bytes(), sequence, previous, sealed]
     }
 
     /// Reads the whole chain in order, checks each link, and hands each record to `each`.
@@ -180,8 +184,11 @@ impl AuditLog {
                     });
                 }
                 let changed = AuditFault::Changed { sequence: expected };
-                let mac = self.mac(expected, &row.sealed, &head.mac);
-                if mac.as_slice() != row.mac {
+                let mac = <[u8; 32]>::try_from(row.mac.as_slice());
+                let Ok(mac) = mac else { return Err(changed) };
+                let number = expected.to_be_bytes();
+                let parts = self.parts(&number, &row.sealed, &head.mac);
+                if self.key.verify(&parts, &mac).is_err() {
                     return Err(changed);
                 }
                 let bytes = store.open_audit(self.instance, &row);

@@ -134,6 +134,17 @@ async fn set_enabled(State(node): State<Arc<Node>>, enabled: bool) -> Response {
             tracing::info!(enabled, "switched by the operator");
             Json(Done {}).into_response()
         }
+        Err(error) if !enabled => {
+            let error = format!(
+                "the server answers no requests now, but that is lost at its next start: {}",
+                ErrorChain(&error)
+            );
+            let fault = Fault {
+                error,
+                bad_policy: false,
+            };
+            (StatusCode::SERVICE_UNAVAILABLE, Json(fault)).into_response()
+        }
         Err(error) => fault(&error, false),
     }
 }

@@ -25,6 +25,10 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    fn belongs_to(&self, ids: &[ProfileId]) -> bool {
+        ids.len() == self.profiles.len() && ids.iter().all(|id| self.profiles.contains_key(id))
+    }
+
     /// The profile, if the device belongs to it.
     pub(crate) fn profile(&self, id: &ProfileId) -> Option<&Arc<Profile>> {
         self.profiles.get(id)
@@ -47,10 +51,15 @@ impl Directory {
         &self,
         device: &DeviceId,
     ) -> Result<Option<Arc<Member>>, StoreError> {
-        if let Some(member) = self.remembered(device) {
+        // Asked also about a device that is remembered, so that time does not tell strangers which
+        // devices are known, and so that what another process changed is seen.
+        let ids = self.store.profiles_of(device).await?;
+        if let Some(member) = self.remembered(device)
+            && member.belongs_to(&ids)
+        {
             return Ok(Some(member));
         }
-        let Some(member) = self.look_up(device).await? else {
+        let Some(member) = self.look_up(device, ids).await? else {
             return Ok(None);
         };
         let member = Arc::new(member);
@@ -81,14 +90,18 @@ impl Directory {
         remembered.get(device).map(Arc::clone)
     }
 
-    async fn look_up(&self, device: &DeviceId) -> Result<Option<Member>, StoreError> {
+    async fn look_up(
+        &self,
+        device: &DeviceId,
+        ids: Vec<ProfileId>,
+    ) -> Result<Option<Member>, StoreError> {
         let corrupt = || StoreError::Corrupt {
             table: "profile_versions",
             column: "sealed",
         };
         let mut profiles = HashMap::new();
         let mut card = None;
-        for id in self.store.profiles_of(device).await? {
+        for id in ids {
             let chain = self.store.profile(&id).await?;
             let profile = Profile::from_chain(chain).map_err(|_| corrupt())?;
             card = Some(profile.member(device).ok_or_else(corrupt)?.clone());

@@ -31,6 +31,9 @@ pub enum HomeError {
         /// Why.
         source: io::Error,
     },
+    /// It is the home of a workstation.
+    #[error("the folder `{}` is the home of a workstation", .0.display())]
+    Workstation(PathBuf),
     /// Another process runs on it.
     #[error("another process uses the home folder `{}`", .0.display())]
     InUse(PathBuf),

@@ -13,6 +13,7 @@ pub(crate) struct Node {
     pub(crate) announcement: Announcement,
     pub(crate) instance: InstanceId,
     pub(crate) draining: AtomicBool,
+    pub(crate) switching: tokio::sync::Mutex<()>,
 }
 
 impl Node {
@@ -36,6 +37,8 @@ impl Node {
     /// Makes the server answer requests, or none, from now on.
     pub(crate) async fn set_enabled(&self, enabled: bool) -> Result<(), LedgerError> {
         let pipeline = &self.pipeline;
+        // One after the other, so that memory and database end alike.
+        let _one = self.switching.lock().await;
         if !enabled {
             // Nothing is approved any more, also if the database cannot be told.
             pipeline.enabled.store(false, Ordering::Release);

@@ -104,15 +104,16 @@ impl Pipeline {
         opened: Opened,
         now: UnixMillis,
     ) -> Result<(Authentic, Option<Arc<Member>>), Unanswered> {
+        // Before the look-up, so that it does not tell which devices are known.
+        if opened.card().is_some() && !self.first_contacts.pass(now) {
+            tracing::warn!("too many first contacts");
+            return Err(Unanswered::TooMany);
+        }
         if let Some(member) = self.directory.member(&opened.device()).await? {
             return Ok((opened.verify(&member.card)?, Some(member)));
         }
         if opened.card().is_none() {
             return Err(opened.verify_nobody().into());
-        }
-        if !self.first_contacts.pass(now) {
-            tracing::warn!("too many requests from devices that are not known");
-            return Err(Unanswered::TooMany);
         }
         Ok((opened.verify_first_contact()?.0, None))
     }
@@ -128,7 +129,7 @@ impl Pipeline {
         for item in body.items() {
             match self.judge(device, member, body, item, now) {
                 Some(item) => judged.push(item),
-                None => return Ok(Answer::Refused(RefusalCode::NotAMember)),
+                None => return Ok(refused(device, body, RefusalCode::NotAMember)),
             }
         }
         let items: Vec<_> = judged
@@ -137,7 +138,9 @@ impl Pipeline {
             .collect();
         let verdicts = match self.settle(device, body, items, now).await {
             Ok(verdicts) => verdicts,
-            Err(LedgerError::Refused(_)) => return Ok(Answer::Refused(RefusalCode::IdReused)),
+            Err(LedgerError::Refused(_)) => {
+                return Ok(refused(device, body, RefusalCode::IdReused));
+            }
             Err(_) => return Err(Unanswered::Unavailable),
         };
         tracing::info!(
@@ -187,4 +190,9 @@ impl Pipeline {
     pub(crate) fn is_enabled(&self) -> bool {
         self.enabled.load(Ordering::Acquire)
     }
+}
+
+fn refused(device: DeviceId, body: &RequestBody, code: RefusalCode) -> Answer {
+    tracing::info!(request = %body.request_id(), %device, reason = %code, "request refused");
+    Answer::Refused(code)
 }

@@ -183,6 +183,7 @@ impl Server {
             announcement: identity.public_card.into(),
             instance,
             draining: AtomicBool::new(false),
+            switching: tokio::sync::Mutex::default(),
         });
         Ok(Self {
             node,

@@ -35,6 +35,9 @@ pub async fn create(
     clock: &Clock,
 ) -> Result<VerifiedKeyserver, BuildError> {
     home.make()?;
+    if home.folder().join("device.key").exists() {
+        return Err(HomeError::Workstation(home.folder().to_owned()).into());
+    }
     let _lock = home.lock()?;
     if home.database().exists() || home.instance_key().exists() {
         return Err(StoreError::Exists.into());

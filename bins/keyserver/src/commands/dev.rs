@@ -44,10 +44,10 @@ pub(crate) async fn run() -> Result<(), Failure> {
     println!(
         "  ostrakon profile keyserver-onboard --keyserver-id {id} --keyserver-url http://{address}"
     );
-    println!("  mkdir -p /tmp/vault && echo hello > /tmp/vault/hello.txt");
-    println!("  ostrakon folder create /tmp/vault");
-    println!("  ostrakon encrypt --remove /tmp/vault/hello.txt");
-    println!("  ostrakon decrypt /tmp/vault/hello.txt.age");
+    println!("  vault=$(mktemp -d) && echo hello > $vault/hello.txt");
+    println!("  ostrakon folder create $vault --name vault");
+    println!("  ostrakon encrypt --remove $vault/hello.txt");
+    println!("  ostrakon decrypt $vault/hello.txt.age");
     println!();
     println!("Its policy, state and audit log are in its home; for its commands:");
     println!();

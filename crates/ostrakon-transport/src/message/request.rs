@@ -33,6 +33,9 @@ pub enum RequestBodyError {
     /// One of them belongs to another profile than the request.
     #[error("request and item belong to different profiles")]
     OtherProfile,
+    /// A list is asked for more than once, which would make an answer of any size.
+    #[error("request asks for the same list more than once")]
+    Repeated,
     /// A path is longer than [`MAX_PATH_LEN`](super::MAX_PATH_LEN).
     #[error("path is too long")]
     PathTooLong,
@@ -54,6 +57,11 @@ impl RequestBody {
     ) -> Result<Self, RequestBodyError> {
         check_count(items.len() as u64)?;
         items.iter().try_for_each(|item| item.check(&profile))?;
+        for list in [Item::ListLocations, Item::ProfileHead] {
+            if items.iter().filter(|item| **item == list).count() > 1 {
+                return Err(RequestBodyError::Repeated);
+            }
+        }
         Ok(Self {
             request_id,
             issued_at,

@@ -150,3 +150,20 @@ proptest! {
         prop_assert_eq!(RequestBody::from_bytes(&bytes), Ok(body));
     }
 }
+
+#[test]
+fn a_list_is_asked_for_once() {
+    let new = |items| RequestBody::new(RequestId::from_bytes([1; 16]), NOW, PROFILE, items);
+    assert!(new(vec![Item::ListLocations, Item::ProfileHead]).is_ok());
+    for list in [Item::ListLocations, Item::ProfileHead] {
+        let repeated = new(vec![
+            list.clone(),
+            Item::CreateLocation {
+                location: LocationId::from_bytes([1; 16]),
+                name: "Payroll".parse().unwrap(),
+            },
+            list,
+        ]);
+        assert_eq!(repeated.err(), Some(RequestBodyError::Repeated));
+    }
+}
