@@ -89,8 +89,8 @@ pub enum ConfigError {
         reason: String,
     },
     /// An environment variable has a value that its key cannot have.
-    #[error("bad value of a variable `OSTRAKON_…`: {}", .0.to_string().trim_end())]
-    Variables(#[source] Box<toml::de::Error>),
+    #[error("bad value of a variable `OSTRAKON_…`: {}", .0.to_string().trim_end().replace('\n', " "))]
+    Variables(Box<toml::de::Error>),
     /// A value is out of its range.
     #[error("`{key}` {reason}")]
     Value {
@@ -303,5 +303,10 @@ mod tests {
             (name == "OSTRAKON_LIMITS_IN_FLIGHT").then(|| "many".to_owned())
         });
         assert!(matches!(wrong, Err(ConfigError::Variable { .. })));
+        let wrong = Config::load("", |name| {
+            (name == "OSTRAKON_LISTEN").then(|| "nowhere".to_owned())
+        });
+        let text = wrong.unwrap_err().to_string();
+        assert!(text.contains("`listen`") && !text.contains('\n'), "{text}");
     }
 }
