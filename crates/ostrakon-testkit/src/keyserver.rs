@@ -120,7 +120,12 @@ impl<'a> Serve<'a> {
             let _ = child.wait();
             return Err(stderr.text());
         };
-        let answer = http::get(address, KEYSERVER_PATH).expect("a public card");
+        // A server that is to be killed at a write may be so between its log line and this question.
+        let Ok(answer) = http::get(address, KEYSERVER_PATH) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(stderr.text());
+        };
         let announced: Announcement = serde_json::from_slice(&answer.body).expect("a card");
         let identity = announced.card.verify(&announced.kss_id).expect("its own");
         Ok(Keyserver {
