@@ -8,6 +8,7 @@
 //! | [`channel`], [`seal`] | HPKE (RFC 9180): a context between two parties, and the one-shot box |
 //! | [`identity`] | what a key shard server signs about itself |
 //! | [`profile`] | devices and threshold as a chain of signed versions |
+//! | [`generation`] | the numbers by which a server that was put back to an older state is found out |
 //! | [`record`], [`chain_key`] | what a database may hold: sealed values, and authenticated chains |
 //! | [`random`], [`words`], [`name`], [`suite`], [`stack`] | the small parts of all that |
 //!
@@ -56,6 +57,7 @@ pub mod card;
 pub mod chain_key;
 pub mod channel;
 pub mod device;
+pub mod generation;
 mod hash;
 pub mod identity;
 pub mod kem;
