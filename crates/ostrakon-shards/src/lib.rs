@@ -9,6 +9,7 @@
 //! | [`identity`] | what a key shard server signs about itself |
 //! | [`profile`] | devices and threshold as a chain of signed versions |
 //! | [`generation`] | the numbers by which a server that was put back to an older state is found out |
+//! | [`backup`] | the file from which a server's identity is recovered |
 //! | [`record`], [`chain_key`] | what a database may hold: sealed values, and authenticated chains |
 //! | [`random`], [`words`], [`name`], [`suite`], [`stack`] | the small parts of all that |
 //!
@@ -52,6 +53,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod backup;
 mod base64_text;
 pub mod card;
 pub mod chain_key;

@@ -9,6 +9,7 @@
 
 use hex::decode as unhex;
 use ostrakon_shards::{
+    backup::{BackupFile, Challenge, ShareProof},
     card::{Card, DeviceKind},
     device::DeviceKeys,
     identity::PublicCard,
@@ -24,7 +25,7 @@ use ostrakon_shards::{
     suite::Suite,
     words::RecoveryWords,
 };
-use ostrakon_types::{Digest, KssId, MetaItem, UnixMillis};
+use ostrakon_types::{DeviceId, Digest, KssId, MetaItem, UnixMillis, canonical};
 use serde_json::Value;
 
 struct Vectors(Value);
@@ -181,4 +182,34 @@ fn records() {
     let chain = root.derive_chain_key("audit");
     let verified = chain.verify(&[b"one", b"two"], &vectors.key("mac"));
     assert_eq!(verified, Ok(()));
+}
+
+#[test]
+fn backup_file() {
+    let all = serde_json::from_str(include_str!("../vectors/backup-v1.json")).unwrap();
+    let vectors = Vectors(all);
+    let mut text = String::new();
+    for line in vectors.0["file"].as_array().unwrap() {
+        text.push_str(line.as_str().unwrap());
+        text.push('\n');
+    }
+    let file = BackupFile::parse(&text).unwrap();
+    assert_eq!(file.generation().to_string(), vectors.text("generation"));
+    let created_at = vectors.0["created_at"].as_i64().unwrap();
+    assert_eq!(file.created_at(), UnixMillis(created_at));
+    let challenge: Challenge = canonical::decode(&vectors.bytes("challenge")).unwrap();
+    let mut shares = Vec::new();
+    for device in vectors.0["devices"].as_array().unwrap() {
+        let device = Vectors(device.clone());
+        let id: DeviceId = device.text("id").parse().unwrap();
+        let keys = DeviceKeys::from_bytes(&device.bytes("secret")).unwrap();
+        let proof: ShareProof = canonical::decode(&device.bytes("proof")).unwrap();
+        assert_eq!(file.verify_proof(id, &challenge, &proof), Ok(()));
+        shares.push(file.open_share(&keys, id).unwrap());
+    }
+    assert_eq!(shares.len(), 5);
+    let recovered = file.recover(&shares[2..]).unwrap();
+    assert_eq!(*recovered.identity, vectors.bytes("identity"));
+    let root_key = recovered.root_key.unwrap();
+    assert_eq!(*root_key.to_bytes(), vectors.key("root_key"));
 }

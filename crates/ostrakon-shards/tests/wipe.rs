@@ -20,14 +20,21 @@ use std::{
 };
 
 use ostrakon_shards::{
+    backup::Backup,
+    card::DeviceKind,
     device::DeviceKeys,
+    generation::Generation,
+    identity::PublicCard,
     kem::KemSecret,
+    name::Name,
+    profile::{ProfileVersion, SignedVersion},
     record::{RecordKey, open_record, seal_record},
     seal,
     share::{FileKey, Shard, Threshold, combine, split},
     sign::SigningKey,
     suite::Suite,
 };
+use ostrakon_types::UnixMillis;
 use zeroize::Zeroizing;
 
 const MASK: u8 = 0xa5;
@@ -116,10 +123,42 @@ fn use_secrets(needles: &mut Needles) {
     );
 }
 
+/// Makes a backup file for one device, opens it again, and gives the shares and what was in it.
+fn back_up(needles: &mut Needles) {
+    let (root, kem) = (SigningKey::generate().unwrap(), KemSecret::generate().unwrap());
+    let name = Name::new("wiped").unwrap();
+    let card = PublicCard::issue(&root, 1, name.clone(), kem.public(), kem.public());
+    let device = DeviceKeys::generate().unwrap();
+    let device_card = device.card(DeviceKind::Mobile, name.clone());
+    let id = device_card.id();
+    let version = ProfileVersion::first(name, 1, vec![device_card]).unwrap();
+    let signature = version.sign(&device.signing);
+    let identity = FileKey::generate(32).unwrap();
+    needles.add("identity", identity.as_bytes());
+    let root_key = RecordKey::generate().unwrap();
+    needles.add("root key", &*root_key.to_bytes());
+    let backup = Backup {
+        card: &card,
+        generation: Generation { epoch: 0, counter: 1 },
+        created_at: UnixMillis(0),
+        versions: &[SignedVersion::new(version, [(id, signature)])],
+        identity: identity.as_bytes(),
+        root_key: Some(&root_key),
+        suite: Suite::XWing,
+    };
+    let file = backup.make(&root).unwrap();
+    let share = file.open_share(&device, id).unwrap();
+    // Of one share, it is the backup key itself.
+    needles.add("backup share", share.values());
+    let recovered = file.recover(&[share]).unwrap();
+    assert_eq!(*recovered.identity, identity.as_bytes());
+}
+
 #[test]
 fn dropped_secrets_are_gone() {
     let mut needles = Needles::default();
     use_secrets(&mut needles);
+    back_up(&mut needles);
     assert_eq!(needles.found(), [""; 0]);
 
     // A copy that nobody wipes is found.
