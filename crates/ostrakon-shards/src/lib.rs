@@ -10,6 +10,7 @@
 //! | [`profile`] | devices and threshold as a chain of signed versions |
 //! | [`generation`] | the numbers by which a server that was put back to an older state is found out |
 //! | [`backup`] | the file from which a server's identity is recovered |
+//! | [`ceremony`] | what M of a profile's devices are asked to approve, and their answers |
 //! | [`record`], [`chain_key`] | what a database may hold: sealed values, and authenticated chains |
 //! | [`random`], [`words`], [`name`], [`suite`], [`stack`] | the small parts of all that |
 //!
@@ -56,6 +57,7 @@
 pub mod backup;
 mod base64_text;
 pub mod card;
+pub mod ceremony;
 pub mod chain_key;
 pub mod channel;
 pub mod device;

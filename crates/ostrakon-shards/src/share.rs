@@ -35,7 +35,6 @@ pub use combine::{CombineError, Combined, combine};
 pub use file_key::{FileKey, FileKeyError};
 pub use manifest::{CheckShardError, Manifest};
 pub use shard::{Shard, ShardDecodeError};
-#[cfg(test)]
 pub(crate) use split::split_impl;
 pub use split::{Split, split};
 pub use threshold::{Threshold, ThresholdError};

@@ -130,11 +130,17 @@ impl BackupFile {
         armor::close(self)
     }
 
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// The content, without the text around it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
         canonical::encode(&(&self.body, &self.signature))
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, ParseBackupError> {
+    /// Reads and checks the content as [`parse`](Self::parse) does.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ParseBackupError> {
         let (body, signature): (Body, Signature) =
             canonical::decode(bytes).map_err(ParseBackupError::Malformed)?;
         let keyserver = body.card.verify(&body.card.claimed_id())?;
