@@ -1,6 +1,6 @@
 //! Asking a key shard server.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::{Request, StatusCode, Uri};
@@ -8,6 +8,7 @@ use ostrakon_shards::{
     card::Card,
     device::DeviceKeys,
     identity::{PublicCard, VerifiedKeyserver},
+    random,
     suite::Suite,
 };
 use ostrakon_transport::{
@@ -16,9 +17,14 @@ use ostrakon_transport::{
     http::{BaseUrl, ClientConfig, HttpClient, RequestError, TlsError},
     message::{Answer, Item, ItemAnswer, RefusalCode, RequestBody, RequestBodyError},
 };
+use ostrakon_types::UnixMillis;
 use tokio::time::Instant;
 
-use crate::{config::Config, environment::Environment};
+use crate::{
+    config::Config,
+    environment::Environment,
+    kept::{GenerationError, Kept},
+};
 
 /// How long one envelope is sent again and again. It is valid for longer, so that the last try can
 /// still be answered.
@@ -70,6 +76,9 @@ pub enum AskError {
     /// The server did not look at the request.
     #[error("the key shard server refused the request")]
     Refused(#[source] RefusalCode),
+    /// The server shows an older state than it did, or another than it was.
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
     /// The request could not be made.
     #[error(transparent)]
     Body(#[from] RequestBodyError),
@@ -83,6 +92,7 @@ pub(crate) struct Link {
     http: HttpClient,
     keyserver: VerifiedKeyserver,
     patience: Duration,
+    kept: Arc<Kept>,
 }
 
 impl Link {
@@ -95,7 +105,15 @@ impl Link {
             http: http(config, urls)?,
             keyserver,
             patience: config.request_timeout,
+            kept: Arc::default(),
         })
+    }
+
+    /// The same way, on which the server must not show an older state than the one that was kept, and is
+    /// shown the profile where it does not know it.
+    pub(crate) fn keeping(self, kept: &Arc<Kept>) -> Self {
+        let kept = Arc::clone(kept);
+        Self { kept, ..self }
     }
 
     /// Fetches the card that a server shows. It is not verified yet.
@@ -123,8 +141,43 @@ impl Link {
         body: RequestBody,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
+        let asked = self
+            .send(keys, card, Contact::Known, body.clone(), environment)
+            .await;
+        let contact = match &asked {
+            Err(AskError::Refused(RefusalCode::ShowProfile)) => Contact::Known,
+            Err(AskError::Exchange(error)) if matches!(**error, ExchangeError::Stranger) => {
+                Contact::First
+            }
+            _ => return asked,
+        };
+        if !self.show_profile(keys, card, contact, environment).await {
+            return asked;
+        }
         self.send(keys, card, Contact::Known, body, environment)
             .await
+    }
+
+    /// Shows the profile to a server that was recovered or put back. Gives whether it knows it now.
+    async fn show_profile(
+        &self,
+        keys: &DeviceKeys,
+        card: &Card,
+        contact: Contact,
+        environment: &Environment,
+    ) -> bool {
+        let Some((profile, item)) = self.kept.shown_profile() else {
+            return false;
+        };
+        let now = environment.now();
+        let Ok(id) = random::request_id(now) else {
+            return false;
+        };
+        let Ok(body) = RequestBody::new(id, now, profile, vec![item]) else {
+            return false;
+        };
+        let shown = self.send(keys, card, contact, body, environment).await;
+        matches!(shown.as_deref(), Ok([ItemAnswer::ProfileShown]))
     }
 
     /// Asks as a device that the server does not know yet.
@@ -155,7 +208,7 @@ impl Link {
             envelopes += 1;
             let again = envelopes < MAX_ENVELOPES && Instant::now() < deadline;
             let issued_at = environment.now();
-            body = body.reissued(issued_at);
+            body = body.reissued(issued_at).showing(self.kept.generation());
             let (envelope, pending) =
                 seal_request(keys, card, contact, &self.keyserver, suite, &body)?;
             let response = match exchange(&self.http, envelope, &pending).await {
@@ -171,10 +224,14 @@ impl Link {
                 Err(error) => return Err(AskError::Exchange(Box::new(error))),
             };
             let now = environment.now();
+            if let Some(shown) = response.generation {
+                self.kept.take(shown, &self.keyserver)?;
+            }
             match response.answer {
                 Answer::Items(answers) => return Ok(answers),
                 Answer::Refused(RefusalCode::Expired)
-                    if again && now.since(issued_at) >= SLOW_MILLIS => {}
+                    if again && is_worth_another(now.since(issued_at), now, response.server_time) => {
+                }
                 Answer::Refused(RefusalCode::Expired | RefusalCode::FutureDated) => {
                     let ahead_millis = now.since(response.server_time);
                     return Err(AskError::Clock { ahead_millis });
@@ -183,6 +240,12 @@ impl Link {
             }
         }
     }
+}
+
+/// Whether an envelope that is called expired may have become so on its way, or was made before a server
+/// started that takes none from before: then a fresh one is none of both.
+fn is_worth_another(age: i64, now: UnixMillis, server_time: UnixMillis) -> bool {
+    age >= SLOW_MILLIS || now.since(server_time).abs() < SLOW_MILLIS
 }
 
 /// The suite of the envelope: what must outlive today's curves in a file must do so on its way, too.

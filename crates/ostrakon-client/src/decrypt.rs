@@ -68,7 +68,7 @@ impl Workstation {
         let link = match &member.keyserver {
             Some(keyserver) => {
                 let urls = self.config.urls_or(&member.urls);
-                Some(Link::new(&self.config, urls, keyserver.clone())?)
+                Some(Link::new(&self.config, urls, keyserver.clone())?.keeping(&member.kept))
             }
             None => None,
         };

@@ -192,7 +192,8 @@ impl Workstation {
             &self.config,
             self.config.urls_or(&member.urls),
             keyserver.clone(),
-        )?;
+        )?
+        .keeping(&member.kept);
         let location = folder.location();
         let name = folder.name().clone();
         let items = vec![Item::CreateLocation { location, name }];

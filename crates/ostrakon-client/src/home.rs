@@ -14,7 +14,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ostrakon_shards::{device::DeviceKeys, kem::SecretBytesError};
+use ostrakon_shards::{
+    device::DeviceKeys, generation::SignedGeneration, kem::SecretBytesError,
+};
 use ostrakon_types::canonical::DecodeError;
 use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
@@ -25,6 +27,8 @@ pub(crate) use state::{Membership, Pending, PinnedKeyserver, State, StoredPath};
 const KEYS: &str = "device.key";
 const STATE: &str = "state";
 const LOCK: &str = "lock";
+const GENERATION: &str = "generation";
+const GENERATION_LOCK: &str = "generation.lock";
 const FOLDER: &str = "the files";
 
 /// Longer than any file of these kinds is.
@@ -124,6 +128,27 @@ impl Home {
     pub(crate) fn write_state(&self, _: &Lock, state: &State) -> Result<(), HomeError> {
         durable::replace(&self.dir, STATE, &state.to_bytes())
             .map_err(|cause| io_error("write", "the state", cause))
+    }
+
+    /// The newest generation of the server that was seen. One that cannot be read was not.
+    pub(crate) fn read_generation(&self) -> Result<Option<SignedGeneration>, HomeError> {
+        let bytes = self.read(GENERATION, "the server's generation")?;
+        Ok(bytes.and_then(|bytes| SignedGeneration::from_bytes(&bytes).ok()))
+    }
+
+    /// Keeps a generation of the server, unless a newer one is there. It has a lock of its own: whoever
+    /// talks to the server may hold the other one.
+    pub(crate) fn raise_generation(&self, shown: &SignedGeneration) -> Result<(), HomeError> {
+        let io = |cause| io_error("write", "the server's generation", cause);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let lock = options.open(self.dir.join(GENERATION_LOCK)).map_err(io)?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|errno| io(errno.into()))?;
+        let kept = self.read_generation()?;
+        if kept.is_some_and(|kept| kept.generation() >= shown.generation()) {
+            return Ok(());
+        }
+        durable::replace(&self.dir, GENERATION, &shown.to_bytes()).map_err(io)
     }
 
     /// The device's keys, if there are any yet.

@@ -65,7 +65,8 @@ impl Workstation {
             &self.config,
             self.config.urls_or(&member.urls),
             keyserver.clone(),
-        )?;
+        )?
+        .keeping(&member.kept);
         let now = self.environment.now();
         let (id, items) = (random::request_id(now)?, vec![Item::ProfileHead]);
         let body = RequestBody::new(id, now, member.profile.id(), items).map_err(AskError::from)?;
@@ -115,6 +116,8 @@ mod tests {
     use ostrakon_shards::{
         card::DeviceKind, device::DeviceKeys, profile::ProfileVersion, sign::SigningKey,
     };
+    use std::sync::Arc;
+
     use ostrakon_types::UnixMillis;
 
     use super::*;
@@ -164,6 +167,7 @@ mod tests {
                 profile: self.profile.clone().into(),
                 keyserver: None,
                 urls: Vec::new(),
+                kept: Arc::default(),
             };
             let head = SignedHead::issue(&self.root, self.profile.head(), UnixMillis(0));
             follow(known, &member, version.clone(), head).map(|followed| followed.head.number)

@@ -16,6 +16,7 @@ use crate::{
     environment::Environment,
     folder::{SecureFolder, SecurityGroup},
     home::{Home, HomeError, Lock, Membership, State},
+    kept::Kept,
     report::{Progress, Summary},
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct Member {
     pub(crate) keyserver: Option<VerifiedKeyserver>,
     /// Where the server was last told to be.
     pub(crate) urls: Vec<String>,
+    /// What it knows of the age of the server's state, and can show the server.
+    pub(crate) kept: Arc<Kept>,
 }
 
 /// A profile as its owner sees it.
@@ -199,7 +202,12 @@ fn member(home: &Home, state: &State) -> Result<Option<Member>, OpenError> {
         .as_ref()
         .map(|pinned| pinned.card.verify(&pinned.card.claimed_id()))
         .transpose()?;
+    let kept = match &verified {
+        Some(keyserver) => Kept::load(home, keyserver, membership)?,
+        None => Kept::default(),
+    };
     Ok(Some(Member {
+        kept: Arc::new(kept),
         keys: Arc::new(keys),
         device: device.clone(),
         profile: Arc::new(profile),

@@ -1,4 +1,5 @@
 use ostrakon_shards::{
+    generation::SignedGeneration,
     identity::{PublicCard, VerifiedKeyserver},
     kem::KemSecret,
     name::Name,
@@ -138,6 +139,22 @@ impl Signer {
     #[must_use]
     pub fn join(&self, version: &ProfileVersion) -> Signature {
         version.sign(&self.root)
+    }
+
+    /// Numbers the state as it is from now on: after `before`, or as the first of an epoch.
+    ///
+    /// # Errors
+    /// When the operating system has no random bytes.
+    pub fn generation(
+        &self,
+        before: Option<&SignedGeneration>,
+        epoch: u64,
+        now: UnixMillis,
+    ) -> Result<SignedGeneration, RandomError> {
+        match before {
+            Some(before) => before.next(&self.root, now),
+            None => SignedGeneration::begin(&self.root, epoch, now),
+        }
     }
 
     /// States that `head` is a profile's newest version.

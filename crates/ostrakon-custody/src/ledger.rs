@@ -202,6 +202,22 @@ impl Ledger {
         self.ask(|reply| Job::Note(record, reply)).await.map(|_| ())
     }
 
+    /// Puts on record what happened to the server itself.
+    ///
+    /// # Errors
+    /// When nothing can be recorded.
+    pub async fn note(
+        &self,
+        action: &str,
+        detail: String,
+        now: UnixMillis,
+    ) -> Result<(), LedgerError> {
+        let action = action.to_owned();
+        let event = AuditEvent::Administered { action, detail };
+        let record = AuditRecord { at: now, event };
+        self.ask(|reply| Job::Note(record, reply)).await.map(|_| ())
+    }
+
     /// Forgets requests that are too old to be retried. Finds out, too, whether the ledger can be
     /// written.
     ///

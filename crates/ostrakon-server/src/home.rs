@@ -78,6 +78,12 @@ impl Home {
         self.folder.join("instance.key")
     }
 
+    /// The newest generation of the server's state, beside the database.
+    #[must_use]
+    pub fn generation(&self) -> PathBuf {
+        self.folder.join("generation")
+    }
+
     /// The socket on which the running server takes an operator's commands.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

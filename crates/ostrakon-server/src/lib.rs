@@ -14,6 +14,7 @@ mod clock;
 pub mod config;
 mod directory;
 mod home;
+mod lineage;
 mod node;
 mod pipeline;
 mod policy;
@@ -33,5 +34,6 @@ pub use config::Config;
 pub use ostrakon_shards::name::Name;
 pub use ostrakon_storage::{ProtectorError, StoreError};
 
+pub use lineage::LineageError;
 pub use home::{Home, HomeError, HomeLock, read_text};
 pub use server::{BuildError, Server};

@@ -25,6 +25,8 @@ impl Node {
         let ledger = &self.pipeline.ledger;
         if self.draining.load(Ordering::Relaxed) {
             Some("shutting down")
+        } else if self.pipeline.lineage.is_superseded() {
+            Some("state is out of date")
         } else if !ledger.is_writable() && ledger.forget(self.pipeline.clock.now()).await.is_err() {
             Some("ledger cannot be written")
         } else if self.pipeline.store.ping().await.is_err() {

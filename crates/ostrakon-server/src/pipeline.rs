@@ -3,6 +3,7 @@
 //! One direction, no way back. Whatever fails before the sender is known answers alike, so that a
 //! stranger learns nothing; whoever is known gets a sealed answer.
 
+mod age;
 mod items;
 
 use std::sync::{
@@ -24,6 +25,7 @@ use ostrakon_types::{DeviceId, ErrorChain, UnixMillis};
 use crate::{
     clock::Clock,
     directory::{Directory, Member},
+    lineage::Lineage,
     policy::InForce,
     rate::RateLimit,
 };
@@ -33,6 +35,7 @@ pub(crate) struct Pipeline {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<Store>,
     pub(crate) keyserver: VerifiedKeyserver,
+    pub(crate) lineage: Lineage,
     pub(crate) envelope_key: EnvelopeKey,
     pub(crate) shard_key: ShardKey,
     pub(crate) signer: Signer,
@@ -81,10 +84,12 @@ impl Pipeline {
             Ok(body) => {
                 let device = authentic.device();
                 let answer = self.decide(device, member.as_deref(), &body, now).await?;
+                let newest = self.lineage.newest();
                 ResponseBody {
                     request_id: Some(body.request_id()),
                     server_time: now,
                     answer,
+                    generation: (body.seen() != Some(&newest)).then_some(newest),
                 }
             }
             Err(code) => {
@@ -125,6 +130,9 @@ impl Pipeline {
         body: &RequestBody,
         now: UnixMillis,
     ) -> Result<Answer, Unanswered> {
+        if let Some(refusal) = self.refuse_by_age(body).await? {
+            return Ok(refused(device, body, refusal));
+        }
         let mut judged = Vec::with_capacity(body.items().len());
         for item in body.items() {
             match self.judge(device, member, body, item, now) {
@@ -156,7 +164,7 @@ impl Pipeline {
         let mut answers = Vec::with_capacity(judged.len());
         for (item, judged) in body.items().iter().zip(judged) {
             answers.push(
-                self.carry_out(item, judged, &mut verdicts, body, now)
+                self.carry_out(item, judged, &mut verdicts, device, body, now)
                     .await?,
             );
         }
@@ -184,6 +192,7 @@ impl Pipeline {
             at: now,
             items,
         };
+        self.lineage.settled();
         self.ledger.settle(request).await
     }
 

@@ -19,6 +19,7 @@ use ostrakon_transport::{
     envelope::EnvelopeKey,
     http::{Drained, ListenerLimits, serve},
 };
+use ostrakon_types::ErrorChain;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -32,6 +33,7 @@ use crate::{
     config::{Config, ConfigError},
     directory::Directory,
     home::{Home, HomeError, HomeLock},
+    lineage::{Lineage, LineageError},
     node::Node,
     pipeline::Pipeline,
     policy::{FILE, InForce},
@@ -88,6 +90,9 @@ pub enum BuildError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The age of the state.
+    #[error(transparent)]
+    Lineage(#[from] LineageError),
     /// The address or the socket.
     #[error("cannot listen on {at}")]
     Listen {
@@ -150,6 +155,8 @@ impl Server {
             .map_err(listen(config.listen.to_string()))?;
         let socket = bind_socket(&home).map_err(listen(home.socket().display().to_string()))?;
 
+        let root = *identity.keyserver.root_key();
+        let lineage = Lineage::start(&home, &store, &identity.signer, root, now).await?;
         let (ledger, writer) =
             Ledger::start(Arc::clone(&store), identity.audit, LedgerLimits::default());
         let zone_name = config.time_zone.clone();
@@ -170,6 +177,7 @@ impl Server {
             max_new_profiles_per_day: limits.max_new_profiles_per_day,
             enabled: AtomicBool::new(record.enabled),
             keyserver: identity.keyserver,
+            lineage,
             envelope_key: EnvelopeKey::new(identity.envelope_secret),
             shard_key: identity.shard_key,
             signer: identity.signer,
@@ -251,7 +259,15 @@ async fn forget(node: Arc<Node>) {
     loop {
         tick.tick().await;
         let pipeline = &node.pipeline;
-        let _ = pipeline.ledger.forget(pipeline.clock.now()).await;
+        let now = pipeline.clock.now();
+        let _ = pipeline.ledger.forget(now).await;
+        let raised = pipeline
+            .lineage
+            .raise_if_due(&pipeline.store, &pipeline.signer, now)
+            .await;
+        if let Err(error) = raised {
+            tracing::error!(error = %ErrorChain(&error), "no new generation");
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     admin::{RunState, Status},
     clock::Clock,
     home::{Home, HomeError},
+    lineage::Lineage,
     server::BuildError,
 };
 
@@ -44,7 +45,7 @@ pub async fn create(
     }
     let made = make(home, name, clock).await;
     if made.is_err() {
-        let mut paths = vec![home.database(), home.instance_key()];
+        let mut paths = vec![home.database(), home.instance_key(), home.generation()];
         // What SQLite keeps beside a database that was not closed.
         paths.extend(["-wal", "-shm", "-journal"].map(|suffix| {
             let mut path = home.database().into_os_string();
@@ -61,14 +62,30 @@ pub async fn create(
 async fn make(home: &Home, name: Name, clock: &Clock) -> Result<VerifiedKeyserver, BuildError> {
     let protector = ProtectorKey::create(&home.instance_key())?;
     let store = Store::create(&home.database(), &protector).await?;
-    let keyserver = Identity::create(&store, name, clock.now()).await;
+    let begun = begin(home, &store, &protector, name, clock).await;
     store.close().await;
-    let keyserver = keyserver?;
+    let keyserver = begun?;
     let policy = home.policy();
     write_new(&policy, STARTER_POLICY).map_err(|source| HomeError::Io {
         folder: policy,
         source,
     })?;
+    Ok(keyserver)
+}
+
+/// Makes the identity, and says for the first time how old its state is.
+async fn begin(
+    home: &Home,
+    store: &Store,
+    protector: &ProtectorKey,
+    name: Name,
+    clock: &Clock,
+) -> Result<VerifiedKeyserver, BuildError> {
+    let now = clock.now();
+    let keyserver = Identity::create(store, name, now).await?;
+    let identity = Identity::load(store, protector.instance()).await?;
+    let root = *keyserver.root_key();
+    Lineage::start(home, store, &identity.signer, root, now).await?;
     Ok(keyserver)
 }
 

@@ -232,6 +232,21 @@ impl History {
         })
     }
 
+    /// A history that begins with the first statement of an epoch, made just now.
+    ///
+    /// # Errors
+    /// When it is not the first.
+    pub fn begin(first: SignedGeneration) -> Result<Self, HistoryError> {
+        let generation = first.generation();
+        if generation.counter != 1 || first.statement.previous.is_some() {
+            return Err(HistoryError::Broken(generation));
+        }
+        Ok(Self {
+            newest: first,
+            digests: HashSet::from([first.digest()]),
+        })
+    }
+
     /// The newest statement.
     #[must_use]
     pub fn newest(&self) -> &SignedGeneration {

@@ -20,5 +20,5 @@ pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
     AuditHead, AuditRow, Counter, InstanceId, LocationRecord, MAX_LOCATIONS, PolicyVersion,
-    RequestKey, ServerRecord, Store, Transaction,
+    RequestKey, ServerRecord, StateDoubt, Store, Transaction,
 };

@@ -1,4 +1,6 @@
 mod audit;
+mod backups;
+mod generations;
 mod keys;
 mod ledger;
 mod policies;
@@ -8,6 +10,7 @@ mod server;
 use std::path::Path;
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
+pub use generations::StateDoubt;
 pub use ledger::{Counter, RequestKey, Transaction};
 pub use policies::PolicyVersion;
 pub use profiles::{LocationRecord, MAX_LOCATIONS};

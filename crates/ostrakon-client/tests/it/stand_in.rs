@@ -196,6 +196,7 @@ async fn request_route(State(inner): State<Arc<Inner>>, envelope: EnvelopeBytes)
         request_id,
         server_time: now,
         answer,
+        generation: None,
     };
     let bytes = authentic.reply().seal(&response).unwrap();
     let earlier = std::mem::replace(&mut *inner.earlier.lock().unwrap(), bytes.clone());

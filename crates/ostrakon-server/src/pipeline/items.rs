@@ -99,6 +99,8 @@ impl Pipeline {
                     act: Act::CreateLocation(record),
                 }))
             }
+            // Who shows a profile need not be known yet: it proves itself.
+            Item::ShowProfile { .. } => Some(Judged::nothing()),
             _ => member_of().map(|_| Judged::nothing()),
         }
     }
@@ -146,7 +148,8 @@ impl Pipeline {
 
     fn propose(&self, request: &ApprovalRequest, now: UnixMillis) -> (Proposal, Option<String>) {
         if self.is_enabled() {
-            self.policy.current().propose(request, now)
+            let (proposal, explanation) = self.policy.current().propose(request, now);
+            (self.lineage.without_unseen_windows(proposal), explanation)
         } else {
             (Proposal::denied(Denial::Disabled), None)
         }
@@ -171,7 +174,7 @@ impl Pipeline {
             charges.push(charge.clone());
             *candidate = Candidate::new(candidate.rule_set, charges);
         }
-        proposal
+        self.lineage.without_unseen_windows(proposal)
     }
 
     /// Opens an approved shard. One that does not open is put on record as not released.
@@ -206,6 +209,7 @@ impl Pipeline {
         item: &Item,
         judged: Judged,
         verdicts: &mut impl Iterator<Item = Verdict>,
+        device: DeviceId,
         body: &RequestBody,
         now: UnixMillis,
     ) -> Result<ItemAnswer, Unanswered> {
@@ -260,6 +264,9 @@ impl Pipeline {
                     }
                     _ => return Err(Unanswered::Unavailable),
                 }
+            }
+            Item::ShowProfile { versions, head } => {
+                self.take_profile(device, versions, head, now).await?
             }
             // A kind of item that this release does not know cannot have been decoded.
             _ => return Err(Unanswered::Unavailable),

@@ -57,6 +57,7 @@ async fn deny(State(kss): State<Arc<Kss>>, EnvelopeBytes(bytes): EnvelopeBytes) 
             request_id: Some(body.request_id()),
             server_time: NOW,
             answer: Answer::Items(vec![ItemAnswer::Denied(Denial::Policy)]),
+            generation: None,
         },
         Err(code) => ResponseBody::refused(NOW, code),
     };

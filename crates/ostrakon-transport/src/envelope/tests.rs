@@ -18,6 +18,7 @@ fn answers(body: &RequestBody, items: Vec<ItemAnswer>) -> ResponseBody {
         request_id: Some(body.request_id()),
         server_time: NOW,
         answer: Answer::Items(items),
+        generation: None,
     }
 }
 

@@ -3,7 +3,7 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 use ostrakon_shards::{
     name::Name,
-    profile::SignedVersion,
+    profile::{SignedHead, SignedVersion},
     sealed_shard::{SealedShard, ShardContext},
 };
 use ostrakon_types::{LocationId, ProfileId, RequestKind};
@@ -65,6 +65,17 @@ pub enum Item {
     /// The profile's version that is in force.
     #[n(4)]
     ProfileHead,
+    /// Shows the profile to a server that may not know it, or not its newest version: one that was
+    /// recovered, or put back to an older state. The server believes its own signature.
+    #[n(20)]
+    ShowProfile {
+        /// All versions.
+        #[n(0)]
+        versions: Vec<SignedVersion>,
+        /// The server's word that the last one is in force.
+        #[n(1)]
+        head: SignedHead,
+    },
 }
 
 impl From<ReleaseKind> for RequestKind {
@@ -85,7 +96,7 @@ impl Item {
             Self::Release { kind, .. } => Some((*kind).into()),
             Self::CreateProfile { .. } => Some(RequestKind::CreateProfile),
             Self::CreateLocation { .. } => Some(RequestKind::CreateLocation),
-            Self::ListLocations | Self::ProfileHead => None,
+            Self::ListLocations | Self::ProfileHead | Self::ShowProfile { .. } => None,
         }
     }
 
@@ -102,6 +113,10 @@ impl Item {
                 let hash = version.version().hash();
                 hash.as_bytes().starts_with(profile.as_bytes())
             }
+            Self::ShowProfile { versions, .. } => versions.first().is_some_and(|first| {
+                let hash = first.version().hash();
+                hash.as_bytes().starts_with(profile.as_bytes())
+            }),
             Self::CreateLocation { .. } | Self::ListLocations | Self::ProfileHead => true,
         };
         if own {
@@ -127,6 +142,7 @@ impl fmt::Debug for Item {
                 .finish_non_exhaustive(),
             Self::ListLocations => f.write_str("ListLocations"),
             Self::ProfileHead => f.write_str("ProfileHead"),
+            Self::ShowProfile { .. } => f.debug_struct("ShowProfile").finish_non_exhaustive(),
         }
     }
 }

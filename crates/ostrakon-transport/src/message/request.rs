@@ -1,6 +1,7 @@
 use std::error::Error;
 
 use minicbor::{Decode, Decoder, Encode, Encoder, encode::Write};
+use ostrakon_shards::generation::SignedGeneration;
 use ostrakon_types::{
     Digest, ProfileId, RequestId, UnixMillis,
     canonical::{self, DecodeError},
@@ -18,6 +19,7 @@ pub struct RequestBody {
     issued_at: UnixMillis,
     profile: ProfileId,
     items: Vec<Item>,
+    seen: Option<SignedGeneration>,
 }
 
 /// Why items do not make a request.
@@ -67,7 +69,20 @@ impl RequestBody {
             issued_at,
             profile,
             items,
+            seen: None,
         })
+    }
+
+    /// The same request, which shows the server the newest of its generations that was seen.
+    #[must_use]
+    pub fn showing(self, seen: Option<SignedGeneration>) -> Self {
+        Self { seen, ..self }
+    }
+
+    /// The newest generation of the server that the requester has seen.
+    #[must_use]
+    pub fn seen(&self) -> Option<&SignedGeneration> {
+        self.seen.as_ref()
     }
 
     /// The same request, issued at another time: what to send after the first one's validity.
@@ -106,8 +121,8 @@ impl RequestBody {
         self.items
     }
 
-    /// SHA-256 of all but the time of issue: what a ledger remembers, to tell a retry, whose time
-    /// may be another, from a second request under the same id.
+    /// SHA-256 of all but the time of issue and what was seen: what a ledger remembers, to tell a retry,
+    /// in which these may be others, from a second request under the same id.
     #[must_use]
     pub fn digest(&self) -> Digest {
         let asked = (
@@ -158,23 +173,36 @@ impl<C> Encode<C> for RequestBody {
             issued_at,
             profile,
             items,
+            seen,
         } = self;
-        (VERSION, request_id, issued_at, profile, items).encode(e, ctx)
+        match seen {
+            None => (VERSION, request_id, issued_at, profile, items).encode(e, ctx),
+            Some(seen) => (VERSION, request_id, issued_at, profile, items, seen).encode(e, ctx),
+        }
     }
 }
 
 impl<'b, C> Decode<'b, C> for RequestBody {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
         let at = d.position();
-        let (version, request_id, issued_at, profile, Items(items)): (u8, _, _, _, _) =
-            Decode::decode(d, ctx)?;
+        let shows = d.probe().array()? == Some(6);
+        let ((version, request_id, issued_at, profile, Items(items)), seen): (Plain, _) = if shows {
+            let (version, id, issued_at, profile, items, seen): Showing = Decode::decode(d, ctx)?;
+            ((version, id, issued_at, profile, items), Some(seen))
+        } else {
+            (Decode::decode(d, ctx)?, None)
+        };
         if version != VERSION {
             return Err(minicbor::decode::Error::message("unknown version").at(at));
         }
         Self::new(request_id, issued_at, profile, items)
+            .map(|body| body.showing(seen))
             .map_err(|error| minicbor::decode::Error::custom(error).at(at))
     }
 }
+
+type Plain = (u8, RequestId, UnixMillis, ProfileId, Items);
+type Showing = (u8, RequestId, UnixMillis, ProfileId, Items, SignedGeneration);
 
 /// Items, counted before the first is decoded.
 struct Items(Vec<Item>);

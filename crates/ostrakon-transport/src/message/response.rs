@@ -2,6 +2,7 @@ use std::fmt;
 
 use minicbor::{Decode, Decoder, Encode, Encoder, encode::Write};
 use ostrakon_shards::{
+    generation::SignedGeneration,
     name::Name,
     profile::{SignedHead, SignedVersion},
     share::Shard,
@@ -26,6 +27,9 @@ pub struct ResponseBody {
     /// The answer.
     #[n(2)]
     pub answer: Answer,
+    /// The server's word on the age of its state, where it is another than the requester has seen.
+    #[n(3)]
+    pub generation: Option<SignedGeneration>,
 }
 
 /// The answer to a request.
@@ -82,6 +86,9 @@ pub enum ItemAnswer {
     /// Granted, but it cannot be done.
     #[n(6)]
     Failed(#[n(0)] Failure),
+    /// The server knows the profile now, and its newest version.
+    #[n(20)]
+    ProfileShown,
 }
 
 /// A secure folder.
@@ -139,6 +146,15 @@ pub enum RefusalCode {
     #[n(8)]
     #[error("server cannot answer requests now")]
     Unavailable,
+    /// The server may not know the profile's newest version: it is to be shown first.
+    #[n(20)]
+    #[error("server must be shown the profile first")]
+    ShowProfile,
+    /// The server's state is older than one that was seen, or another server has its identity. It
+    /// answers nothing until its operator has seen to that.
+    #[n(21)]
+    #[error("server's state is out of date: it answers nothing until its operator has seen to that")]
+    OutOfDate,
 }
 
 /// Why an item that was granted cannot be done.
@@ -168,6 +184,7 @@ impl ResponseBody {
             request_id: None,
             server_time,
             answer: Answer::Refused(code),
+            generation: None,
         }
     }
 

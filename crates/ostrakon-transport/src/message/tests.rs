@@ -40,6 +40,7 @@ fn response(items: Vec<ItemAnswer>) -> ResponseBody {
         request_id: Some(RequestId::from_bytes([3; 16])),
         server_time: NOW,
         answer: Answer::Items(items),
+        generation: None,
     }
 }
 
