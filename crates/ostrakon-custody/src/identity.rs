@@ -59,7 +59,7 @@ fn encode(root: &SigningKey, shard: &KemSecret, envelope: &KemSecret) -> Zeroizi
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<(SigningKey, KemSecret, KemSecret)> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<(SigningKey, KemSecret, KemSecret)> {
     let (&VERSION, rest) = bytes.split_first()? else {
         return None;
     };
@@ -68,6 +68,18 @@ fn decode(bytes: &[u8]) -> Option<(SigningKey, KemSecret, KemSecret)> {
     let shard = KemSecret::from_bytes(shard).ok()?;
     let envelope = KemSecret::from_bytes(envelope).ok()?;
     Some((SigningKey::from_bytes(root), shard, envelope))
+}
+
+/// Whether these are the private halves of the keys that the server shows.
+pub(crate) fn fits(
+    keyserver: &VerifiedKeyserver,
+    root: &SigningKey,
+    shard: &KemSecret,
+    envelope: &KemSecret,
+) -> bool {
+    root.verify_key() == *keyserver.root_key()
+        && *shard.public() == keyserver.device().kem
+        && envelope.public() == keyserver.envelope_key()
 }
 
 impl Identity {
@@ -112,10 +124,7 @@ impl Identity {
         let keyserver = card
             .verify(&record.kss_id)
             .map_err(|_| IdentityError::Damaged)?;
-        let fits = root.verify_key() == *keyserver.root_key()
-            && *shard.public() == keyserver.device().kem
-            && envelope.public() == keyserver.envelope_key();
-        if !fits {
+        if !fits(&keyserver, &root, &shard, &envelope) {
             return Err(IdentityError::Damaged);
         }
         Ok(Self {

@@ -11,11 +11,13 @@
 
 mod approval;
 mod audit;
+mod backup;
 mod identity;
 mod ledger;
 
 pub use approval::{Approval, ReleaseError, ShardKey, binding};
 pub use audit::{AuditEvent, AuditFault, AuditLog, AuditRecord};
+pub use backup::BackUpError;
 pub use identity::{Identity, IdentityError, Signer};
 pub use ledger::{
     Act, Change, Ledger, LedgerError, LedgerLimits, RequestItem, SettleRequest, Verdict,

@@ -45,6 +45,9 @@ pub struct Status {
     pub profiles: u64,
     /// Why requests cannot be answered now, if they cannot.
     pub not_ready: Option<String>,
+    /// The generation of its state: epoch and counter.
+    #[serde(default)]
+    pub generation: Option<String>,
 }
 
 /// Whether a server runs, and whether it answers requests.
@@ -124,6 +127,7 @@ async fn status(State(node): State<Arc<Node>>) -> Response {
         policy_loaded_at: Some(policy.loaded_at),
         profiles,
         not_ready: node.unready().await.map(str::to_owned),
+        generation: Some(pipeline.lineage.newest().generation().to_string()),
     })
     .into_response()
 }

@@ -282,8 +282,8 @@ fn warn_superseded(by: &SignedGeneration, own: &History) {
     tracing::error!(
         seen = %by.generation(),
         own = %own.newest().generation(),
-        "there is another state than this one: no requests are answered until `keyserver \
-         accept-rollback`, or until the newer state is put in place"
+        "there is another state than this one, or another server with this identity: no requests \
+         are answered until the newer state is put in place"
     );
 }
 

@@ -10,10 +10,10 @@ use std::{
 };
 
 use ostrakon_custody::{
-    AuditFault, Change, Identity, IdentityError, Ledger, LedgerError, LedgerLimits,
+    AuditFault, BackUpError, Change, Identity, IdentityError, Ledger, LedgerError, LedgerLimits,
 };
 use ostrakon_policy::{LoadPolicyError, Policy, Registry};
-use ostrakon_shards::identity::VerifiedKeyserver;
+use ostrakon_shards::{backup::ParseBackupError, identity::VerifiedKeyserver};
 use ostrakon_storage::{PolicyVersion, ProtectorError, ProtectorKey, Store, StoreError};
 use ostrakon_transport::{
     envelope::EnvelopeKey,
@@ -90,6 +90,12 @@ pub enum BuildError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The backup file.
+    #[error("the backup file that was made cannot be read back")]
+    Backup(#[source] ParseBackupError),
+    /// A backup key could not be made.
+    #[error(transparent)]
+    BackUp(#[from] BackUpError),
     /// The age of the state.
     #[error(transparent)]
     Lineage(#[from] LineageError),

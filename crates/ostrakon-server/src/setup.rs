@@ -5,7 +5,12 @@ use std::{fs, io, io::Write as _, path::Path, sync::Arc};
 use jiff::Timestamp;
 use ostrakon_custody::{AuditEvent, AuditRecord, Change, Identity, Ledger, LedgerLimits};
 use ostrakon_policy::simulate::RecordedRequest;
-use ostrakon_shards::{identity::VerifiedKeyserver, name::Name};
+use ostrakon_shards::{
+    backup::{BackupFile, Recovered},
+    identity::VerifiedKeyserver,
+    name::Name,
+    profile::SignedVersion,
+};
 use ostrakon_storage::{ProtectorKey, Store, StoreError};
 use ostrakon_types::{
     ApprovalRequest, Decision, Denial, Digest, OpaqueId, ProfileId, ProfileRef, ProfileWords,
@@ -35,6 +40,14 @@ pub async fn create(
     name: Name,
     clock: &Clock,
 ) -> Result<VerifiedKeyserver, BuildError> {
+    in_new_home(home, async || make(home, name, clock).await).await
+}
+
+/// Makes a server in a home that has none, and leaves nothing of it when that fails.
+async fn in_new_home(
+    home: &Home,
+    make: impl AsyncFnOnce() -> Result<VerifiedKeyserver, BuildError>,
+) -> Result<VerifiedKeyserver, BuildError> {
     home.make()?;
     if home.folder().join("device.key").exists() {
         return Err(HomeError::Workstation(home.folder().to_owned()).into());
@@ -43,7 +56,7 @@ pub async fn create(
     if home.database().exists() || home.instance_key().exists() {
         return Err(StoreError::Exists.into());
     }
-    let made = make(home, name, clock).await;
+    let made = make().await;
     if made.is_err() {
         let mut paths = vec![home.database(), home.instance_key(), home.generation()];
         // What SQLite keeps beside a database that was not closed.
@@ -65,12 +78,80 @@ async fn make(home: &Home, name: Name, clock: &Clock) -> Result<VerifiedKeyserve
     let begun = begin(home, &store, &protector, name, clock).await;
     store.close().await;
     let keyserver = begun?;
+    write_policy(home)?;
+    Ok(keyserver)
+}
+
+fn write_policy(home: &Home) -> Result<(), HomeError> {
     let policy = home.policy();
     write_new(&policy, STARTER_POLICY).map_err(|source| HomeError::Io {
         folder: policy,
         source,
-    })?;
-    Ok(keyserver)
+    })
+}
+
+/// Makes a server in `home` again, from what the devices of its administrators recovered from its
+/// backup file. It has the identity that it had, and an empty database: its users show their profiles
+/// when they come.
+///
+/// It does not run until it is served, and may stand by until then.
+///
+/// # Errors
+/// When there is a server already, or the home cannot be written.
+pub async fn recover(
+    home: &Home,
+    file: &BackupFile,
+    recovered: &Recovered,
+    clock: &Clock,
+) -> Result<VerifiedKeyserver, BuildError> {
+    in_new_home(home, async || {
+        let protector = ProtectorKey::create(&home.instance_key())?;
+        let store = Store::create(&home.database(), &protector).await?;
+        let restored = Identity::restore(&store, file, recovered, clock.now()).await;
+        store.close().await;
+        write_policy(home)?;
+        Ok(restored?)
+    })
+    .await
+}
+
+/// Makes a new backup key for a server that does not run, and the file that it opens, for the devices
+/// of the profile with these versions. The file is read back before it is given.
+///
+/// # Errors
+/// When the server runs or is missing, or the profile cannot hold a backup key.
+pub async fn back_up_stopped(
+    home: &Home,
+    versions: &[SignedVersion],
+    clock: &Clock,
+) -> Result<BackupFile, BuildError> {
+    let _lock = home.lock()?;
+    let protector = ProtectorKey::load(&home.instance_key())?;
+    let store = Store::open(&home.database(), &protector).await?;
+    let made = back_up(home, &store, &protector, versions, clock).await;
+    store.close().await;
+    made
+}
+
+async fn back_up(
+    home: &Home,
+    store: &Store,
+    protector: &ProtectorKey,
+    versions: &[SignedVersion],
+    clock: &Clock,
+) -> Result<BackupFile, BuildError> {
+    let now = clock.now();
+    let identity = Identity::load(store, protector.instance()).await?;
+    let root = *identity.keyserver.root_key();
+    // Each start of it is a generation of its own, so two files never have the same.
+    let lineage = Lineage::start(home, store, &identity.signer, root, now).await?;
+    let generation = lineage.newest().generation();
+    let file = Identity::back_up(store, protector, versions, generation, now).await?;
+    let read = BackupFile::parse(&file.to_text()).map_err(BuildError::Backup)?;
+    let mut tx = store.begin().await?;
+    tx.insert_backup(generation, &read.to_text(), now).await?;
+    tx.commit().await?;
+    Ok(read)
 }
 
 /// Makes the identity, and says for the first time how old its state is.
@@ -118,7 +199,14 @@ async fn status_of(store: &Store, protector: &ProtectorKey) -> Result<Status, Bu
         policy_loaded_at: policy.as_ref().map(|policy| policy.loaded_at),
         profiles: store.count_profiles().await?,
         not_ready: None,
+        generation: newest_generation(store).await?,
     })
+}
+
+async fn newest_generation(store: &Store) -> Result<Option<String>, StoreError> {
+    let statements = store.generations().await?;
+    let newest = statements.last();
+    Ok(newest.map(|statement| statement.generation().to_string()))
 }
 
 /// Makes a server that does not run answer requests, or none, once it runs.

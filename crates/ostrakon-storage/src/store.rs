@@ -16,6 +16,8 @@ pub use policies::PolicyVersion;
 pub use profiles::{LocationRecord, MAX_LOCATIONS};
 pub use server::ServerRecord;
 
+use ostrakon_shards::record::RecordKey;
+
 use self::keys::Keys;
 use crate::{ProtectorKey, StoreError, sqlite::Sqlite};
 
@@ -50,6 +52,14 @@ impl Store {
                 Err(error)
             }
         }
+    }
+
+    /// The key under which everything in this database is sealed, to go into a backup file.
+    ///
+    /// # Errors
+    /// When `protector` is another database's, or the database fails.
+    pub async fn root_key(&self, protector: &ProtectorKey) -> Result<RecordKey, StoreError> {
+        Keys::root(&self.db, protector).await
     }
 
     /// Finishes what is under way and closes the database.

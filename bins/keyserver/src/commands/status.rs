@@ -41,6 +41,9 @@ fn print(status: &Status) {
     println!("profiles   {}", status.profiles);
     println!("database   {}", status.database);
     println!("protector  {}", status.protector);
+    if let Some(generation) = &status.generation {
+        println!("generation {generation}");
+    }
     println!("instance   {}", status.instance);
     println!("version    {}", status.version);
 }

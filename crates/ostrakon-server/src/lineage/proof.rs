@@ -52,3 +52,82 @@ pub(super) fn of(
         Standing::Foreign => Proof::None("the generation beside the database is another server's"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ostrakon_shards::sign::SigningKey;
+    use ostrakon_types::UnixMillis;
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+    fn file(newest: SignedGeneration, next: Option<SignedGeneration>) -> StateFile {
+        StateFile {
+            newest,
+            next,
+            mark: None,
+        }
+    }
+
+    /// Planted bugs that this was seen to catch: `next` left out of what fits; a file that the history
+    /// does not know taken for an older one.
+    #[test]
+    fn database_and_file_prove_or_disprove_each_other() {
+        let root = SigningKey::generate().unwrap();
+        let key = root.verify_key();
+        let first = SignedGeneration::begin(&root, 0, NOW).unwrap();
+        let second = first.next(&root, NOW).unwrap();
+        let third = second.next(&root, NOW).unwrap();
+        let other = first.next(&root, NOW).unwrap();
+        let old = History::new(&[first], &key).unwrap();
+        let new = History::new(&[first, second], &key).unwrap();
+        let judge = |history: Option<&History>, kept: Option<StateFile>, copied| {
+            of(history, kept.as_ref(), copied, &key)
+        };
+        let kept = |newest| Some(file(newest, None));
+        assert_eq!(judge(None, None, false), Proof::Newest);
+        assert_eq!(judge(Some(&new), kept(second), false), Proof::Newest);
+        // A crash at any step of writing the second one.
+        let between = || Some(file(first, Some(second)));
+        assert_eq!(judge(Some(&old), between(), false), Proof::Newest);
+        assert_eq!(judge(Some(&new), between(), false), Proof::Newest);
+        // The file is missing, is older, is of another server, or all files were copied.
+        let foreign = SignedGeneration::begin(&SigningKey::generate().unwrap(), 0, NOW).unwrap();
+        let doubts = [
+            judge(Some(&new), None, false),
+            judge(Some(&new), kept(first), false),
+            judge(Some(&new), kept(foreign), false),
+            judge(Some(&new), kept(second), true),
+            judge(Some(&new), between(), true),
+        ];
+        for doubt in doubts {
+            assert!(matches!(doubt, Proof::None(_)), "{doubt:?}");
+        }
+        // The database is older, is of another line, or is gone.
+        let superseded = Proof::Superseded;
+        assert_eq!(judge(Some(&old), kept(second), false), superseded(second));
+        assert_eq!(judge(Some(&new), kept(third), false), superseded(third));
+        assert_eq!(judge(Some(&new), kept(other), false), superseded(other));
+        assert_eq!(judge(None, kept(first), false), superseded(first));
+    }
+
+    #[test]
+    fn a_copy_of_a_file_has_another_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, copy) = (folder.path().join("key"), folder.path().join("copy"));
+        std::fs::write(&key, b"key").unwrap();
+        let root = SigningKey::generate().unwrap();
+        let statement = SignedGeneration::begin(&root, 0, NOW).unwrap();
+        let kept = StateFile::new(statement, None, &key);
+        let path = folder.path().join("generation");
+        kept.write(&path).unwrap();
+        let read = StateFile::read(&path).unwrap();
+        assert_eq!(read, Some(kept));
+        assert!(!is_copied(read.as_ref(), &key));
+        std::fs::copy(&key, &copy).unwrap();
+        let known = Mark::of(&key).is_some();
+        assert_eq!(is_copied(read.as_ref(), &copy), known);
+        assert_eq!(StateFile::read(&copy).unwrap(), None);
+    }
+}

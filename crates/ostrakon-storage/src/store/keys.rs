@@ -42,12 +42,20 @@ impl Keys {
         Ok(Self { data })
     }
 
-    /// Unwraps the keys. The fingerprint and the canary tell a wrong key from damage.
-    pub(super) async fn load(db: &Sqlite, protector: &ProtectorKey) -> Result<Self, StoreError> {
+    /// The root key, to go into a backup file.
+    pub(super) async fn root(
+        db: &Sqlite,
+        protector: &ProtectorKey,
+    ) -> Result<RecordKey, StoreError> {
         if setting(db, "protector").await? != protector.fingerprint() {
             return Err(StoreError::WrongRootKey);
         }
-        let root = key(protector.key(), "root_key", &setting(db, "root_key").await?)?;
+        key(protector.key(), "root_key", &setting(db, "root_key").await?)
+    }
+
+    /// Unwraps the keys. The fingerprint and the canary tell a wrong key from damage.
+    pub(super) async fn load(db: &Sqlite, protector: &ProtectorKey) -> Result<Self, StoreError> {
+        let root = Self::root(db, protector).await?;
         let canary = open(&root, "canary", &setting(db, "canary").await?)?;
         if *canary != CANARY {
             return Err(corrupt("canary"));
