@@ -109,9 +109,15 @@ struct Snapshot(Vec<(PathBuf, Vec<u8>)>);
 
 impl Snapshot {
     fn of(home: &TestHome) -> Self {
-        let entries = fs::read_dir(home.path()).unwrap().map(|e| e.unwrap().path());
+        let entries = fs::read_dir(home.path())
+            .unwrap()
+            .map(|e| e.unwrap().path());
         let files = entries.filter(|path| path.is_file());
-        Self(files.map(|path| (path.clone(), fs::read(&path).unwrap())).collect())
+        Self(
+            files
+                .map(|path| (path.clone(), fs::read(&path).unwrap()))
+                .collect(),
+        )
     }
 
     fn put_back(&self, home: &TestHome) {

@@ -125,8 +125,12 @@ async fn a_recovered_server_has_its_id_and_its_users_do_nothing() {
     let administrators = Administrators::new();
     let clock = Clock::system();
     let versions = &administrators.versions;
-    let old = setup::back_up_stopped(&lost.home(), versions, &clock).await.unwrap();
-    let file = setup::back_up_stopped(&lost.home(), versions, &clock).await.unwrap();
+    let old = setup::back_up_stopped(&lost.home(), versions, &clock)
+        .await
+        .unwrap();
+    let file = setup::back_up_stopped(&lost.home(), versions, &clock)
+        .await
+        .unwrap();
     assert!(file.generation() > old.generation());
     assert_eq!(file.kss_id(), id);
     // It goes on after its backup was made, with nothing lost.
@@ -137,7 +141,9 @@ async fn a_recovered_server_has_its_id_and_its_users_do_nothing() {
     assert!(administrators.recover(&file, 2).is_err());
     let recovered = administrators.recover(&file, 3).unwrap();
     let new = TestHome::empty();
-    let keyserver = setup::recover(&new.home(), &file, &recovered, &clock).await.unwrap();
+    let keyserver = setup::recover(&new.home(), &file, &recovered, &clock)
+        .await
+        .unwrap();
     assert_eq!(keyserver.kss_id(), id);
     new.write_policy(APPROVE_ALL);
     let server = Serve::on(&new).at(address).start();
@@ -162,16 +168,23 @@ async fn nothing_is_recovered_onto_a_home_that_has_a_server() {
     let administrators = Administrators::new();
     let clock = Clock::system();
     let versions = &administrators.versions;
-    let file = setup::back_up_stopped(&home.home(), versions, &clock).await.unwrap();
+    let file = setup::back_up_stopped(&home.home(), versions, &clock)
+        .await
+        .unwrap();
     let recovered = administrators.recover(&file, 3).unwrap();
     for home in [&home, &other] {
         let before = fs::read(home.home().database()).unwrap();
         let refused = setup::recover(&home.home(), &file, &recovered, &clock).await;
-        assert!(matches!(refused, Err(BuildError::Store(StoreError::Exists))));
+        assert!(matches!(
+            refused,
+            Err(BuildError::Store(StoreError::Exists))
+        ));
         assert_eq!(fs::read(home.home().database()).unwrap(), before);
     }
     // What was recovered from one file is not another server's.
-    let foreign = setup::back_up_stopped(&other.home(), versions, &clock).await.unwrap();
+    let foreign = setup::back_up_stopped(&other.home(), versions, &clock)
+        .await
+        .unwrap();
     let empty = TestHome::empty();
     let refused = setup::recover(&empty.home(), &foreign, &recovered, &clock).await;
     assert!(matches!(refused, Err(BuildError::Identity(_))));

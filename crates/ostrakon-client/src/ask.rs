@@ -230,8 +230,8 @@ impl Link {
             match response.answer {
                 Answer::Items(answers) => return Ok(answers),
                 Answer::Refused(RefusalCode::Expired)
-                    if again && is_worth_another(now.since(issued_at), now, response.server_time) => {
-                }
+                    if again
+                        && is_worth_another(now.since(issued_at), now, response.server_time) => {}
                 Answer::Refused(RefusalCode::Expired | RefusalCode::FutureDated) => {
                     let ahead_millis = now.since(response.server_time);
                     return Err(AskError::Clock { ahead_millis });

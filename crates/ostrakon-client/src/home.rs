@@ -14,9 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ostrakon_shards::{
-    device::DeviceKeys, generation::SignedGeneration, kem::SecretBytesError,
-};
+use ostrakon_shards::{device::DeviceKeys, generation::SignedGeneration, kem::SecretBytesError};
 use ostrakon_types::canonical::DecodeError;
 use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;

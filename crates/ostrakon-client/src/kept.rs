@@ -31,7 +31,9 @@ pub enum GenerationError {
     #[error("the key shard server's answer is not signed by it")]
     Signature(#[from] SignatureError),
     /// It is an older state than was seen, or another of the same number.
-    #[error("the key shard server has state {shown}, and had {seen}: it was put back, or is a second one")]
+    #[error(
+        "the key shard server has state {shown}, and had {seen}: it was put back, or is a second one"
+    )]
     OutOfDate {
         /// What was seen before.
         seen: Generation,
@@ -103,9 +105,7 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use ostrakon_shards::{
-        identity::PublicCard, kem::KemSecret, name::Name, sign::SigningKey,
-    };
+    use ostrakon_shards::{identity::PublicCard, kem::KemSecret, name::Name, sign::SigningKey};
     use ostrakon_types::UnixMillis;
 
     use super::*;
@@ -113,7 +113,10 @@ mod tests {
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
     fn server() -> (SigningKey, VerifiedKeyserver) {
-        let (root, kem) = (SigningKey::generate().unwrap(), KemSecret::generate().unwrap());
+        let (root, kem) = (
+            SigningKey::generate().unwrap(),
+            KemSecret::generate().unwrap(),
+        );
         let name = Name::new("server").unwrap();
         let card = PublicCard::issue(&root, 1, name, kem.public(), kem.public());
         let keyserver = card.verify(&card.claimed_id()).unwrap();

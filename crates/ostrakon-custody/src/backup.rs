@@ -72,8 +72,7 @@ impl Identity {
         recovered: &Recovered,
         now: UnixMillis,
     ) -> Result<VerifiedKeyserver, IdentityError> {
-        let (root, shard, envelope) =
-            decode(&recovered.identity).ok_or(IdentityError::Damaged)?;
+        let (root, shard, envelope) = decode(&recovered.identity).ok_or(IdentityError::Damaged)?;
         let keyserver = file.keyserver().clone();
         if !fits(&keyserver, &root, &shard, &envelope) {
             return Err(IdentityError::Damaged);

@@ -34,6 +34,6 @@ pub use config::Config;
 pub use ostrakon_shards::name::Name;
 pub use ostrakon_storage::{ProtectorError, StoreError};
 
-pub use lineage::LineageError;
 pub use home::{Home, HomeError, HomeLock, read_text};
+pub use lineage::LineageError;
 pub use server::{BuildError, Server};

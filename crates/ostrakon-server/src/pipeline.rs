@@ -89,7 +89,9 @@ impl Pipeline {
                     request_id: Some(body.request_id()),
                     server_time: now,
                     answer,
-                    generation: (body.seen() != Some(&newest)).then_some(newest),
+                    // A state that is given up is not stated.
+                    generation: (body.seen() != Some(&newest) && !self.lineage.is_superseded())
+                        .then_some(newest),
                 }
             }
             Err(code) => {

@@ -125,7 +125,10 @@ fn use_secrets(needles: &mut Needles) {
 
 /// Makes a backup file for one device, opens it again, and gives the shares and what was in it.
 fn back_up(needles: &mut Needles) {
-    let (root, kem) = (SigningKey::generate().unwrap(), KemSecret::generate().unwrap());
+    let (root, kem) = (
+        SigningKey::generate().unwrap(),
+        KemSecret::generate().unwrap(),
+    );
     let name = Name::new("wiped").unwrap();
     let card = PublicCard::issue(&root, 1, name.clone(), kem.public(), kem.public());
     let device = DeviceKeys::generate().unwrap();
@@ -139,7 +142,10 @@ fn back_up(needles: &mut Needles) {
     needles.add("root key", &*root_key.to_bytes());
     let backup = Backup {
         card: &card,
-        generation: Generation { epoch: 0, counter: 1 },
+        generation: Generation {
+            epoch: 0,
+            counter: 1,
+        },
         created_at: UnixMillis(0),
         versions: &[SignedVersion::new(version, [(id, signature)])],
         identity: identity.as_bytes(),

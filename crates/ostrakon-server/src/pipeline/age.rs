@@ -46,7 +46,8 @@ impl Pipeline {
         {
             return Ok(Some(RefusalCode::Expired));
         }
-        let shows = |item: &Item| matches!(item, Item::ShowProfile { .. } | Item::CreateProfile { .. });
+        let shows =
+            |item: &Item| matches!(item, Item::ShowProfile { .. } | Item::CreateProfile { .. });
         let must = self.lineage.must_be_shown(&body.profile()) && !body.items().iter().any(shows);
         Ok(must.then_some(RefusalCode::ShowProfile))
     }

@@ -118,13 +118,7 @@ impl BackupFile {
         let key = BackupKey::from_combined(combined.key).ok_or(RecoverError::Sealed)?;
         let (table, column) = Body::RECOVERY;
         let row = self.body.recovery_row();
-        let opened = open_record(
-            &key.record_key(),
-            table,
-            column,
-            &row,
-            &self.body.recovery,
-        );
+        let opened = open_record(&key.record_key(), table, column, &row, &self.body.recovery);
         stack::wipe();
         let plaintext = opened.map_err(|_| RecoverError::Sealed)?;
         let Recovery { identity, root_key } =

@@ -145,7 +145,10 @@ fn two_devices_recover_nothing() {
     let mut shares = maker.shares(file);
     shares.truncate(2);
     let error = file.recover(&shares).err().unwrap();
-    let RecoverError::Combine(CombineError::TooFew { needed: 3, good: 2, .. }) = error else {
+    let RecoverError::Combine(CombineError::TooFew {
+        needed: 3, good: 2, ..
+    }) = error
+    else {
         panic!("{error:?}")
     };
     // Nor do two and one of them again, or one of another file.
@@ -177,7 +180,10 @@ fn a_device_of_another_profile_opens_nothing() {
     let other = Maker::new("another server");
     let (keys, device) = other.holders().next().unwrap();
     let stranger = file.open_share(keys, device);
-    assert!(matches!(stranger, Err(OpenBackupShareError::NoHolder { .. })));
+    assert!(matches!(
+        stranger,
+        Err(OpenBackupShareError::NoHolder { .. })
+    ));
     let member = file.holders()[0].device;
     let opened = file.open_share(keys, member);
     assert!(matches!(opened, Err(OpenBackupShareError::Sealed { .. })));

@@ -270,12 +270,7 @@ impl Question {
         contribution: Contribution,
     ) -> Result<Sealed, AnswerError> {
         let ceremony = self.ceremony();
-        let answer = Answer::approve(
-            ceremony.digest(),
-            self.device,
-            contribution,
-            &keys.signing,
-        );
+        let answer = Answer::approve(ceremony.digest(), self.device, contribution, &keys.signing);
         Ok(answer.seal(&ceremony.reply_to)?)
     }
 

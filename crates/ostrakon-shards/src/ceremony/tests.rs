@@ -133,7 +133,10 @@ fn rollback() -> Subject {
 fn recover() -> Subject {
     Subject::Recover {
         kss_id: server(),
-        generation: Generation { epoch: 0, counter: 1 },
+        generation: Generation {
+            epoch: 0,
+            counter: 1,
+        },
         machine: "new".parse().unwrap(),
     }
 }
@@ -141,7 +144,10 @@ fn recover() -> Subject {
 /// One of each kind.
 fn subjects(profile: &Profile) -> Vec<Subject> {
     let name = || "n".parse().unwrap();
-    let generation = Generation { epoch: 0, counter: 1 };
+    let generation = Generation {
+        epoch: 0,
+        counter: 1,
+    };
     let kss_id = server();
     let draft = || profile.draft().unwrap();
     vec![

@@ -204,11 +204,10 @@ impl Transaction<'_> {
         let as_number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         for signed in newer {
             let number = as_number(signed.version().number);
-            let sealed = self.store.keys.seal(
-                VERSION,
-                &version_row(&id, number),
-                &signed.to_bytes(),
-            )?;
+            let sealed =
+                self.store
+                    .keys
+                    .seal(VERSION, &version_row(&id, number), &signed.to_bytes())?;
             sqlx::query("INSERT INTO profile_versions (profile, number, sealed) VALUES (?, ?, ?)")
                 .bind(id.as_bytes().as_slice())
                 .bind(number)
@@ -217,12 +216,13 @@ impl Transaction<'_> {
                 .await?;
         }
         // Nobody else may have advanced it meanwhile.
-        let updated = sqlx::query("UPDATE profiles SET number = ? WHERE profile = ? AND number = ?")
-            .bind(as_number(profile.head().number))
-            .bind(id.as_bytes().as_slice())
-            .bind(as_number(known.max(1)))
-            .execute(&mut *self.tx)
-            .await?;
+        let updated =
+            sqlx::query("UPDATE profiles SET number = ? WHERE profile = ? AND number = ?")
+                .bind(as_number(profile.head().number))
+                .bind(id.as_bytes().as_slice())
+                .bind(as_number(known.max(1)))
+                .execute(&mut *self.tx)
+                .await?;
         if updated.rows_affected() == 0 {
             return Ok(false);
         }

@@ -202,7 +202,14 @@ impl<'b, C> Decode<'b, C> for RequestBody {
 }
 
 type Plain = (u8, RequestId, UnixMillis, ProfileId, Items);
-type Showing = (u8, RequestId, UnixMillis, ProfileId, Items, SignedGeneration);
+type Showing = (
+    u8,
+    RequestId,
+    UnixMillis,
+    ProfileId,
+    Items,
+    SignedGeneration,
+);
 
 /// Items, counted before the first is decoded.
 struct Items(Vec<Item>);

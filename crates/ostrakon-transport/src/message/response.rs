@@ -153,7 +153,9 @@ pub enum RefusalCode {
     /// The server's state is older than one that was seen, or another server has its identity. It
     /// answers nothing until its operator has seen to that.
     #[n(21)]
-    #[error("server's state is out of date: it answers nothing until its operator has seen to that")]
+    #[error(
+        "server's state is out of date: it answers nothing until its operator has seen to that"
+    )]
     OutOfDate,
 }
 
