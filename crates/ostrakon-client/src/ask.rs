@@ -151,8 +151,10 @@ impl Link {
             }
             _ => return asked,
         };
-        if !self.show_profile(keys, card, contact, environment).await {
-            return asked;
+        match self.show_profile(keys, card, contact, environment).await {
+            Ok(true) => {}
+            Err(error @ AskError::Generation(_)) => return Err(error),
+            Ok(false) | Err(_) => return asked,
         }
         self.send(keys, card, Contact::Known, body, environment)
             .await
@@ -165,19 +167,17 @@ impl Link {
         card: &Card,
         contact: Contact,
         environment: &Environment,
-    ) -> bool {
+    ) -> Result<bool, AskError> {
         let Some((profile, item)) = self.kept.shown_profile() else {
-            return false;
+            return Ok(false);
         };
         let now = environment.now();
         let Ok(id) = random::request_id(now) else {
-            return false;
+            return Ok(false);
         };
-        let Ok(body) = RequestBody::new(id, now, profile, vec![item]) else {
-            return false;
-        };
-        let shown = self.send(keys, card, contact, body, environment).await;
-        matches!(shown.as_deref(), Ok([ItemAnswer::ProfileShown]))
+        let body = RequestBody::new(id, now, profile, vec![item])?;
+        let shown = self.send(keys, card, contact, body, environment).await?;
+        Ok(matches!(shown.as_slice(), [ItemAnswer::ProfileShown]))
     }
 
     /// Asks as a device that the server does not know yet.
