@@ -1,8 +1,10 @@
 //! Servers that were put back to an older state, copied, or run twice.
 //!
 //! Planted bugs that these were seen to catch: `standing` compares numbers only
-//! (`a_server_that_was_put_back_is_found_out_by_a_client`); the profile need not be shown, and unseen
-//! windows count (`a_copy_is_used_with_care`); the file beside the database is not read
+//! (`a_server_that_was_put_back_is_found_out_by_a_client`,
+//! `of_two_live_servers_the_one_that_a_client_meets_second_stops`); quota windows that this state has not
+//! seen count (`a_copy_is_used_with_care`, `an_old_generation_beside_a_newer_database_proves_nothing`); a
+//! generation beside the database that it does not know taken for an older one
 //! (`a_database_alone_that_was_put_back_is_found_out_at_its_start`).
 
 #![allow(

@@ -1,7 +1,7 @@
 //! A server that is lost, and made again from its backup file and its administrators' devices.
 //!
-//! Planted bugs that these were seen to catch: a recovery that begins no new epoch (the lost server is
-//! not stopped); a stranger who shows a profile is refused like any other (nobody decrypts).
+//! Planted bug that these were seen to catch: a recovery that begins no new epoch, so that clients refuse
+//! the new server for the old one.
 
 #![allow(
     clippy::unwrap_used,

@@ -16,7 +16,7 @@ mod state_file;
 
 use std::{
     collections::HashSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -249,8 +249,8 @@ impl Lineage {
 /// Writes the next statement: first that it may come to the file, then it to the database, then that
 /// it has come to the file. So a crash between leaves a file that fits the database.
 async fn raise(
-    file: &PathBuf,
-    instance_key: &std::path::Path,
+    file: &Path,
+    instance_key: &Path,
     store: &Store,
     signer: &Signer,
     history: Option<History>,
@@ -287,7 +287,7 @@ fn warn_superseded(by: &SignedGeneration, own: &History) {
     );
 }
 
-fn failed(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> LineageError {
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> LineageError {
     let path = path.to_owned();
     move |source| LineageError::File { path, source }
 }

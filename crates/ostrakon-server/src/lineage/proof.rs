@@ -70,8 +70,7 @@ mod tests {
         }
     }
 
-    /// Planted bugs that this was seen to catch: `next` left out of what fits; a file that the history
-    /// does not know taken for an older one.
+    /// Planted bug that this was seen to catch: `next` left out of what fits.
     #[test]
     fn database_and_file_prove_or_disprove_each_other() {
         let root = SigningKey::generate().unwrap();

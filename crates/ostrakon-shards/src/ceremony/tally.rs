@@ -321,7 +321,6 @@ impl Tally {
 impl Tally {
     /// The one-time key: what a test needs to play somebody who stole it.
     pub(super) fn reply_for_tests(&self) -> KemSecret {
-        #[expect(clippy::unwrap_used, reason = "bytes that the key gave")]
         KemSecret::from_bytes(&self.reply.to_bytes()).unwrap()
     }
 }
@@ -341,6 +340,10 @@ impl Completed {
     ///
     /// # Errors
     /// When a seal does not open: which device's, the error says.
+    #[expect(
+        clippy::type_complexity,
+        reason = "a list of pairs, or which one is bad"
+    )]
     pub fn shares(&self) -> Result<Vec<(DeviceId, Zeroizing<Vec<u8>>)>, TakeError> {
         let digest = self.ceremony.digest();
         let open_share = |approval: &Approval| {
