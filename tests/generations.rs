@@ -158,7 +158,7 @@ fn a_server_that_was_put_back_is_found_out_by_a_client() {
     let home = TestHome::create(POLICY);
     let server = Keyserver::start(&home);
     let address = server.address;
-    let alice = User::new(&server);
+    let (alice, bob) = (User::new(&server), User::new(&server));
     server.stop();
     let snapshot = Snapshot::of(&home);
     let server = restart(&home, address);
@@ -167,9 +167,13 @@ fn a_server_that_was_put_back_is_found_out_by_a_client() {
 
     snapshot.put_back(&home);
     // It counts on, past the number that was seen. That does not help it.
-    restart(&home, address).stop();
-    restart(&home, address).stop();
+    for file in ["Public/a", "Public/b"] {
+        let server = restart(&home, address);
+        bob.decrypts(file);
+        server.stop();
+    }
     let server = restart(&home, address);
+    bob.decrypts("Public/c");
     assert!(!server.log().contains("another state"), "{}", server.log());
     let said = alice.refused("Public/b");
     assert!(said.contains("out of date"), "{said}");
@@ -232,7 +236,9 @@ fn a_database_alone_that_was_put_back_is_found_out_at_its_start() {
     let alice = User::new(&server);
     server.stop();
     let snapshot = Snapshot::of(&home);
-    restart(&home, address).stop();
+    let server = restart(&home, address);
+    alice.decrypts("Public/b");
+    server.stop();
     snapshot.put_back_only(&home.home().database());
     let server = restart(&home, address);
     server.wait_for_log("another state");
@@ -247,7 +253,9 @@ fn an_old_generation_beside_a_newer_database_proves_nothing() {
     let alice = User::new(&server);
     server.stop();
     let snapshot = Snapshot::of(&home);
-    restart(&home, address).stop();
+    let server = restart(&home, address);
+    alice.decrypts("Public/c");
+    server.stop();
     snapshot.put_back_only(&home.home().generation());
     let server = restart(&home, address);
     server.wait_for_log("beside the database is an older one");
@@ -276,6 +284,7 @@ fn of_two_live_servers_the_one_that_a_client_meets_second_stops() {
     let said = alice.refused("Public/b");
     assert!(said.contains("out of date"), "{said}");
     second.wait_for_log("another state");
+    assert!(!first.log().contains("another state"));
     alice.use_server(&first);
     alice.decrypts("Public/b");
 }

@@ -1,7 +1,8 @@
 //! Whether this server's state is the newest there is, and what it does when it is not, or may not be.
 //!
-//! The server signs a new [generation](ostrakon_shards::generation) at every start, and once an hour
-//! while it settles requests. It keeps them in the database, the newest one also in a file beside it,
+//! The server signs a new [generation](ostrakon_shards::generation) before it settles the first request
+//! after a start, and once an hour while it settles more. A start itself writes nothing, so that it
+//! succeeds on a disk that is full. It keeps them in the database, the newest one also in a file beside it,
 //! and its clients keep the newest that they have seen. From these three it finds out, at its start or
 //! when a client comes that has seen more, that it was put back to an older state, or that another
 //! server has its identity.
@@ -30,7 +31,7 @@ use ostrakon_shards::{
     sign::VerifyKey,
 };
 use ostrakon_storage::{StateDoubt, Store, StoreError};
-use ostrakon_types::{Candidate, ProfileId, Proposal, UnixMillis};
+use ostrakon_types::{Candidate, ErrorChain, ProfileId, Proposal, UnixMillis};
 
 use self::{proof::Proof, state_file::StateFile};
 use crate::home::Home;
@@ -45,6 +46,8 @@ pub(crate) struct Lineage {
     doubt: RwLock<StateDoubt>,
     /// Profiles of which a member has shown the newest version since this start.
     shown: Mutex<HashSet<ProfileId>>,
+    /// Whether a generation was begun since this start.
+    raised: AtomicBool,
     /// Whether anything was settled since the newest generation.
     settled: AtomicBool,
     file: PathBuf,
@@ -77,7 +80,8 @@ pub enum LineageError {
 }
 
 impl Lineage {
-    /// Judges the state that is there at a start, and begins a new generation unless it is superseded.
+    /// Judges the state that is there at a start. A server that never said how old its state is, because
+    /// it is new, says so now.
     pub(crate) async fn start(
         home: &Home,
         store: &Store,
@@ -90,7 +94,7 @@ impl Lineage {
         let mut doubt = store.state_doubt().await?;
         let kept = StateFile::read(&file).map_err(failed(&file))?;
         let copied = proof::is_copied(kept.as_ref(), &instance_key);
-        let mut history = match statements.as_slice() {
+        let history = match statements.as_slice() {
             [] => None,
             statements => Some(History::new(statements, &root)?),
         };
@@ -106,23 +110,23 @@ impl Lineage {
             }
             Proof::Superseded(by) => doubt.superseded_by = Some(by),
         }
-        let history = match (history.take(), doubt.superseded_by) {
-            (Some(history), Some(by)) => {
-                warn_superseded(&by, &history);
-                let mut tx = store.begin().await?;
-                tx.set_state_doubt(&doubt).await?;
-                tx.commit().await?;
-                history
-            }
-            (history, _) => {
-                raise(&file, &instance_key, store, signer, history, &doubt, now).await?
-            }
+        let history = match history {
+            Some(history) => history,
+            None => raise(&file, &instance_key, store, signer, None, &doubt, now).await?,
         };
+        if let Some(by) = doubt.superseded_by {
+            warn_superseded(&by, &history);
+            // While it is not recorded, each start finds it out again.
+            if let Err(error) = keep(&doubt, store).await {
+                tracing::error!(error = %ErrorChain(&error), "cannot record that");
+            }
+        }
         Ok(Self {
             root,
             history: RwLock::new(history),
             doubt: RwLock::new(doubt),
             shown: Mutex::default(),
+            raised: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             file,
             instance_key,
@@ -177,15 +181,25 @@ impl Lineage {
         StateFile::new(by, None, &self.instance_key)
             .write(&self.file)
             .map_err(failed(&self.file))?;
-        let mut tx = store.begin().await?;
-        tx.set_state_doubt(&doubt).await?;
-        tx.commit().await?;
-        Ok(())
+        Ok(keep(&doubt, store).await?)
     }
 
-    /// Remembers that something was settled, so that the next generation is due in time.
-    pub(crate) fn settled(&self) {
+    /// Makes ready for something to be settled: the first time after a start, by a new generation.
+    pub(crate) async fn settling(
+        &self,
+        store: &Store,
+        signer: &Signer,
+        now: UnixMillis,
+    ) -> Result<(), LineageError> {
         self.settled.store(true, Ordering::Relaxed);
+        if self.raised.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let one = self.raising.lock().await;
+        if !self.raised.load(Ordering::Acquire) {
+            self.raise_locked(&one, store, signer, now).await?;
+        }
+        Ok(())
     }
 
     /// Begins a new generation if the newest has lasted long enough and something was settled in it.
@@ -209,13 +223,25 @@ impl Lineage {
         signer: &Signer,
         now: UnixMillis,
     ) -> Result<SignedGeneration, LineageError> {
-        let _one = self.raising.lock().await;
-        let history = read(&self.history).clone();
+        let one = self.raising.lock().await;
+        self.raise_locked(&one, store, signer, now).await
+    }
+
+    async fn raise_locked(
+        &self,
+        _one: &tokio::sync::MutexGuard<'_, ()>,
+        store: &Store,
+        signer: &Signer,
+        now: UnixMillis,
+    ) -> Result<SignedGeneration, LineageError> {
+        // Read anew: a try that failed may have come to the database all the same.
+        let history = History::new(&store.generations().await?, &self.root)?;
         let (file, key) = (&self.file, &self.instance_key);
         let doubt = self.doubt();
         let raised = raise(file, key, store, signer, Some(history), &doubt, now).await?;
         let newest = *raised.newest();
         *self.history.write().unwrap_or_else(PoisonError::into_inner) = raised;
+        self.raised.store(true, Ordering::Release);
         Ok(newest)
     }
 
@@ -276,6 +302,12 @@ async fn raise(
         }
         None => Ok(History::begin(next)?),
     }
+}
+
+async fn keep(doubt: &StateDoubt, store: &Store) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    tx.set_state_doubt(doubt).await?;
+    tx.commit().await
 }
 
 fn warn_superseded(by: &SignedGeneration, own: &History) {

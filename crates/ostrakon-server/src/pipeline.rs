@@ -194,7 +194,12 @@ impl Pipeline {
             at: now,
             items,
         };
-        self.lineage.settled();
+        if let Err(error) = self.lineage.settling(&self.store, &self.signer, now).await {
+            tracing::error!(error = %ErrorChain(&error), "no new generation");
+            // So that it is known whether anything can be written.
+            self.ledger.forget(now).await?;
+            return Err(LedgerError::Stopped);
+        }
         self.ledger.settle(request).await
     }
 

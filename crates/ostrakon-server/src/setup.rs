@@ -143,9 +143,10 @@ async fn back_up(
     let now = clock.now();
     let identity = Identity::load(store, protector.instance()).await?;
     let root = *identity.keyserver.root_key();
-    // Each start of it is a generation of its own, so two files never have the same.
     let lineage = Lineage::start(home, store, &identity.signer, root, now).await?;
-    let generation = lineage.newest().generation();
+    // Of its own, so that no two files have the same.
+    let raised = lineage.raise(store, &identity.signer, now).await?;
+    let generation = raised.generation();
     let file = Identity::back_up(store, protector, versions, generation, now).await?;
     let read = BackupFile::parse(&file.to_text()).map_err(BuildError::Backup)?;
     let mut tx = store.begin().await?;
