@@ -3,7 +3,9 @@
 //! One direction, no way back. Whatever fails before the sender is known answers alike, so that a
 //! stranger learns nothing; whoever is known gets a sealed answer.
 
+mod changes;
 mod items;
+mod relay;
 
 use std::sync::{
     Arc,
@@ -41,6 +43,7 @@ pub(crate) struct Pipeline {
     pub(crate) enabled: AtomicBool,
     pub(crate) directory: Directory,
     pub(crate) first_contacts: RateLimit,
+    pub(crate) relayed: RateLimit,
     pub(crate) max_new_profiles_per_day: u64,
 }
 
@@ -156,7 +159,7 @@ impl Pipeline {
         let mut answers = Vec::with_capacity(judged.len());
         for (item, judged) in body.items().iter().zip(judged) {
             answers.push(
-                self.carry_out(item, judged, &mut verdicts, body, now)
+                self.carry_out(item, judged, &mut verdicts, device, body, now)
                     .await?,
             );
         }

@@ -1,4 +1,5 @@
 mod audit;
+mod ceremonies;
 mod keys;
 mod ledger;
 mod policies;
@@ -8,6 +9,7 @@ mod server;
 use std::path::Path;
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
+pub use ceremonies::{CeremonyRecord, NoticeRecord};
 pub use ledger::{Counter, RequestKey, Transaction};
 pub use policies::PolicyVersion;
 pub use profiles::{LocationRecord, MAX_LOCATIONS};
