@@ -2,8 +2,8 @@ use minicbor::{Decode, Encode};
 use ostrakon_shards::chain_key::ChainKey;
 use ostrakon_storage::{AuditHead, AuditRow, InstanceId, Store, StoreError};
 use ostrakon_types::{
-    CryptographicId, Decision, DeviceId, MetaItem, ProfileId, RequestId, RequestKind, UnixMillis,
-    canonical,
+    CeremonyId, CryptographicId, Decision, DeviceId, MetaItem, ProfileId, RequestId, RequestKind,
+    UnixMillis, canonical,
 };
 
 /// One entry of the audit log.
@@ -67,6 +67,23 @@ pub enum AuditEvent {
         /// The number of the item in it.
         #[n(3)]
         item: u32,
+    },
+    /// A ceremony went a step on, as far as the relay sees: what is asked and answered is sealed.
+    #[n(6)]
+    Ceremony {
+        /// The profile whose devices are asked.
+        #[n(0)]
+        profile: ProfileId,
+        /// The ceremony.
+        #[n(1)]
+        ceremony: CeremonyId,
+        /// The device that took the step; when it expired, the one that had opened it.
+        #[n(2)]
+        device: DeviceId,
+        /// `opened`, `answered`, `expired`, or how it ended as the requester says: `approved`,
+        /// `denied`, `cancelled`.
+        #[n(3)]
+        step: String,
     },
     /// An operator changed the server.
     #[n(1)]

@@ -12,10 +12,14 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use ostrakon_shards::profile::{Profile, SignedVersion};
-use ostrakon_storage::{LocationRecord, RequestKey, Store, StoreError};
+use ostrakon_shards::{
+    profile::{Profile, SignedVersion},
+    seal::Sealed,
+};
+use ostrakon_storage::{CeremonyRecord, LocationRecord, RequestKey, Store, StoreError};
 use ostrakon_types::{
-    CryptographicId, Denial, Digest, MetaItem, Proposal, Refusal, RequestKind, UnixMillis,
+    CeremonyId, CryptographicId, Denial, DeviceId, Digest, MetaItem, ProfileId, Proposal, Refusal,
+    RequestKind, UnixMillis,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -66,6 +70,45 @@ pub enum Act {
     CreateProfile(Box<(Profile, SignedVersion)>),
     /// Registers a secure folder.
     CreateLocation(LocationRecord),
+    /// Puts a profile's next version in force.
+    ChangeProfile(Box<(Profile, SignedVersion)>),
+}
+
+/// What the relay of ceremonies keeps or forgets. It reads nothing of what is sealed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Relay {
+    /// Keeps a ceremony's notices for their devices.
+    Open {
+        /// The ceremony.
+        ceremony: CeremonyRecord,
+        /// What is for whom.
+        notices: Vec<(DeviceId, Sealed)>,
+        /// How many its requester may have open.
+        most: u32,
+    },
+    /// Keeps a device's answer for the requester.
+    Answer {
+        /// The profile.
+        profile: ProfileId,
+        /// The ceremony.
+        ceremony: CeremonyId,
+        /// The device that answers.
+        device: DeviceId,
+        /// Its answer.
+        answer: Sealed,
+    },
+    /// Forgets a ceremony.
+    Close {
+        /// The profile.
+        profile: ProfileId,
+        /// The ceremony.
+        ceremony: CeremonyId,
+        /// The device that opened it.
+        requester: DeviceId,
+        /// How it ended, as the requester says.
+        outcome: &'static str,
+    },
 }
 
 /// What an operator changes.
@@ -137,6 +180,11 @@ enum Job {
         oneshot::Sender<Result<i64, LedgerError>>,
     ),
     Forget(UnixMillis, oneshot::Sender<Result<i64, LedgerError>>),
+    Relay(
+        Box<Relay>,
+        UnixMillis,
+        oneshot::Sender<Result<i64, LedgerError>>,
+    ),
     Note(AuditRecord, oneshot::Sender<Result<i64, LedgerError>>),
 }
 
@@ -182,6 +230,16 @@ impl Ledger {
         self.ask(|reply| Job::Administer(change, now, reply)).await
     }
 
+    /// Carries out what a device asks of the relay, with its audit record. `false` when it cannot be:
+    /// too many ceremonies, or none such.
+    ///
+    /// # Errors
+    /// When nothing can be recorded.
+    pub async fn relay(&self, relay: Relay, now: UnixMillis) -> Result<bool, LedgerError> {
+        let done = self.ask(|reply| Job::Relay(Box::new(relay), now, reply));
+        Ok(done.await? != 0)
+    }
+
     /// Records that the approved shard of an item did not open, and so was not released.
     ///
     /// # Errors
@@ -218,7 +276,8 @@ impl Ledger {
         self.ask(|reply| Job::Note(record, reply)).await.map(|_| ())
     }
 
-    /// Forgets requests that are too old to be retried. Finds out, too, whether the ledger can be
+    /// Forgets requests that are too old to be retried, and ceremonies that have expired. Finds
+    /// out, too, whether the ledger can be
     /// written.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ pub use audit::{AuditEvent, AuditFault, AuditLog, AuditRecord};
 pub use backup::BackUpError;
 pub use identity::{Identity, IdentityError, Signer};
 pub use ledger::{
-    Act, Change, Ledger, LedgerError, LedgerLimits, RequestItem, SettleRequest, Verdict,
+    Act, Change, Ledger, LedgerError, LedgerLimits, Relay, RequestItem, SettleRequest, Verdict,
 };
 
 /// Run as documentation tests.

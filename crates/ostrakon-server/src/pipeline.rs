@@ -4,7 +4,9 @@
 //! stranger learns nothing; whoever is known gets a sealed answer.
 
 mod age;
+mod changes;
 mod items;
+mod relay;
 
 use std::sync::{
     Arc,
@@ -44,6 +46,7 @@ pub(crate) struct Pipeline {
     pub(crate) enabled: AtomicBool,
     pub(crate) directory: Directory,
     pub(crate) first_contacts: RateLimit,
+    pub(crate) relayed: RateLimit,
     pub(crate) max_new_profiles_per_day: u64,
 }
 

@@ -10,6 +10,7 @@
 //! | [`profile`] | devices and threshold as a chain of signed versions |
 //! | [`generation`] | the numbers by which a server that was put back to an older state is found out |
 //! | [`backup`] | the file from which a server's identity is recovered |
+//! | [`pairing`] | how two devices that have never met come to know each other's cards |
 //! | [`ceremony`] | what M of a profile's devices are asked to approve, and their answers |
 //! | [`record`], [`chain_key`] | what a database may hold: sealed values, and authenticated chains |
 //! | [`random`], [`words`], [`name`], [`suite`], [`stack`] | the small parts of all that |
@@ -66,6 +67,7 @@ mod hash;
 pub mod identity;
 pub mod kem;
 pub mod name;
+pub mod pairing;
 pub mod profile;
 pub mod random;
 pub mod record;

@@ -19,6 +19,6 @@ mod store;
 pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
-    AuditHead, AuditRow, Counter, InstanceId, LocationRecord, MAX_LOCATIONS, PolicyVersion,
-    RequestKey, ServerRecord, StateDoubt, Store, Transaction,
+    AuditHead, AuditRow, CeremonyRecord, Counter, InstanceId, LocationRecord, MAX_LOCATIONS,
+    NoticeRecord, PolicyVersion, RequestKey, ServerRecord, StateDoubt, Store, Transaction,
 };

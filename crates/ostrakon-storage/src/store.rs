@@ -1,5 +1,6 @@
 mod audit;
 mod backups;
+mod ceremonies;
 mod generations;
 mod keys;
 mod ledger;
@@ -10,6 +11,7 @@ mod server;
 use std::path::Path;
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
+pub use ceremonies::{CeremonyRecord, NoticeRecord};
 pub use generations::StateDoubt;
 pub use ledger::{Counter, RequestKey, Transaction};
 pub use policies::PolicyVersion;

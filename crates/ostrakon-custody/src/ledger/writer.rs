@@ -5,11 +5,12 @@ use std::sync::{
 
 use ostrakon_storage::{AuditHead, Store, StoreError, Transaction};
 use ostrakon_types::{
-    Decision, ErrorChain, Recorded, Refusal, Reply, Settled, Settling, Step, UnixMillis,
+    CeremonyId, Decision, DeviceId, ErrorChain, ProfileId, Recorded, Refusal, Reply, Settled,
+    Settling, Step, UnixMillis,
 };
 use tokio::sync::mpsc;
 
-use super::{Act, Change, Job, LedgerError, RequestItem, SettleRequest, Verdict};
+use super::{Act, Change, Job, LedgerError, Relay, RequestItem, SettleRequest, Verdict};
 use crate::{Approval, AuditEvent, AuditLog, AuditRecord};
 
 /// The task that owns the audit chain and every write.
@@ -107,6 +108,9 @@ impl Writer {
                 Job::Administer(change, now, _) => {
                     Done::Administered(act.administer(change, *now).await?)
                 }
+                Job::Relay(relay, now, _) => {
+                    Done::Administered(i64::from(act.relay(relay, *now).await?))
+                }
                 Job::Note(record, _) => {
                     act.log(record.clone()).await?;
                     Done::Administered(0)
@@ -114,6 +118,7 @@ impl Writer {
                 Job::Forget(now, _) => {
                     act.tx.forget_requests(*now).await?;
                     act.tx.forget_counters(*now).await?;
+                    act.expire_ceremonies(*now).await?;
                     act.tx.probe().await?;
                     Done::Administered(0)
                 }
@@ -178,6 +183,10 @@ impl Acting<'_> {
                 let (profile, signed) = &**new;
                 self.tx.insert_profile(profile, signed, request.at).await
             }
+            Act::ChangeProfile(next) => {
+                let (profile, signed) = &**next;
+                self.tx.advance_profile(profile, signed).await
+            }
             Act::CreateLocation(record) => {
                 self.tx.insert_location(&request.key.profile, record).await
             }
@@ -234,6 +243,76 @@ impl Acting<'_> {
         Ok(result)
     }
 
+    async fn relay(&mut self, relay: &Relay, now: UnixMillis) -> Result<bool, StoreError> {
+        let (profile, ceremony, device, step) = match relay {
+            Relay::Open {
+                ceremony,
+                notices,
+                most,
+            } => {
+                let opened = self.tx.open_ceremony(ceremony, notices, now, *most);
+                if !opened.await? {
+                    return Ok(false);
+                }
+                (ceremony.profile, ceremony.id, ceremony.requester, "opened")
+            }
+            Relay::Answer {
+                profile,
+                ceremony,
+                device,
+                answer,
+            } => {
+                let tx = &mut self.tx;
+                let answered = tx.answer_ceremony(profile, ceremony, device, answer, now);
+                if !answered.await? {
+                    return Ok(false);
+                }
+                (*profile, *ceremony, *device, "answered")
+            }
+            Relay::Close {
+                profile,
+                ceremony,
+                requester,
+                outcome,
+            } => {
+                let closed = self.tx.close_ceremony(profile, ceremony, requester);
+                if !closed.await? {
+                    return Ok(false);
+                }
+                (*profile, *ceremony, *requester, *outcome)
+            }
+        };
+        self.log_ceremony(profile, ceremony, device, step, now)
+            .await?;
+        Ok(true)
+    }
+
+    async fn expire_ceremonies(&mut self, now: UnixMillis) -> Result<(), StoreError> {
+        for expired in self.tx.expire_ceremonies(now).await? {
+            let (profile, requester) = (expired.profile, expired.requester);
+            self.log_ceremony(profile, expired.id, requester, "expired", now)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn log_ceremony(
+        &mut self,
+        profile: ProfileId,
+        ceremony: CeremonyId,
+        device: DeviceId,
+        step: &str,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let event = AuditEvent::Ceremony {
+            profile,
+            ceremony,
+            device,
+            step: step.to_owned(),
+        };
+        self.log(AuditRecord { at: now, event }).await
+    }
+
     async fn log(&mut self, record: AuditRecord) -> Result<(), StoreError> {
         let (row, head) = self.audit.link(self.store, &self.head, &record)?;
         self.tx.append_audit(self.audit.instance(), &row).await?;
@@ -253,7 +332,13 @@ fn answer(job: Job, done: Result<Done, LedgerError>) {
             });
             let _ = reply.send(verdicts);
         }
-        (Job::Administer(_, _, reply) | Job::Forget(_, reply) | Job::Note(_, reply), done) => {
+        (
+            Job::Administer(_, _, reply)
+            | Job::Relay(_, _, reply)
+            | Job::Forget(_, reply)
+            | Job::Note(_, reply),
+            done,
+        ) => {
             let _ = reply.send(done.and_then(|done| match done {
                 Done::Administered(version) => Ok(version),
                 Done::Settled(_) => Err(Refusal::OutOfTurn.into()),

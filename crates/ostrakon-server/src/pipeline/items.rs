@@ -24,9 +24,11 @@ pub(super) struct Judged {
     /// What goes to the ledger; nothing for what needs no decision.
     pub(super) request: Option<RequestItem>,
     /// Whether anything went there.
-    decided: bool,
-    /// The new profile, as it will be once approved.
-    founded: Option<(Profile, SignedVersion)>,
+    pub(super) decided: bool,
+    /// The new profile, or the changed one, as it will be once approved.
+    pub(super) founded: Option<(Profile, SignedVersion)>,
+    /// Why it cannot be done, whatever a policy says.
+    pub(super) failure: Option<Failure>,
 }
 
 impl Pipeline {
@@ -72,6 +74,9 @@ impl Pipeline {
                 }))
             }
             Item::CreateProfile { version } => Some(self.judge_profile(device, body, version, now)),
+            Item::ChangeProfile { version } => {
+                Some(self.judge_change(device, member_of()?, version, now))
+            }
             Item::CreateLocation { location, name } => {
                 let profile = member_of()?;
                 let request = ApprovalRequest {
@@ -146,7 +151,11 @@ impl Pipeline {
         judged
     }
 
-    fn propose(&self, request: &ApprovalRequest, now: UnixMillis) -> (Proposal, Option<String>) {
+    pub(super) fn propose(
+        &self,
+        request: &ApprovalRequest,
+        now: UnixMillis,
+    ) -> (Proposal, Option<String>) {
         if self.is_enabled() {
             let (proposal, explanation) = self.policy.current().propose(request, now);
             (self.lineage.without_unseen_windows(proposal), explanation)
@@ -268,6 +277,13 @@ impl Pipeline {
             Item::ShowProfile { versions, head } => {
                 self.take_profile(device, versions, head, now).await?
             }
+            Item::ChangeProfile { .. } => self.changed(judged, now),
+            Item::ProfileChain { after } => self.chain(&body.profile(), *after, now).await?,
+            Item::OpenCeremony { .. }
+            | Item::PendingCeremonies
+            | Item::AnswerCeremony { .. }
+            | Item::CeremonyAnswers { .. }
+            | Item::CloseCeremony { .. } => self.relay(item, device, body, now).await?,
             // A kind of item that this release does not know cannot have been decoded.
             _ => return Err(Unanswered::Unavailable),
         })
@@ -285,19 +301,27 @@ fn as_told(item: &Item, denial: Denial) -> Denial {
 }
 
 impl Judged {
-    fn nothing() -> Self {
+    pub(super) fn nothing() -> Self {
         Self {
             request: None,
             decided: false,
             founded: None,
+            failure: None,
         }
     }
 
-    fn decide(request: RequestItem) -> Self {
+    pub(super) fn decide(request: RequestItem) -> Self {
         Self {
             request: Some(request),
             decided: true,
-            founded: None,
+            ..Self::nothing()
+        }
+    }
+
+    pub(super) fn fails(failure: Failure) -> Self {
+        Self {
+            failure: Some(failure),
+            ..Self::nothing()
         }
     }
 }

@@ -625,6 +625,51 @@ proptest! {
         prop_assert_eq!(done, approved.len() >= 3);
     }
 
+    /// A relay between two ceremonies and four devices, that gives any notice to any device under either
+    /// name, and any answer to either requester, altered or not, in any order and number. Devices are
+    /// asked what their requester asks them, or nothing; requesters count who answered them, once.
+    #[test]
+    fn a_relay_can_only_withhold(
+        notices in prop::collection::vec((0..2usize, 0..4usize, 0..2usize, 0..4usize, any::<bool>()), 0..12),
+        answers in prop::collection::vec((any::<prop::sample::Index>(), 0..2usize, any::<bool>()), 0..12),
+    ) {
+        let team = Team::new();
+        let mut tallies = [team.open(rollback()), team.open(rollback())];
+        let damaged = |sealed: &Sealed| {
+            let mut bytes = sealed.to_bytes();
+            *bytes.last_mut().unwrap() ^= 1;
+            Sealed::from_bytes(&bytes).unwrap()
+        };
+        let mut given = Vec::new();
+        for (ceremony, device, named, to, damage) in notices {
+            let card = &team.devices[device].card;
+            let sealed = tallies[ceremony].notice_for(card, vec![], None).unwrap();
+            let sealed = if damage { damaged(&sealed) } else { sealed };
+            let device_to = &team.devices[to];
+            let id = tallies[named].ceremony().id;
+            let read = Notice::open(&sealed, &id, &device_to.id(), &device_to.keys);
+            let right = ceremony == named && device == to && !damage;
+            prop_assert_eq!(read.is_ok(), right);
+            if let Ok(notice) = read {
+                let question = notice.examine(&team.profile, &device_to.id(), NOW).unwrap();
+                prop_assert_eq!(question.ceremony(), tallies[ceremony].ceremony());
+                given.push((ceremony, to, question.approve(&device_to.keys, None).unwrap()));
+            }
+        }
+        let mut counted = [BTreeSet::new(), BTreeSet::new()];
+        for (which, to, damage) in answers {
+            if given.is_empty() { break }
+            let (ceremony, device, answer) = &given[which.index(given.len())];
+            let answer = if damage { damaged(answer) } else { answer.clone() };
+            let taken = tallies[to].take(&answer, NOW).is_ok();
+            let new = *ceremony == to && !damage && counted[to].insert(*device);
+            prop_assert_eq!(taken, new);
+        }
+        for (tally, counted) in tallies.iter().zip(&counted) {
+            prop_assert_eq!(tally.approvals().count(), counted.len());
+        }
+    }
+
     #[test]
     fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
         let _ = Answer::from_bytes(&bytes);
