@@ -5,6 +5,8 @@
 //!
 //! Rust moves values over the stack as it likes, and what a move leaves behind is overwritten only by
 //! what comes after. So this shows that nothing stays for long, not that there is never a copy.
+//!
+//! Planted bug that this was seen to catch: a copy of what a backup file held that is not wiped.
 
 #![cfg(target_os = "linux")]
 #![expect(
