@@ -124,23 +124,28 @@ impl AuditLog {
         self.instance
     }
 
-    /// Makes the next link of the chain behind `head`.
+    /// Makes the next links of the chain behind `head`, and says what its head is then.
     pub(crate) fn link(
         &self,
         store: &Store,
-        head: &AuditHead,
-        record: &AuditRecord,
-    ) -> Result<(AuditRow, AuditHead), StoreError> {
-        let sequence = head.sequence + 1;
-        let sealed = store.seal_audit(self.instance, sequence, &canonical::encode(record))?;
-        let number = sequence.to_be_bytes();
-        let mac = self.key.mac(&self.parts(&number, &sealed, &head.mac));
-        let row = AuditRow {
-            sequence,
-            sealed,
-            mac: mac.to_vec(),
+        mut head: AuditHead,
+        records: &[AuditRecord],
+    ) -> Result<(Vec<AuditRow>, AuditHead), StoreError> {
+        let encoded = records.iter().map(canonical::encode);
+        let sealed = store.seal_audit(self.instance, head.sequence + 1, encoded)?;
+        let link = |sealed: Vec<u8>| {
+            let sequence = head.sequence + 1;
+            let number = sequence.to_be_bytes();
+            let mac = self.key.mac(&self.parts(&number, &sealed, &head.mac));
+            head = AuditHead { sequence, mac };
+            AuditRow {
+                sequence,
+                sealed,
+                mac: mac.to_vec(),
+            }
         };
-        Ok((row, AuditHead { sequence, mac }))
+        let rows = sealed.into_iter().map(link).collect();
+        Ok((rows, head))
     }
 
     fn parts<'a>(

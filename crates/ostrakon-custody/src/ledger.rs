@@ -1,10 +1,17 @@
 //! The durable ledger.
 //!
 //! One task per process writes. It takes every request that waits, settles all of them in one
-//! transaction, commits, and only then answers: many waiting requests cost one commit, and a request
-//! that comes alone waits for no timer. When a transaction fails, each of its requests is tried alone,
-//! so that one cannot spoil the others.
+//! transaction, commits, and only then answers: many waiting requests cost one commit and a handful of
+//! statements, and a request that comes alone waits for no timer. When a transaction fails, each half
+//! of its requests is tried for itself, down to a single one, so that one cannot spoil the others.
+//!
+//! That a limit holds does not rest on there being one writer: counters are written on condition that
+//! they hold what was read, so other processes may settle on the same database.
 
+mod alone;
+mod batch;
+mod draft;
+mod job;
 mod writer;
 
 use std::sync::{
@@ -18,9 +25,11 @@ use ostrakon_types::{
     CryptographicId, Denial, Digest, MetaItem, Proposal, Refusal, RequestKind, UnixMillis,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     task::JoinHandle,
 };
+
+use self::job::{Answer, Job, Waiting};
 
 use crate::{Approval, AuditEvent, AuditLog, AuditRecord};
 
@@ -108,42 +117,30 @@ pub enum LedgerError {
     Stopped,
 }
 
-/// How much the ledger takes on.
+/// How much the ledger takes on. A request counts by its items.
 #[derive(Clone, Copy, Debug)]
 pub struct LedgerLimits {
-    /// Requests that wait for the writer at most; more wait for a place among them.
+    /// Items that wait for the writer at most; more wait for a place among them.
     pub queue: usize,
-    /// Requests that are settled in one transaction at most.
+    /// A transaction takes no further request once it has so many items.
     pub batch: usize,
 }
 
 impl Default for LedgerLimits {
     fn default() -> Self {
         Self {
-            queue: 1024,
-            batch: 256,
+            queue: 4096,
+            batch: 512,
         }
     }
-}
-
-enum Job {
-    Settle(
-        Box<SettleRequest>,
-        oneshot::Sender<Result<Vec<Verdict>, LedgerError>>,
-    ),
-    Administer(
-        Change,
-        UnixMillis,
-        oneshot::Sender<Result<i64, LedgerError>>,
-    ),
-    Forget(UnixMillis, oneshot::Sender<Result<i64, LedgerError>>),
-    Note(AuditRecord, oneshot::Sender<Result<i64, LedgerError>>),
 }
 
 /// A handle to the durable ledger.
 #[derive(Clone)]
 pub struct Ledger {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Waiting>,
+    places: Arc<Semaphore>,
+    limits: LedgerLimits,
     writable: Arc<AtomicBool>,
 }
 
@@ -155,10 +152,21 @@ impl Ledger {
         audit: AuditLog,
         limits: LedgerLimits,
     ) -> (Self, JoinHandle<()>) {
-        let (jobs, waiting) = mpsc::channel(limits.queue.max(1));
+        let limits = LedgerLimits {
+            queue: limits.queue.clamp(1, Semaphore::MAX_PERMITS),
+            batch: limits.batch.max(1),
+        };
+        // Each job has a place, so there are never more of them.
+        let (jobs, queue) = mpsc::channel(limits.queue);
         let writable = Arc::new(AtomicBool::new(true));
-        let writer = writer::Writer::new(store, audit, Arc::clone(&writable), limits.batch.max(1));
-        (Self { jobs, writable }, tokio::spawn(writer.run(waiting)))
+        let writer = writer::Writer::new(store, audit, Arc::clone(&writable), limits.batch);
+        let ledger = Self {
+            jobs,
+            places: Arc::new(Semaphore::new(limits.queue)),
+            limits,
+            writable,
+        };
+        (ledger, tokio::spawn(writer.run(queue)))
     }
 
     /// Decides the items of a request, durably, and answers with one verdict for each.
@@ -169,7 +177,7 @@ impl Ledger {
     /// When the request's id was used for another body, or nothing can be recorded: then nothing may
     /// be released.
     pub async fn settle(&self, request: SettleRequest) -> Result<Vec<Verdict>, LedgerError> {
-        self.ask(|reply| Job::Settle(Box::new(request), reply))
+        self.ask(|answer| Job::Settle(Box::new(request), answer))
             .await
     }
 
@@ -179,7 +187,8 @@ impl Ledger {
     /// # Errors
     /// When nothing can be recorded.
     pub async fn administer(&self, change: Change, now: UnixMillis) -> Result<i64, LedgerError> {
-        self.ask(|reply| Job::Administer(change, now, reply)).await
+        self.ask(|answer| Job::Administer(change, now, answer))
+            .await
     }
 
     /// Records that the approved shard of an item did not open, and so was not released.
@@ -199,16 +208,25 @@ impl Ledger {
             item,
         };
         let record = AuditRecord { at: now, event };
-        self.ask(|reply| Job::Note(record, reply)).await.map(|_| ())
+        self.ask(|answer| Job::Note(record, answer)).await
     }
 
-    /// Forgets requests that are too old to be retried. Finds out, too, whether the ledger can be
-    /// written.
+    /// Forgets requests that are too old to be retried, and counters whose windows have ended: a few at
+    /// a time, between the requests that wait.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    pub async fn forget(&self, now: UnixMillis) -> Result<(), LedgerError> {
+        while self.ask(|answer| Job::Forget(now, answer)).await? {}
+        Ok(())
+    }
+
+    /// Finds out whether the ledger can be written, by a write.
     ///
     /// # Errors
     /// When it cannot.
-    pub async fn forget(&self, now: UnixMillis) -> Result<(), LedgerError> {
-        self.ask(|reply| Job::Forget(now, reply)).await.map(|_| ())
+    pub async fn probe(&self) -> Result<(), LedgerError> {
+        self.ask(Job::Probe).await
     }
 
     /// Whether the last transaction could be written.
@@ -217,16 +235,19 @@ impl Ledger {
         self.writable.load(Ordering::Relaxed)
     }
 
-    async fn ask<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Job,
-    ) -> Result<T, LedgerError> {
-        let (reply, answer) = oneshot::channel();
+    async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, LedgerError> {
+        let (answer, answered) = oneshot::channel();
+        let job = job(answer);
+        // A request that is larger than the queue takes all of it.
+        let weight = u32::try_from(job.weight().min(self.limits.queue)).unwrap_or(u32::MAX);
+        let place = Arc::clone(&self.places).acquire_many_owned(weight).await;
+        let place = place.map_err(|_| LedgerError::Stopped)?;
+        let waiting = Waiting { job, _place: place };
         self.jobs
-            .send(job(reply))
+            .send(waiting)
             .await
             .map_err(|_| LedgerError::Stopped)?;
-        answer.await.map_err(|_| LedgerError::Stopped)?
+        answered.await.map_err(|_| LedgerError::Stopped)?
     }
 }
 

@@ -25,7 +25,7 @@ impl Node {
         let ledger = &self.pipeline.ledger;
         if self.draining.load(Ordering::Relaxed) {
             Some("shutting down")
-        } else if !ledger.is_writable() && ledger.forget(self.pipeline.clock.now()).await.is_err() {
+        } else if !ledger.is_writable() && ledger.probe().await.is_err() {
             Some("ledger cannot be written")
         } else if self.pipeline.store.ping().await.is_err() {
             Some("database does not answer")

@@ -19,6 +19,6 @@ mod store;
 pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
-    AuditHead, AuditRow, Counter, InstanceId, LocationRecord, MAX_LOCATIONS, PolicyVersion,
-    RequestKey, ServerRecord, Store, Transaction,
+    AuditHead, AuditRow, Counter, CounterChange, InstanceId, LocationRecord, MAX_LOCATIONS,
+    PolicyVersion, RequestKey, RequestRecord, ServerRecord, Store, Transaction,
 };

@@ -1,17 +1,22 @@
 mod audit;
+mod counters;
 mod keys;
-mod ledger;
 mod policies;
 mod profiles;
+mod requests;
+mod rows;
 mod server;
+mod transaction;
 
 use std::path::Path;
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
-pub use ledger::{Counter, RequestKey, Transaction};
+pub use counters::{Counter, CounterChange};
 pub use policies::PolicyVersion;
 pub use profiles::{LocationRecord, MAX_LOCATIONS};
+pub use requests::{RequestKey, RequestRecord};
 pub use server::ServerRecord;
+pub use transaction::Transaction;
 
 use self::keys::Keys;
 use crate::{ProtectorKey, StoreError, sqlite::Sqlite};

@@ -9,6 +9,8 @@
 //! The driver owes it two things: a charge that fits is counted in the same atomic act that finds that
 //! it fits, and all steps of one settling become durable together or not at all.
 
+use std::borrow::Borrow;
+
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
@@ -284,20 +286,20 @@ enum State {
     Finished(Result<Settled, Refusal>),
 }
 
-/// Settles the items of one request, in order.
+/// Settles the items of one request, in order. The proposals are its own, or borrowed.
 #[derive(Debug)]
-pub struct Settling {
-    proposals: Vec<Proposal>,
+pub struct Settling<P = Proposal> {
+    proposals: Vec<P>,
     recorded: Recorded,
     state: State,
     /// The earliest reset among the charges of the current item that did not fit.
     resets_at: Option<UnixMillis>,
 }
 
-impl Settling {
+impl<P: Borrow<Proposal>> Settling<P> {
     /// Settles `proposals`, one for each item, for a request whose body has the digest `body`.
     #[must_use]
-    pub fn new(body: Digest, proposals: Vec<Proposal>) -> Self {
+    pub fn new(body: Digest, proposals: Vec<P>) -> Self {
         let decisions = Vec::with_capacity(proposals.len());
         Self {
             proposals,
@@ -391,7 +393,8 @@ impl Settling {
     }
 
     fn current(&self, candidate: usize) -> Option<&Candidate> {
-        self.proposals.get(self.item())?.candidates.get(candidate)
+        let proposal = self.proposals.get(self.item())?;
+        proposal.borrow().candidates.get(candidate)
     }
 
     fn charges(&self, candidate: usize) -> &[Charge] {
@@ -408,7 +411,7 @@ impl Settling {
         };
         let denial = match self.resets_at {
             Some(resets_at) => Denial::Quota { resets_at },
-            None => proposal.otherwise,
+            None => proposal.borrow().otherwise,
         };
         self.decide(Decision::Deny { denial })
     }

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::{AuditEvent, AuditFault, Identity, ReleaseError, ShardKey, binding};
 
+mod model;
+mod processes;
+
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 const PROFILE: ProfileId = ProfileId::from_bytes([1; 16]);
 
@@ -45,11 +48,12 @@ impl Room {
     }
 
     async fn ledger(&self) -> Ledger {
-        let audit = Identity::load(&self.store, self.protector.instance())
-            .await
-            .unwrap()
-            .audit;
-        Ledger::start(Arc::clone(&self.store), audit, LedgerLimits::default()).0
+        self.ledger_within(LedgerLimits::default()).await.0
+    }
+
+    async fn ledger_within(&self, limits: LedgerLimits) -> (Ledger, JoinHandle<()>) {
+        let identity = Identity::load(&self.store, self.protector.instance()).await;
+        Ledger::start(Arc::clone(&self.store), identity.unwrap().audit, limits)
     }
 
     /// What the audit log holds, checked.
@@ -142,6 +146,17 @@ fn within(limit: u64) -> Proposal {
         resets_at: NOW.plus(1000),
     };
     Proposal::new(vec![Candidate::new(Some(0), vec![charge])])
+}
+
+fn founded() -> (Profile, SignedVersion) {
+    let keys = DeviceKeys::generate().unwrap();
+    let name = Name::new("alice@host").unwrap();
+    let card = keys.card(DeviceKind::Workstation, name.clone());
+    let device = card.id();
+    let version = ProfileVersion::first(name, 1, vec![card]).unwrap();
+    let signature = version.sign(&keys.signing);
+    let signed = SignedVersion::new(version, vec![(device, signature)]);
+    (Profile::found(signed.clone()).unwrap(), signed)
 }
 
 fn approved(verdicts: Vec<Verdict>) -> Approval {
@@ -352,14 +367,7 @@ async fn a_changed_or_missing_record_is_found_and_named() {
 async fn profiles_and_folders_are_made_with_their_decision_or_not_at_all() {
     let room = Room::new().await;
     let ledger = room.ledger().await;
-    let keys = DeviceKeys::generate().unwrap();
-    let name = Name::new("alice@host").unwrap();
-    let card = keys.card(DeviceKind::Workstation, name.clone());
-    let device = card.id();
-    let version = ProfileVersion::first(name, 1, vec![card]).unwrap();
-    let signature = version.sign(&keys.signing);
-    let signed = SignedVersion::new(version, vec![(device, signature)]);
-    let profile = Profile::found(signed.clone()).unwrap();
+    let (profile, signed) = founded();
     let create = || Act::CreateProfile(Box::new((profile.clone(), signed.clone())));
 
     let denied = vec![item(Proposal::new(Vec::new()), create())];

@@ -3,10 +3,19 @@ use std::fmt;
 use sqlx::Row as _;
 use zeroize::Zeroizing;
 
-use super::{Store, Transaction};
+use super::{
+    Store, Transaction,
+    rows::{Bound, Rows},
+};
 use crate::StoreError;
 
 const RECORD: (&str, &str) = ("audit", "sealed");
+
+static APPEND: Rows = Rows::new(
+    "INSERT INTO audit (instance, sequence, sealed, mac) VALUES ",
+    "(?, ?, ?, ?)",
+    "",
+);
 
 /// Names one instance of a server; each has an audit chain of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,18 +69,19 @@ pub struct AuditRow {
 }
 
 impl Store {
-    /// Seals an audit record for its place in the chain.
+    /// Seals audit records for their places in the chain, of which `first` is the first one's.
     ///
     /// # Errors
     /// When the operating system gives no random bytes.
     pub fn seal_audit(
         &self,
         instance: InstanceId,
-        sequence: u64,
-        record: &[u8],
-    ) -> Result<Vec<u8>, StoreError> {
-        self.keys
-            .seal(RECORD, &audit_row(instance, sequence), record)
+        first: u64,
+        records: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let rows = (first..).map(|sequence| audit_row(instance, sequence));
+        let records: Vec<_> = rows.zip(records).collect();
+        self.keys.seal_many(RECORD, &records)
     }
 
     /// Opens an audit record.
@@ -144,28 +154,35 @@ impl Store {
 }
 
 impl Transaction<'_> {
-    /// Appends a link to the instance's chain.
+    /// Appends links to the instance's chain.
     ///
     /// # Errors
-    /// When its number is taken, or the database fails.
+    /// When a number is taken, or the database fails.
     pub async fn append_audit(
         &mut self,
         instance: InstanceId,
-        row: &AuditRow,
+        rows: Vec<AuditRow>,
     ) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO audit (instance, sequence, sealed, mac) VALUES (?, ?, ?, ?)")
-            .bind(instance.as_bytes().as_slice())
-            .bind(i64::try_from(row.sequence).unwrap_or(i64::MAX))
-            .bind(&row.sealed)
-            .bind(&row.mac)
-            .execute(&mut *self.tx)
-            .await?;
+        let bind = |query: Bound, row: AuditRow| {
+            query
+                .bind(instance.as_bytes().as_slice())
+                .bind(i64::try_from(row.sequence).unwrap_or(i64::MAX))
+                .bind(row.sealed)
+                .bind(row.mac)
+        };
+        for query in APPEND.over(rows.into_iter(), bind) {
+            query.execute(&mut *self.tx).await?;
+        }
         Ok(())
     }
 }
 
-fn audit_row(instance: InstanceId, sequence: u64) -> Vec<u8> {
-    [instance.as_bytes().as_slice(), &sequence.to_be_bytes()].concat()
+fn audit_row(instance: InstanceId, sequence: u64) -> [u8; 24] {
+    let mut row = [0; 24];
+    let (of, number) = row.split_at_mut(16);
+    of.copy_from_slice(instance.as_bytes());
+    number.copy_from_slice(&sequence.to_be_bytes());
+    row
 }
 
 fn sequence(number: i64) -> Result<u64, StoreError> {

@@ -1,4 +1,4 @@
-use ostrakon_shards::record::{RecordKey, SealRecordError, open_record, seal_record};
+use ostrakon_shards::record::{RecordKey, SealRecordError, open_record, seal_record, seal_records};
 use sqlx::Row as _;
 use zeroize::Zeroizing;
 
@@ -64,6 +64,15 @@ impl Keys {
         plaintext: &[u8],
     ) -> Result<Vec<u8>, StoreError> {
         Ok(seal_record(&self.data, table, column, row, plaintext)?)
+    }
+
+    /// Seals the values of many rows of a column, as [`Keys::seal`] does one.
+    pub(super) fn seal_many(
+        &self,
+        (table, column): (&'static str, &'static str),
+        records: &[(impl AsRef<[u8]>, Vec<u8>)],
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(seal_records(&self.data, table, column, records)?)
     }
 
     /// Opens what [`Keys::seal`] made for the same place.

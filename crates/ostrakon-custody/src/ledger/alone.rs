@@ -1,0 +1,63 @@
+use ostrakon_storage::{AuditHead, Store, StoreError, Transaction};
+use ostrakon_types::UnixMillis;
+
+use super::{
+    Change,
+    job::{Done, Job},
+};
+use crate::{AuditEvent, AuditLog, AuditRecord};
+
+/// How many requests, and how many counters, are forgotten in one transaction at most: as many as are
+/// settled in one, so that a long table holds nobody up for longer than a full batch does.
+const FORGOTTEN_AT_ONCE: u32 = 512;
+
+/// Carries out a job that has a transaction to itself, behind the chain's `head`. Returns the new head.
+pub(super) async fn carry_out(
+    store: &Store,
+    audit: &AuditLog,
+    head: AuditHead,
+    job: &Job,
+) -> Result<(Done, AuditHead), StoreError> {
+    let mut tx = store.begin().await?;
+    let (done, record) = match job {
+        Job::Administer(change, now, _) => {
+            let (number, event) = administer(&mut tx, change, *now).await?;
+            let record = AuditRecord { at: *now, event };
+            (Done::Administered(number), Some(record))
+        }
+        Job::Forget(now, _) => (forget(&mut tx, *now).await?, None),
+        Job::Probe(_) | Job::Settle(..) | Job::Note(..) => (Done::Probed, None),
+    };
+    tx.probe().await?;
+    let (rows, head) = audit.link(store, head, record.as_slice())?;
+    tx.append_audit(audit.instance(), rows).await?;
+    tx.commit().await?;
+    Ok((done, head))
+}
+
+async fn administer(
+    tx: &mut Transaction<'_>,
+    change: &Change,
+    now: UnixMillis,
+) -> Result<(i64, AuditEvent), StoreError> {
+    let (action, detail, number) = match change {
+        Change::SetEnabled(enabled) => {
+            tx.set_enabled(*enabled).await?;
+            let action = if *enabled { "enable" } else { "disable" };
+            (action, String::new(), 0)
+        }
+        Change::LoadPolicy { time_zone, source } => {
+            let version = tx.insert_policy(time_zone, source, now).await?;
+            ("policy --load", format!("version {version}"), version)
+        }
+    };
+    let action = action.to_owned();
+    Ok((number, AuditEvent::Administered { action, detail }))
+}
+
+async fn forget(tx: &mut Transaction<'_>, now: UnixMillis) -> Result<Done, StoreError> {
+    let requests = tx.forget_requests(now, FORGOTTEN_AT_ONCE).await?;
+    let counters = tx.forget_counters(now, FORGOTTEN_AT_ONCE).await?;
+    let more = requests.max(counters) >= u64::from(FORGOTTEN_AT_ONCE);
+    Ok(Done::Forgotten { more })
+}

@@ -1,0 +1,105 @@
+use std::sync::Arc;
+
+use ostrakon_storage::StoreError;
+use ostrakon_types::{Decision, Refusal, Settled, UnixMillis};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{Act, Change, LedgerError, SettleRequest, Verdict};
+use crate::{Approval, AuditRecord};
+
+/// Tells the one who asked.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, LedgerError>>;
+
+/// What the writer is asked for.
+pub(super) enum Job {
+    Settle(Box<SettleRequest>, Answer<Vec<Verdict>>),
+    Note(AuditRecord, Answer<()>),
+    Administer(Change, UnixMillis, Answer<i64>),
+    /// Answers whether there is more to forget.
+    Forget(UnixMillis, Answer<bool>),
+    Probe(Answer<()>),
+}
+
+/// A job with its place in the queue, which is free again once it is answered.
+pub(super) struct Waiting {
+    pub(super) job: Job,
+    pub(super) _place: OwnedSemaphorePermit,
+}
+
+/// What became of a job inside its transaction: told to the one who asked only after the commit.
+pub(super) enum Done {
+    Settled(Result<Settled, Refusal>),
+    Noted,
+    Administered(i64),
+    Forgotten { more: bool },
+    Probed,
+}
+
+impl Job {
+    /// How many items are to be settled; 1 for everything else.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Settle(request, _) => request.items.len().max(1),
+            _ => 1,
+        }
+    }
+
+    /// Whether it may share a transaction with others of its kind. What changes counters or requests
+    /// by other ways than settling may not: a batch keeps in memory what it read of them.
+    pub(super) fn shares(&self) -> bool {
+        matches!(self, Self::Settle(..) | Self::Note(..))
+    }
+
+    pub(super) fn request(&self) -> Option<&SettleRequest> {
+        match self {
+            Self::Settle(request, _) => Some(request),
+            _ => None,
+        }
+    }
+
+    /// Tells the one who asked. Approvals are made here and nowhere else: after the commit.
+    pub(super) fn answer(self, done: Done) {
+        match (self, done) {
+            (Self::Settle(request, answer), Done::Settled(settled)) => {
+                let verdicts = settled.map(|settled| verdicts(&request, &settled));
+                let _ = answer.send(verdicts.map_err(LedgerError::from));
+            }
+            (Self::Note(_, answer), Done::Noted) | (Self::Probe(answer), Done::Probed) => {
+                let _ = answer.send(Ok(()));
+            }
+            (Self::Administer(_, _, answer), Done::Administered(number)) => {
+                let _ = answer.send(Ok(number));
+            }
+            (Self::Forget(_, answer), Done::Forgotten { more }) => {
+                let _ = answer.send(Ok(more));
+            }
+            (job, _) => job.refuse(Refusal::OutOfTurn.into()),
+        }
+    }
+
+    pub(super) fn fail(self, error: &Arc<StoreError>) {
+        self.refuse(LedgerError::Unavailable(Arc::clone(error)));
+    }
+
+    fn refuse(self, error: LedgerError) {
+        match self {
+            Self::Settle(_, answer) => drop(answer.send(Err(error))),
+            Self::Note(_, answer) | Self::Probe(answer) => drop(answer.send(Err(error))),
+            Self::Administer(_, _, answer) => drop(answer.send(Err(error))),
+            Self::Forget(_, answer) => drop(answer.send(Err(error))),
+        }
+    }
+}
+
+fn verdicts(request: &SettleRequest, settled: &Settled) -> Vec<Verdict> {
+    (0..)
+        .zip(request.items.iter().zip(&settled.decisions))
+        .map(|(number, (item, decision))| match (decision, &item.act) {
+            (Decision::Approve { .. }, Act::Release(binding)) => {
+                Verdict::Approved(Some(Approval::grant(request.key, number, *binding)))
+            }
+            (Decision::Approve { .. }, _) => Verdict::Approved(None),
+            (Decision::Deny { denial }, _) => Verdict::Denied(*denial),
+        })
+        .collect()
+}
