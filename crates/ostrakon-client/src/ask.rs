@@ -13,13 +13,12 @@ use ostrakon_shards::{
     card::Card,
     device::DeviceKeys,
     identity::{PublicCard, VerifiedKeyserver},
+    random::RandomError,
     suite::Suite,
 };
 use ostrakon_transport::{
     binding::{Announcement, ExchangeError, KEYSERVER_PATH, exchange},
-    envelope::{
-        ClientSession, Contact, PendingResponse, SealRequestError, VALIDITY_MILLIS, seal_request,
-    },
+    envelope::{ClientSession, Contact, SealRequestError, VALIDITY_MILLIS, seal_request},
     http::{BaseUrl, ClientConfig, HttpClient, RequestError, TlsError},
     message::{Answer, Item, ItemAnswer, RefusalCode, RequestBody, RequestBodyError},
 };
@@ -94,6 +93,9 @@ pub enum AskError {
     /// The request could not be made.
     #[error(transparent)]
     Body(#[from] RequestBodyError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
     /// The request could not be sealed.
     #[error("cannot seal the request")]
     Seal(#[from] SealRequestError),
@@ -111,8 +113,13 @@ pub(crate) struct Link {
 #[derive(Default)]
 struct Sessions {
     current: Option<Arc<ClientSession>>,
+    /// Whether a request that asks for one is under way.
+    asked: bool,
     broken: u32,
 }
+
+/// The right to ask for a session, until it is dropped: of many requests at once, one does.
+struct Asking<'a>(&'a Link);
 
 impl Link {
     pub(crate) fn new(
@@ -154,13 +161,7 @@ impl Link {
         expect: Expect,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
-        let contact = match expect {
-            Expect::More if self.sessions(|sessions| sessions.broken < BROKEN_SESSIONS) => {
-                Contact::Lasting
-            }
-            _ => Contact::Known,
-        };
-        self.send(keys, card, contact, body, environment).await
+        self.send(keys, card, Some(expect), body, environment).await
     }
 
     /// Asks as a device that the server does not know yet.
@@ -171,17 +172,16 @@ impl Link {
         body: RequestBody,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
-        self.send(keys, card, Contact::First, body, environment)
-            .await
+        self.send(keys, card, None, body, environment).await
     }
 
     /// Sends the request, in a session if there is one and then in as many envelopes as it takes. It
-    /// stays the same one to the server.
+    /// stays the same one to the server. To expect nothing at all is to be unknown.
     async fn send(
         &self,
         keys: &DeviceKeys,
         card: &Card,
-        contact: Contact,
+        expect: Option<Expect>,
         mut body: RequestBody,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
@@ -193,12 +193,21 @@ impl Link {
             let again = envelopes < MAX_ENVELOPES && Instant::now() < deadline;
             let issued_at = environment.now();
             body = body.reissued(issued_at);
-            let session = self.usable_session(contact, suite, issued_at);
+            let session = expect.and_then(|_| self.session(suite, issued_at));
             let sealed = session
                 .as_ref()
                 .and_then(|session| session.seal(&body).ok());
             let in_session = sealed.is_some();
-            let (envelope, pending): (_, PendingResponse) = match sealed {
+            let asking = match expect {
+                Some(Expect::More) if !in_session => self.may_ask(),
+                _ => None,
+            };
+            let contact = match (expect, &asking) {
+                (None, _) => Contact::First,
+                (Some(_), Some(_)) => Contact::Lasting,
+                (Some(_), None) => Contact::Known,
+            };
+            let (envelope, pending) = match sealed {
                 Some(sealed) => sealed,
                 None => seal_request(keys, card, contact, &self.keyserver, suite, &body)?,
             };
@@ -241,21 +250,21 @@ impl Link {
 
 impl Link {
     /// The session, where one may be used: it is as strong as the envelope would be, and not over.
-    fn usable_session(
-        &self,
-        contact: Contact,
-        suite: Suite,
-        now: UnixMillis,
-    ) -> Option<Arc<ClientSession>> {
-        if contact == Contact::First {
-            return None;
-        }
+    fn session(&self, suite: Suite, now: UnixMillis) -> Option<Arc<ClientSession>> {
         self.sessions(|sessions| {
             if sessions.current.as_ref().is_some_and(|s| s.is_over(now)) {
                 sessions.current = None;
             }
             let session = sessions.current.as_ref()?;
             (session.suite() >= suite).then(|| Arc::clone(session))
+        })
+    }
+
+    fn may_ask(&self) -> Option<Asking<'_>> {
+        self.sessions(|sessions| {
+            let may = !sessions.asked && sessions.broken < BROKEN_SESSIONS;
+            sessions.asked |= may;
+            may.then(|| Asking(self))
         })
     }
 
@@ -273,6 +282,12 @@ impl Link {
 
     fn sessions<T>(&self, change: impl FnOnce(&mut Sessions) -> T) -> T {
         change(&mut self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.sessions(|sessions| sessions.asked = false);
     }
 }
 

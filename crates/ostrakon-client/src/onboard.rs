@@ -364,7 +364,7 @@ impl Config {
 }
 
 /// The id of the profile that begins with this version.
-fn profile_id(version: &ProfileVersion) -> ProfileId {
+pub(crate) fn profile_id(version: &ProfileVersion) -> ProfileId {
     let hash = version.hash();
     let half = hash.as_bytes().first_chunk().copied();
     ProfileId::from_bytes(half.unwrap_or_default())
