@@ -1,6 +1,11 @@
 //! Asking a key shard server.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hyper::{Request, StatusCode, Uri};
@@ -8,14 +13,16 @@ use ostrakon_shards::{
     card::Card,
     device::DeviceKeys,
     identity::{PublicCard, VerifiedKeyserver},
+    random::RandomError,
     suite::Suite,
 };
 use ostrakon_transport::{
     binding::{Announcement, ExchangeError, KEYSERVER_PATH, exchange},
-    envelope::{Contact, SealRequestError, VALIDITY_MILLIS, seal_request},
+    envelope::{ClientSession, Contact, SealRequestError, VALIDITY_MILLIS, seal_request},
     http::{BaseUrl, ClientConfig, HttpClient, RequestError, TlsError},
     message::{Answer, Item, ItemAnswer, RefusalCode, RequestBody, RequestBodyError},
 };
+use ostrakon_types::UnixMillis;
 use tokio::time::Instant;
 
 use crate::{config::Config, environment::Environment};
@@ -29,6 +36,19 @@ const SLOW_MILLIS: i64 = VALIDITY_MILLIS / 2;
 
 /// Fresh envelopes for one request.
 const MAX_ENVELOPES: u32 = 10;
+
+/// Sessions that may end before their time until no more are asked for. Behind a balancer that spreads
+/// requests over several servers, a session is of no use: it is with one of them.
+const BROKEN_SESSIONS: u32 = 3;
+
+/// Whether more requests will follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// This may be the only one.
+    Nothing,
+    /// So that a session pays.
+    More,
+}
 
 /// Why a key shard server gave no answer to go by.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +93,9 @@ pub enum AskError {
     /// The request could not be made.
     #[error(transparent)]
     Body(#[from] RequestBodyError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
     /// The request could not be sealed.
     #[error("cannot seal the request")]
     Seal(#[from] SealRequestError),
@@ -83,7 +106,20 @@ pub(crate) struct Link {
     http: HttpClient,
     keyserver: VerifiedKeyserver,
     patience: Duration,
+    sessions: Mutex<Sessions>,
 }
+
+/// The session with the server, if there is one.
+#[derive(Default)]
+struct Sessions {
+    current: Option<Arc<ClientSession>>,
+    /// Whether a request that asks for one is under way.
+    asked: bool,
+    broken: u32,
+}
+
+/// The right to ask for a session, until it is dropped: of many requests at once, one does.
+struct Asking<'a>(&'a Link);
 
 impl Link {
     pub(crate) fn new(
@@ -95,6 +131,7 @@ impl Link {
             http: http(config, urls)?,
             keyserver,
             patience: config.request_timeout,
+            sessions: Mutex::default(),
         })
     }
 
@@ -121,10 +158,10 @@ impl Link {
         keys: &DeviceKeys,
         card: &Card,
         body: RequestBody,
+        expect: Expect,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
-        self.send(keys, card, Contact::Known, body, environment)
-            .await
+        self.send(keys, card, Some(expect), body, environment).await
     }
 
     /// Asks as a device that the server does not know yet.
@@ -135,16 +172,16 @@ impl Link {
         body: RequestBody,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
-        self.send(keys, card, Contact::First, body, environment)
-            .await
+        self.send(keys, card, None, body, environment).await
     }
 
-    /// Sends the request, in as many envelopes as it takes. It stays the same one to the server.
+    /// Sends the request, in a session if there is one and then in as many envelopes as it takes. It
+    /// stays the same one to the server. To expect nothing at all is to be unknown.
     async fn send(
         &self,
         keys: &DeviceKeys,
         card: &Card,
-        contact: Contact,
+        expect: Option<Expect>,
         mut body: RequestBody,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
@@ -156,10 +193,36 @@ impl Link {
             let again = envelopes < MAX_ENVELOPES && Instant::now() < deadline;
             let issued_at = environment.now();
             body = body.reissued(issued_at);
-            let (envelope, pending) =
-                seal_request(keys, card, contact, &self.keyserver, suite, &body)?;
+            let session = expect.and_then(|_| self.session(suite, issued_at));
+            let sealed = session
+                .as_ref()
+                .and_then(|session| session.seal(&body).ok());
+            let in_session = sealed.is_some();
+            let asking = match expect {
+                Some(Expect::More) if !in_session => self.may_ask(),
+                _ => None,
+            };
+            let contact = match (expect, &asking) {
+                (None, _) => Contact::First,
+                (Some(_), Some(_)) => Contact::Lasting,
+                (Some(_), None) => Contact::Known,
+            };
+            let (envelope, pending) = match sealed {
+                Some(sealed) => sealed,
+                None => seal_request(keys, card, contact, &self.keyserver, suite, &body)?,
+            };
             let response = match exchange(&self.http, envelope, &pending).await {
-                Ok(response) => response,
+                Ok(received) => {
+                    if let Some(session) = received.session {
+                        self.sessions(|sessions| sessions.current = Some(Arc::new(session)));
+                    }
+                    received.response
+                }
+                // Forgotten, or a copy of the message was taken: an envelope of its own tells.
+                Err(error) if in_session && !matches!(error, ExchangeError::Request(_)) => {
+                    self.session_broke(session.as_ref());
+                    continue;
+                }
                 Err(ExchangeError::Request(RequestError::NoAnswer { .. }))
                     if again && self.patience > ENVELOPE_USE =>
                 {
@@ -182,6 +245,49 @@ impl Link {
                 Answer::Refused(refusal) => return Err(AskError::Refused(refusal)),
             }
         }
+    }
+}
+
+impl Link {
+    /// The session, where one may be used: it is as strong as the envelope would be, and not over.
+    fn session(&self, suite: Suite, now: UnixMillis) -> Option<Arc<ClientSession>> {
+        self.sessions(|sessions| {
+            if sessions.current.as_ref().is_some_and(|s| s.is_over(now)) {
+                sessions.current = None;
+            }
+            let session = sessions.current.as_ref()?;
+            (session.suite() >= suite).then(|| Arc::clone(session))
+        })
+    }
+
+    fn may_ask(&self) -> Option<Asking<'_>> {
+        self.sessions(|sessions| {
+            let may = !sessions.asked && sessions.broken < BROKEN_SESSIONS;
+            sessions.asked |= may;
+            may.then(|| Asking(self))
+        })
+    }
+
+    /// Gives up a session that the server did not take, unless another took its place meanwhile.
+    fn session_broke(&self, broken: Option<&Arc<ClientSession>>) {
+        self.sessions(|sessions| {
+            let is_it =
+                |current: &Arc<_>| broken.is_some_and(|broken| Arc::ptr_eq(current, broken));
+            if sessions.current.as_ref().is_some_and(is_it) {
+                sessions.current = None;
+                sessions.broken += 1;
+            }
+        });
+    }
+
+    fn sessions<T>(&self, change: impl FnOnce(&mut Sessions) -> T) -> T {
+        change(&mut self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.sessions(|sessions| sessions.asked = false);
     }
 }
 

@@ -34,6 +34,7 @@ mod file;
 mod folder;
 mod folders;
 mod home;
+pub mod load;
 mod onboard;
 mod refresh;
 mod report;

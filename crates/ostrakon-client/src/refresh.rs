@@ -9,7 +9,7 @@ use ostrakon_transport::message::{Item, ItemAnswer, RequestBody};
 use ostrakon_types::Denial;
 
 use crate::{
-    ask::{AskError, Link},
+    ask::{AskError, Expect, Link},
     home::{Lock, Membership},
     workstation::{Member, OpenError, Workstation},
 };
@@ -70,7 +70,13 @@ impl Workstation {
         let (id, items) = (random::request_id(now)?, vec![Item::ProfileHead]);
         let body = RequestBody::new(id, now, member.profile.id(), items).map_err(AskError::from)?;
         let answers = link
-            .ask(&member.keys, &member.device, body, &self.environment)
+            .ask(
+                &member.keys,
+                &member.device,
+                body,
+                Expect::Nothing,
+                &self.environment,
+            )
             .await?;
         let (version, head) = match answers.into_iter().next() {
             Some(ItemAnswer::Head { version, head }) => (version, head),

@@ -46,6 +46,8 @@ pub struct Limits {
     pub body_seconds: u64,
     /// Seconds for which requests in flight may go on when the server is told to stop.
     pub drain_seconds: u64,
+    /// Envelope sessions that are held at once; past that, the oldest gives way. 0 grants none.
+    pub sessions: usize,
     /// Requests per minute from devices that the server does not know yet.
     pub first_contacts_per_minute: u32,
     /// New profiles per day, whatever the policy says.
@@ -121,6 +123,7 @@ impl Default for Limits {
             head_seconds: 10,
             body_seconds: 20,
             drain_seconds: 20,
+            sessions: 4096,
             first_contacts_per_minute: 600,
             max_new_profiles_per_day: 1000,
         }

@@ -1,6 +1,9 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use ostrakon_shards::{card::Card, profile::Profile};
@@ -16,6 +19,15 @@ const REMEMBERED: usize = 4096;
 pub(crate) struct Directory {
     store: Arc<Store>,
     remembered: RwLock<HashMap<DeviceId, Arc<Member>>>,
+    /// Grows with every change of profiles that this process makes or learns of.
+    generation: AtomicU64,
+}
+
+/// A device as it was known in one generation of the directory.
+#[derive(Clone)]
+pub(crate) struct Seen {
+    pub(crate) member: Arc<Member>,
+    generation: u64,
 }
 
 /// A device that is known, with the profiles to which it belongs.
@@ -40,24 +52,38 @@ impl Directory {
         Self {
             store,
             remembered: RwLock::default(),
+            generation: AtomicU64::new(0),
         }
+    }
+
+    /// Whether nothing has changed since, as far as this process knows.
+    ///
+    /// A database that other processes write to needs whoever watches it to call
+    /// [`changed`](Self::changed). A home has one process at a time, so today nobody else does.
+    pub(crate) fn is_current(&self, seen: &Seen) -> bool {
+        seen.generation == self.generation.load(Ordering::Acquire)
+    }
+
+    /// Profiles have changed: whoever was seen before is to be looked up again.
+    pub(crate) fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The device, if it is known.
     ///
     /// # Errors
     /// When the database fails, or a profile in it is damaged.
-    pub(crate) async fn member(
-        &self,
-        device: &DeviceId,
-    ) -> Result<Option<Arc<Member>>, StoreError> {
+    pub(crate) async fn member(&self, device: &DeviceId) -> Result<Option<Seen>, StoreError> {
+        // Before the question, so that what changes meanwhile makes the answer an old one.
+        let generation = self.generation.load(Ordering::Acquire);
+        let seen = |member| Some(Seen { member, generation });
         // Asked also about a device that is remembered, so that time does not tell strangers which
         // devices are known, and so that what another process changed is seen.
         let ids = self.store.profiles_of(device).await?;
         if let Some(member) = self.remembered(device)
             && member.belongs_to(&ids)
         {
-            return Ok(Some(member));
+            return Ok(seen(member));
         }
         let Some(member) = self.look_up(device, ids).await? else {
             return Ok(None);
@@ -71,11 +97,12 @@ impl Directory {
             remembered.clear();
         }
         remembered.insert(*device, Arc::clone(&member));
-        Ok(Some(member))
+        Ok(seen(member))
     }
 
     /// Forgets a device whose profiles have changed.
     pub(crate) fn forget(&self, device: &DeviceId) {
+        self.changed();
         self.remembered
             .write()
             .unwrap_or_else(PoisonError::into_inner)

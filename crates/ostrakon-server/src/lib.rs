@@ -20,6 +20,7 @@ mod policy;
 mod rate;
 mod routes;
 mod server;
+mod sessions;
 pub mod setup;
 
 /// The policy engine, for whoever has this crate alone.

@@ -16,16 +16,17 @@ use ostrakon_custody::{
 use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::{RequestKey, Store, StoreError};
 use ostrakon_transport::{
-    envelope::{Authentic, EnvelopeKey, Opened, Stranger},
+    envelope::{Authentic, EnvelopeKey, Opened, SealResponseError, SessionMessage, Stranger},
     message::{Answer, RefusalCode, RequestBody, ResponseBody},
 };
 use ostrakon_types::{DeviceId, ErrorChain, UnixMillis};
 
 use crate::{
     clock::Clock,
-    directory::{Directory, Member},
+    directory::{Directory, Member, Seen},
     policy::InForce,
     rate::RateLimit,
+    sessions::{ResumeError, Sessions},
 };
 
 /// All that the way of a request needs.
@@ -40,6 +41,7 @@ pub(crate) struct Pipeline {
     pub(crate) policy: InForce,
     pub(crate) enabled: AtomicBool,
     pub(crate) directory: Directory,
+    pub(crate) sessions: Sessions,
     pub(crate) first_contacts: RateLimit,
     pub(crate) max_new_profiles_per_day: u64,
 }
@@ -64,6 +66,15 @@ impl From<Stranger> for Unanswered {
     }
 }
 
+impl From<ResumeError> for Unanswered {
+    fn from(error: ResumeError) -> Self {
+        match error {
+            ResumeError::Stranger(stranger) => stranger.into(),
+            ResumeError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<StoreError> for Unanswered {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = %ErrorChain(&error), "cannot read the database");
@@ -75,27 +86,57 @@ impl Pipeline {
     /// Answers one envelope with another.
     pub(crate) async fn answer(&self, envelope: &[u8]) -> Result<Vec<u8>, Unanswered> {
         let now = self.clock.now();
-        let opened = self.envelope_key.open(&self.keyserver.kss_id(), envelope)?;
-        let (authentic, member) = self.authenticate(opened, now).await?;
-        let response = match authentic.parse(now) {
+        let (authentic, seen) = match SessionMessage::parse(envelope) {
+            Some(message) => {
+                let resumed = self.sessions.resume(&message, &self.directory, now);
+                let (authentic, seen) = resumed.await?;
+                (authentic, Some(seen))
+            }
+            None => {
+                let opened = self.envelope_key.open(&self.keyserver.kss_id(), envelope)?;
+                self.authenticate(opened, now).await?
+            }
+        };
+        let sealed = match authentic.parse(now) {
             Ok(body) => {
                 let device = authentic.device();
-                let answer = self.decide(device, member.as_deref(), &body, now).await?;
-                ResponseBody {
+                let member = seen.as_ref().map(|seen| &*seen.member);
+                let answer = self.decide(device, member, &body, now).await?;
+                let response = ResponseBody {
                     request_id: Some(body.request_id()),
                     server_time: now,
                     answer,
-                }
+                };
+                self.seal(&authentic, &response, seen, now)
             }
             Err(code) => {
                 tracing::info!(device = %authentic.device(), reason = %code, "request refused");
-                ResponseBody::refused(now, code)
+                authentic.reply().seal(&ResponseBody::refused(now, code))
             }
         };
-        authentic.reply().seal(&response).map_err(|error| {
+        sealed.map_err(|error| {
             tracing::error!(%error, "cannot seal the answer");
             Unanswered::Unavailable
         })
+    }
+
+    /// Seals the answer, and with it grants the session that a known device may have asked for.
+    fn seal(
+        &self,
+        authentic: &Authentic,
+        response: &ResponseBody,
+        seen: Option<Seen>,
+        now: UnixMillis,
+    ) -> Result<Vec<u8>, SealResponseError> {
+        let asked = authentic.asked_session();
+        if let Some(seen) = seen
+            && asked.is_some_and(|id| self.sessions.may_begin(&id))
+            && let (sealed, Some(session)) = authentic.grant(response, now)?
+            && self.sessions.begin(session, seen, now)
+        {
+            return Ok(sealed);
+        }
+        authentic.reply().seal(response)
     }
 
     /// Checks the signature by the card that is on record, or, on first contact, by the one inside.
@@ -103,14 +144,14 @@ impl Pipeline {
         &self,
         opened: Opened,
         now: UnixMillis,
-    ) -> Result<(Authentic, Option<Arc<Member>>), Unanswered> {
+    ) -> Result<(Authentic, Option<Seen>), Unanswered> {
         // Before the look-up, so that it does not tell which devices are known.
         if opened.card().is_some() && !self.first_contacts.pass(now) {
             tracing::warn!("too many first contacts");
             return Err(Unanswered::TooMany);
         }
-        if let Some(member) = self.directory.member(&opened.device()).await? {
-            return Ok((opened.verify(&member.card)?, Some(member)));
+        if let Some(seen) = self.directory.member(&opened.device()).await? {
+            return Ok((opened.verify(&seen.member.card)?, Some(seen)));
         }
         if opened.card().is_none() {
             return Err(opened.verify_nobody().into());

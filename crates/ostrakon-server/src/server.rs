@@ -37,6 +37,7 @@ use crate::{
     policy::{FILE, InForce},
     rate::RateLimit,
     routes,
+    sessions::Sessions,
 };
 
 /// The largest policy that can be loaded, in JSON.
@@ -166,6 +167,7 @@ impl Server {
         let limits = &config.limits;
         let pipeline = Pipeline {
             directory: Directory::new(Arc::clone(&store)),
+            sessions: Sessions::new(limits.sessions),
             first_contacts: RateLimit::per_minute(limits.first_contacts_per_minute, now),
             max_new_profiles_per_day: limits.max_new_profiles_per_day,
             enabled: AtomicBool::new(record.enabled),
@@ -251,7 +253,9 @@ async fn forget(node: Arc<Node>) {
     loop {
         tick.tick().await;
         let pipeline = &node.pipeline;
-        let _ = pipeline.ledger.forget(pipeline.clock.now()).await;
+        let now = pipeline.clock.now();
+        pipeline.sessions.forget_over(now);
+        let _ = pipeline.ledger.forget(now).await;
     }
 }
 

@@ -8,9 +8,8 @@ use ostrakon_types::KssId;
 
 use super::{Announcement, ENVELOPE_TYPE, KEYSERVER_PATH, REQUESTS_PATH};
 use crate::{
-    envelope::{OpenResponseError, PendingResponse},
+    envelope::{OpenResponseError, PendingResponse, Received},
     http::{HttpClient, RequestError},
-    message::ResponseBody,
 };
 
 /// Why a sealed request has no answer.
@@ -57,13 +56,15 @@ pub enum FetchKeyserverError {
 
 /// Sends a sealed request, as often as it takes, and opens the answer.
 ///
+/// A message of a session is taken once: sent again, it is a stranger's.
+///
 /// # Errors
 /// When no server answers, or none that knows the device.
 pub async fn exchange(
     client: &HttpClient,
     envelope: Vec<u8>,
     pending: &PendingResponse,
-) -> Result<ResponseBody, ExchangeError> {
+) -> Result<Received, ExchangeError> {
     let mut request = Request::new(Bytes::from(envelope));
     *request.method_mut() = hyper::Method::POST;
     *request.uri_mut() = hyper::Uri::from_static(REQUESTS_PATH);
@@ -71,7 +72,7 @@ pub async fn exchange(
     request.headers_mut().insert(CONTENT_TYPE, envelope_type);
     let response = client.send(&request).await?;
     match response.status() {
-        StatusCode::OK => Ok(pending.open(response.body())?),
+        StatusCode::OK => Ok(pending.receive(response.body())?),
         StatusCode::BAD_REQUEST => Err(ExchangeError::Stranger),
         status => Err(ExchangeError::Status(status)),
     }
