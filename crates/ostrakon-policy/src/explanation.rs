@@ -226,7 +226,7 @@ impl SetExplanation {
                 .all(|rule| matches!(rule.outcome, RuleOutcome::Holds(_))),
             rules,
             session: opens
-                .then(|| session.unwrap_or_else(|| SessionLimits::default_at(millis(at)))),
+                .then(|| session.unwrap_or_else(|| SessionLimits::default_at(millis(at.timestamp())))),
         }
     }
 }

@@ -90,16 +90,9 @@ impl Candidate {
     /// limit.
     #[must_use]
     pub fn new(rule_set: Option<u32>, charges: Vec<Charge>) -> Self {
-        let mut distinct: Vec<Charge> = Vec::with_capacity(charges.len());
-        for charge in charges {
-            match distinct.iter_mut().find(|other| other.key == charge.key) {
-                Some(other) => other.limit = other.limit.min(charge.limit),
-                None => distinct.push(charge),
-            }
-        }
         Self {
             rule_set,
-            charges: distinct,
+            charges: distinct(charges),
         }
     }
 
@@ -108,6 +101,25 @@ impl Candidate {
     pub fn charges(&self) -> &[Charge] {
         &self.charges
     }
+}
+
+/// Each counter once, under its lowest limit, in the order in which they first come.
+fn distinct(charges: Vec<Charge>) -> Vec<Charge> {
+    if charges.len() < 2 {
+        return charges;
+    }
+    let mut distinct: Vec<Charge> = Vec::with_capacity(charges.len());
+    for charge in charges {
+        // Windows tell most counters apart, and are compared sooner than the rest.
+        let is_same = |other: &&mut Charge| {
+            other.key.window == charge.key.window && other.key == charge.key
+        };
+        match distinct.iter_mut().find(is_same) {
+            Some(other) => other.limit = other.limit.min(charge.limit),
+            None => distinct.push(charge),
+        }
+    }
+    distinct
 }
 
 /// What a policy says of one request before quotas are looked at.

@@ -168,7 +168,7 @@ impl Entry {
     fn matches(&self, path: &CanonicalPath<'_>) -> bool {
         match &self.matcher {
             Matcher::Path(pattern) => pattern.matches(path),
-            Matcher::Regex(regex) => regex.is_match(&path.haystack()),
+            Matcher::Regex(regex) => regex.is_match(path.haystack()),
         }
     }
 }
