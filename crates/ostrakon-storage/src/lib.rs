@@ -19,6 +19,7 @@ mod store;
 pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
-    AuditHead, AuditRow, Counter, InstanceId, LocationRecord, MAX_LOCATIONS, PolicyVersion,
-    RequestKey, ServerRecord, Store, Transaction,
+    ArchiveRow, AuditHead, AuditRow, CheckpointRow, Counter, InstanceId, LONGEST_WINDOW,
+    LocationRecord, MAX_LOCATIONS, PolicyVersion, REQUESTS_KEPT, RequestKey, ServerRecord,
+    Snapshot, Store, Transaction,
 };

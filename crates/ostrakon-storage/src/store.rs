@@ -1,17 +1,21 @@
 mod audit;
+mod checkpoints;
 mod keys;
 mod ledger;
 mod policies;
 mod profiles;
 mod server;
+mod snapshot;
 
 use std::path::Path;
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
-pub use ledger::{Counter, RequestKey, Transaction};
+pub use checkpoints::{ArchiveRow, CheckpointRow};
+pub use ledger::{Counter, LONGEST_WINDOW, REQUESTS_KEPT, RequestKey, Transaction};
 pub use policies::PolicyVersion;
 pub use profiles::{LocationRecord, MAX_LOCATIONS};
 pub use server::ServerRecord;
+pub use snapshot::Snapshot;
 
 use self::keys::Keys;
 use crate::{ProtectorKey, StoreError, sqlite::Sqlite};

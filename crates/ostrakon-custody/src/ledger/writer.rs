@@ -9,8 +9,10 @@ use ostrakon_types::{
 };
 use tokio::sync::mpsc;
 
-use super::{Act, Change, Job, LedgerError, RequestItem, SettleRequest, Verdict};
-use crate::{Approval, AuditEvent, AuditLog, AuditRecord};
+use super::{
+    Act, Change, Job, LedgerError, RequestItem, SettleRequest, Verdict, administer::administer,
+};
+use crate::{Approval, AuditEvent, AuditLog, AuditRecord, Charged};
 
 /// The task that owns the audit chain and every write.
 pub(super) struct Writer {
@@ -91,7 +93,10 @@ impl Writer {
     async fn try_write(&self, jobs: &[Job]) -> Result<(Vec<Done>, AuditHead), StoreError> {
         let head = match self.head {
             Some(head) => head,
-            None => self.store.audit_head(self.audit.instance()).await?,
+            None => {
+                let stored = self.store.audit_head(self.audit.instance()).await?;
+                self.audit.resume(stored)
+            }
         };
         let tx = self.store.begin().await?;
         let mut act = Acting {
@@ -120,6 +125,7 @@ impl Writer {
             });
         }
         act.tx.commit().await?;
+        self.audit.note(&act.head);
         Ok((done, act.head))
     }
 }
@@ -201,6 +207,7 @@ impl Acting<'_> {
                 meta: item.meta.clone(),
                 decision: decision.clone(),
                 explanation: item.explanation.clone().filter(|_| denied),
+                charged: Charged::by(&item.proposal, decision, &request.key.profile),
             };
             self.log(AuditRecord {
                 at: request.at,
@@ -212,25 +219,10 @@ impl Acting<'_> {
     }
 
     async fn administer(&mut self, change: &Change, now: UnixMillis) -> Result<i64, StoreError> {
-        let (action, detail, result) = match change {
-            Change::SetEnabled(enabled) => {
-                self.tx.set_enabled(*enabled).await?;
-                (
-                    if *enabled { "enable" } else { "disable" },
-                    String::new(),
-                    0,
-                )
-            }
-            Change::LoadPolicy { time_zone, source } => {
-                let version = self.tx.insert_policy(time_zone, source, now).await?;
-                ("policy --load", format!("version {version}"), version)
-            }
-        };
-        let event = AuditEvent::Administered {
-            action: action.to_owned(),
-            detail,
-        };
-        self.log(AuditRecord { at: now, event }).await?;
+        let (event, result) = administer(&mut self.tx, change, now).await?;
+        if let Some(event) = event {
+            self.log(AuditRecord { at: now, event }).await?;
+        }
         Ok(result)
     }
 

@@ -7,11 +7,11 @@ use super::Store;
 use crate::StoreError;
 
 /// How long a request's decisions are kept for its retries: 24 hours, in milliseconds.
-const KEPT: i64 = 24 * 60 * 60 * 1000;
+pub const REQUESTS_KEPT: i64 = 24 * 60 * 60 * 1000;
 
 /// More than any window lasts, in milliseconds: 26 hours. The longest is a day on which clocks are set
 /// back.
-const LONGEST_WINDOW: i64 = 26 * 60 * 60 * 1000;
+pub const LONGEST_WINDOW: i64 = 26 * 60 * 60 * 1000;
 
 /// What names a request, over all its retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +22,20 @@ pub struct RequestKey {
     pub device: DeviceId,
     /// Its id.
     pub request: RequestId,
+}
+
+/// What is remembered of a request: not secret, but who could change it could have shards released.
+pub(super) const RECORDED: (&str, &str) = ("requests", "recorded");
+
+impl RequestKey {
+    /// The parts of the row that it names.
+    pub(super) fn row(&self) -> [&[u8]; 3] {
+        [
+            self.profile.as_bytes(),
+            self.device.as_bytes(),
+            self.request.as_bytes(),
+        ]
+    }
 }
 
 /// A counter and how far it has counted.
@@ -83,11 +97,13 @@ impl<'s> Transaction<'s> {
         .fetch_optional(&mut *self.tx)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        canonical::decode(row.try_get("recorded")?)
+        let keys = &self.store.keys;
+        let recorded = keys.authenticated(RECORDED, &key.row(), row.try_get("recorded")?)?;
+        canonical::decode(recorded)
             .map(Some)
             .map_err(|_| StoreError::Corrupt {
-                table: "requests",
-                column: "recorded",
+                table: RECORDED.0,
+                column: RECORDED.1,
             })
     }
 
@@ -101,6 +117,8 @@ impl<'s> Transaction<'s> {
         recorded: &Recorded,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
+        let keys = &self.store.keys;
+        let recorded = keys.authenticate(RECORDED, &key.row(), canonical::encode(recorded));
         sqlx::query(
             "INSERT INTO requests (profile, device, request, recorded, decided_at)
              VALUES (?, ?, ?, ?, ?)",
@@ -108,7 +126,7 @@ impl<'s> Transaction<'s> {
         .bind(key.profile.as_bytes().as_slice())
         .bind(key.device.as_bytes().as_slice())
         .bind(key.request.as_bytes().as_slice())
-        .bind(canonical::encode(recorded))
+        .bind(recorded)
         .bind(now.0)
         .execute(&mut *self.tx)
         .await?;
@@ -188,7 +206,7 @@ impl<'s> Transaction<'s> {
     /// When the database fails.
     pub async fn forget_requests(&mut self, now: UnixMillis) -> Result<u64, StoreError> {
         let forgotten = sqlx::query("DELETE FROM requests WHERE decided_at < ?")
-            .bind(now.plus(-KEPT).0)
+            .bind(now.plus(-REQUESTS_KEPT).0)
             .execute(&mut *self.tx)
             .await?;
         Ok(forgotten.rows_affected())
@@ -209,40 +227,48 @@ impl Store {
     /// # Errors
     /// When the database fails or a row is damaged.
     pub async fn counters(&self, profile: &ProfileId) -> Result<Vec<Counter>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT rule, period, window, count FROM counters WHERE profile = ?
-             ORDER BY rule, period, window",
-        )
-        .bind(profile.as_bytes().as_slice())
-        .fetch_all(&self.db.reader)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                let corrupt = |column| StoreError::Corrupt {
-                    table: "counters",
-                    column,
-                };
-                let period = match row.try_get("period")? {
-                    0_i64 => Period::Hour,
-                    1 => Period::Day,
-                    2 => Period::Minute,
-                    3 => Period::SlidingMinute,
-                    4 => Period::SlidingHour,
-                    5 => Period::SlidingDay,
-                    _ => return Err(corrupt("period")),
-                };
-                let key = CounterKey {
-                    profile: *profile,
-                    rule_id: row.try_get("rule")?,
-                    period,
-                    window: UnixMillis(row.try_get("window")?),
-                };
-                let count = row.try_get::<i64, _>("count")?;
-                let count = count.try_into().map_err(|_| corrupt("count"))?;
-                Ok(Counter { key, count })
-            })
-            .collect()
+        counters_of(&self.db.reader, profile).await
     }
+}
+
+/// The counters of a profile, in all windows that are kept.
+pub(super) async fn counters_of(
+    executor: impl sqlx::SqliteExecutor<'_>,
+    profile: &ProfileId,
+) -> Result<Vec<Counter>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT rule, period, window, count FROM counters WHERE profile = ?
+         ORDER BY rule, period, window",
+    )
+    .bind(profile.as_bytes().as_slice())
+    .fetch_all(executor)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let corrupt = |column| StoreError::Corrupt {
+                table: "counters",
+                column,
+            };
+            let period = match row.try_get("period")? {
+                0_i64 => Period::Hour,
+                1 => Period::Day,
+                2 => Period::Minute,
+                3 => Period::SlidingMinute,
+                4 => Period::SlidingHour,
+                5 => Period::SlidingDay,
+                _ => return Err(corrupt("period")),
+            };
+            let key = CounterKey {
+                profile: *profile,
+                rule_id: row.try_get("rule")?,
+                period,
+                window: UnixMillis(row.try_get("window")?),
+            };
+            let count = row.try_get::<i64, _>("count")?;
+            let count = count.try_into().map_err(|_| corrupt("count"))?;
+            Ok(Counter { key, count })
+        })
+        .collect()
 }
 
 /// The number by which the database knows a period.
