@@ -64,7 +64,11 @@ mod tests {
         };
         let now = "2026-11-25T10:30:00Z".parse().unwrap();
         let charges = policy.charges_of(&profile, now);
-        assert!(charges.iter().all(|charge| charge.key.profile == profile.id));
+        assert!(
+            charges
+                .iter()
+                .all(|charge| charge.key.profile == profile.id)
+        );
         let of = |id: &str, period: Period| -> Vec<u64> {
             let of = charges
                 .iter()

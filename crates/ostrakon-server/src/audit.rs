@@ -14,7 +14,7 @@ pub use ostrakon_custody::{AuditEvent, AuditFault, AuditRecord, FaultKind};
 pub(crate) use self::{
     archive::{keep_archive, prune},
     keeper::Keeper,
-    start::{Resumed, resume},
+    start::{look, resume},
     tallies::{Reason, Tallies},
 };
 pub use archive::{ArchiveError, Archived, archive};

@@ -7,13 +7,7 @@ use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::{InstanceId, ProtectorKey, Store};
 use tokio::task::JoinHandle;
 
-use crate::{
-    Clock, Home,
-    audit::resume,
-    config::Audit,
-    home::HomeLock,
-    server::BuildError,
-};
+use crate::{Clock, Home, audit::resume, config::Audit, home::HomeLock, server::BuildError};
 
 /// A database with the keys to read it. The server may run.
 pub(crate) struct Opened {

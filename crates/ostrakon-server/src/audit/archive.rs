@@ -169,7 +169,9 @@ async fn write_to(
 
 fn sync(file: &File, path: &Path) -> io::Result<()> {
     file.sync_all()?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
@@ -237,7 +239,9 @@ pub(crate) async fn keep_archive(
         manifest: signed.hash(),
     };
     let row = signed.row();
-    ledger.administer(Change::Archive { row, event }, now).await?;
+    ledger
+        .administer(Change::Archive { row, event }, now)
+        .await?;
     Ok(())
 }
 

@@ -126,7 +126,9 @@ impl Keeper {
         }
         let shown = (next.number, now);
         let signed = signer.checkpoint(next);
-        ledger.administer(Change::Checkpoint(signed.row()), now).await?;
+        ledger
+            .administer(Change::Checkpoint(signed.row()), now)
+            .await?;
         self.lock().newest = Some(shown);
         Ok(Some(signed))
     }

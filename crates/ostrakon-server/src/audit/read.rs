@@ -39,7 +39,10 @@ impl AuditReader {
     pub async fn open(home: &Home) -> Result<Self, BuildError> {
         let opened = Opened::open(home).await?;
         let heads = opened.store.audit_heads().await?;
-        let mut read: Vec<_> = heads.iter().map(|(id, head)| (*id, head.sequence)).collect();
+        let mut read: Vec<_> = heads
+            .iter()
+            .map(|(id, head)| (*id, head.sequence))
+            .collect();
         if read.iter().all(|(id, _)| *id != opened.instance) {
             read.push((opened.instance, 0));
         }
@@ -67,7 +70,9 @@ impl AuditReader {
             }
         }
         entries.sort_by_key(|entry| (entry.record.at, entry.sequence));
-        let skipped = entries.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+        let skipped = entries
+            .len()
+            .saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
         Ok(entries.split_off(skipped))
     }
 
@@ -81,7 +86,11 @@ impl AuditReader {
             let Some(&(instance, read)) = self.read.get(at) else {
                 break;
             };
-            let page = self.opened.store.audit_page(instance, read + 1, PAGE).await?;
+            let page = self
+                .opened
+                .store
+                .audit_page(instance, read + 1, PAGE)
+                .await?;
             for row in &page {
                 entries.push(self.entry(instance, row)?);
             }
@@ -104,7 +113,10 @@ impl AuditReader {
         mut each: impl FnMut(&AuditEntry) -> Result<(), E>,
     ) -> Result<(), E> {
         let before = self.heads_at(since.plus(-1)).await.map_err(E::from)?;
-        let behind = self.heads_behind(until.plus(SLACK)).await.map_err(E::from)?;
+        let behind = self
+            .heads_behind(until.plus(SLACK))
+            .await
+            .map_err(E::from)?;
         let of = |heads: &[(InstanceId, u64)], id| {
             let head = heads.iter().find(|(of, _)| *of == id);
             head.map(|(_, sequence)| *sequence)
@@ -139,7 +151,9 @@ impl AuditReader {
         let before = self.opened.store.checkpoint_until(at).await?;
         let from = before.map_or(1, |row| row.number + 1);
         let page = self.opened.store.checkpoint_page(from, 1).await?;
-        Ok(page.first().map_or_else(Vec::new, |row| self.heads(&row.signed)))
+        Ok(page
+            .first()
+            .map_or_else(Vec::new, |row| self.heads(&row.signed)))
     }
 
     fn heads(&self, signed: &[u8]) -> Vec<(InstanceId, u64)> {
@@ -149,7 +163,9 @@ impl AuditReader {
             let verified = signed.verify(&keyserver.kss_id(), keyserver.root_key());
             verified.ok().cloned()
         });
-        let heads = checkpoint.into_iter().flat_map(|checkpoint| checkpoint.heads);
+        let heads = checkpoint
+            .into_iter()
+            .flat_map(|checkpoint| checkpoint.heads);
         heads.map(|head| (head.instance, head.sequence)).collect()
     }
 

@@ -354,7 +354,10 @@ mod tests {
         let escaped = "filePath=a|b\\\\c\\=d\\ne\\rf act\\=approved CEF:0|x";
         assert!(line.contains(escaped), "{line}");
         assert!(line.contains(" outcome=denied") && line.contains("|decided|decided|4|rt="));
-        assert!(line.contains("explanation=a\\nb") && line.contains(" resetsAt="), "{line}");
+        assert!(
+            line.contains("explanation=a\\nb") && line.contains(" resetsAt="),
+            "{line}"
+        );
         assert_eq!(cef_header("a|b\\c\nd"), "a\\|b\\\\c d");
     }
 
@@ -372,9 +375,15 @@ mod tests {
             }],
         };
         let line = entry(administered("now")).to_line();
-        assert!(line.ends_with("    17  administered action=\"stop\" detail=\"now\""), "{line}");
+        assert!(
+            line.ends_with("    17  administered action=\"stop\" detail=\"now\""),
+            "{line}"
+        );
         let line = entry(strangers).to_line();
-        assert!(line.contains("turned_away counts={\"unknown device\":3}"), "{line}");
+        assert!(
+            line.contains("turned_away counts={\"unknown device\":3}"),
+            "{line}"
+        );
         let line = decided("a\nb").to_line();
         assert!(line.contains("denied decrypt \"a\\nb\" for 0101"), "{line}");
         assert!(!line.contains('\n'), "{line}");

@@ -175,12 +175,21 @@ mod tests {
         assert_eq!(recorded, 10);
         assert!(tallies.records(device(2), now));
         assert!(tallies.records(device(1), now.plus(6_000)));
-        let Some(AuditEvent::Strangers { since, tallies: counted }) = tallies.take(now.plus(9))
+        let Some(AuditEvent::Strangers {
+            since,
+            tallies: counted,
+        }) = tallies.take(now.plus(9))
         else {
             panic!("nothing was counted");
         };
         assert_eq!(since, now);
-        assert_eq!(counted, [Tally { reason: "refused, known device".into(), count: 90 }]);
+        assert_eq!(
+            counted,
+            [Tally {
+                reason: "refused, known device".into(),
+                count: 90
+            }]
+        );
         assert_eq!(tallies.take(now), None);
         // All devices together have a bound, too.
         let recorded = (0..=255_u8)

@@ -173,7 +173,10 @@ mod tests {
         append(&path, b"two").unwrap();
         append(&path, b"three\n").unwrap();
         append(&path, b"four\n").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\nfour\n");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "one\ntwo\nthree\nfour\n"
+        );
         assert!(last_line(&path).unwrap().is_none());
     }
 
