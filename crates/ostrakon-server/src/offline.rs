@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ostrakon_custody::{Identity, Ledger, LedgerLimits, Signer};
+use ostrakon_custody::{Identity, Ledger, LedgerLimits};
 use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::{InstanceId, ProtectorKey, Store};
 use tokio::task::JoinHandle;
@@ -35,7 +35,6 @@ pub(crate) struct Offline {
     pub(crate) store: Arc<Store>,
     pub(crate) ledger: Ledger,
     pub(crate) keyserver: VerifiedKeyserver,
-    pub(crate) signer: Signer,
     writer: JoinHandle<()>,
     _lock: HomeLock,
 }
@@ -59,7 +58,6 @@ impl Offline {
             store,
             ledger,
             keyserver: identity.keyserver,
-            signer: identity.signer,
             writer,
             _lock: lock,
         };

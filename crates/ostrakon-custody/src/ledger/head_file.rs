@@ -10,6 +10,7 @@ use std::{
     io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use ostrakon_shards::chain_key::ChainKey;
@@ -19,7 +20,11 @@ const MAGIC: &[u8; 16] = b"ostrakon-head-1\n";
 const LEN: usize = 16 + 16 + 8 + 32 + 32;
 
 /// The file, open for writing.
-pub(crate) struct HeadFile(File);
+pub(crate) struct HeadFile {
+    file: File,
+    /// Whether the last write failed: each outage is told once.
+    failing: AtomicBool,
+}
 
 /// Why the head file says nothing.
 #[derive(Debug, thiserror::Error)]
@@ -45,24 +50,32 @@ impl HeadFile {
             .write(true)
             .mode(0o600)
             .open(path)
-            .map(Self)
+            .map(|file| Self {
+                file,
+                failing: AtomicBool::new(false),
+            })
             .map_err(HeadFileError::Io)
     }
 
-    /// Writes how far the chain has come.
-    pub(crate) fn write(
-        &self,
-        key: &ChainKey,
-        instance: InstanceId,
-        head: &AuditHead,
-    ) -> io::Result<()> {
+    /// Writes how far the chain has come. That it cannot be written is logged.
+    pub(crate) fn write(&self, key: &ChainKey, instance: InstanceId, head: &AuditHead) {
         let number = head.sequence.to_be_bytes();
         let tag = key.mac(&parts(&instance, &number, &head.mac));
         let mut bytes = Vec::with_capacity(LEN);
         for part in [&MAGIC[..], instance.as_bytes(), &number, &head.mac, &tag] {
             bytes.extend_from_slice(part);
         }
-        self.0.write_all_at(&bytes, 0)
+        let written = self.file.write_all_at(&bytes, 0);
+        let failed = self.failing.swap(written.is_err(), Ordering::Relaxed);
+        match written {
+            Err(error) if !failed => {
+                tracing::error!(%error, "the head file of the audit log cannot be written");
+            }
+            Ok(()) if failed => {
+                tracing::info!("the head file of the audit log can be written again");
+            }
+            _ => {}
+        }
     }
 }
 
