@@ -115,7 +115,7 @@ fn refusals_strangers_and_administration_are_on_record() {
     for _ in 0..3 {
         assert_eq!(post(at, b"nothing").status, 400);
     }
-    let (unknown, _) = other.seal(&other.body_at(NOW, vec![file.item()]));
+    let (unknown, _) = other.seal(&other.body_at(NOW, vec![other.file("Public/a").item()]));
     assert_eq!(post(at, &unknown).status, 400);
     server.stop();
     let records = home.records().audit;

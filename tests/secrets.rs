@@ -208,8 +208,8 @@ fn on_disk(folder: &Path) -> Vec<u8> {
 fn users_data_is_in_no_log_and_in_no_file() {
     for (format, level) in [("text", "debug"), ("json", "debug"), ("json", "trace")] {
         let home = TestHome::create("decrypt: [[{rule: meta-rule, paths: [/Public]}]]\n");
-        let elsewhere = tempfile::tempdir().unwrap();
-        let checkpoints = elsewhere.path().join("checkpoints");
+        let outside = tempfile::tempdir().unwrap();
+        let checkpoints = outside.path().join("checkpoints");
         let server = Serve::on(&home)
             .with(
                 "OSTRAKON_AUDIT_CHECKPOINT_FILE",
@@ -282,7 +282,7 @@ fn users_data_is_in_no_log_and_in_no_file() {
         let running = on_disk(home.path());
         let (status, log) = server.stop();
         assert!(status.success());
-        let archive = elsewhere.path().join("archive");
+        let archive = outside.path().join("archive");
         let archived = run(keyserver_command(home.path())
             .args(["audit", "archive"])
             .arg(&archive));
