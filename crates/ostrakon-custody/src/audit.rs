@@ -8,6 +8,7 @@ mod fault;
 mod resume;
 mod state;
 mod walk;
+mod witnesses;
 
 use ostrakon_shards::chain_key::ChainKey;
 use ostrakon_storage::{AuditHead, AuditRow, InstanceId, Store, StoreError};

@@ -92,7 +92,6 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    #[expect(clippy::too_many_arguments, reason = "the fields, once")]
     pub(super) fn new(
         kss_id: KssId,
         previous: Option<(u64, Digest)>,

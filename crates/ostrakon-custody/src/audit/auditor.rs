@@ -8,7 +8,10 @@ use ostrakon_types::{KssId, UnixMillis};
 
 use super::{
     AuditError, AuditFault, AuditRecord, Checkpoint, CheckpointError, FaultKind, Manifest,
-    SignedCheckpoint, SignedManifest, fault::Faults, walk::Walk,
+    SignedCheckpoint, SignedManifest,
+    fault::Faults,
+    walk::Walk,
+    witnesses::{Expected, Witnesses},
 };
 use crate::{HeadFileError, Identity};
 
@@ -69,9 +72,6 @@ pub struct ChainReport {
     /// How many of the newest ones no checkpoint covers yet.
     pub uncovered: u64,
 }
-
-/// What a witness says of a chain: at this record, this authenticator.
-type Expected = BTreeMap<u64, Vec<([u8; 32], String)>>;
 
 impl<'a> Auditor<'a> {
     /// Checks the log in `store` of the server with this identity.
@@ -347,90 +347,5 @@ fn kind_of(error: CheckpointError) -> FaultKind {
     match error {
         CheckpointError::Altered => FaultKind::CheckpointChanged,
         CheckpointError::Foreign => FaultKind::CheckpointForeign,
-    }
-}
-
-/// What the checkpoints in the database, and others, say of one chain, in the order of its records.
-struct Witnesses<'a> {
-    auditor: &'a Auditor<'a>,
-    instance: InstanceId,
-    said: Expected,
-    /// The next checkpoint to read, and the last one there is.
-    next: u64,
-    until: u64,
-    /// What was read: everything up to this record.
-    read_to: u64,
-}
-
-impl<'a> Witnesses<'a> {
-    fn new(
-        auditor: &'a Auditor<'a>,
-        newest: Option<&Checkpoint>,
-        instance: InstanceId,
-        start: AuditHead,
-        mut said: Expected,
-    ) -> Self {
-        // What is archived is the archive's to show.
-        said = said.split_off(&(start.sequence + 1));
-        Self {
-            auditor,
-            instance,
-            said,
-            next: 1,
-            until: newest.map_or(0, |newest| newest.number),
-            read_to: 0,
-        }
-    }
-
-    /// Reads checkpoints until they have come to this record.
-    async fn read(&mut self, sequence: u64) -> Result<(), AuditError> {
-        while self.read_to <= sequence && self.next <= self.until {
-            let page = self.auditor.store.checkpoint_page(self.next, PAGE).await?;
-            let Some(last) = page.last() else {
-                self.next = self.until + 1;
-                break;
-            };
-            self.next = last.number + 1;
-            for row in page {
-                // Those that are not what was written were found out before.
-                let Ok(signed) = SignedCheckpoint::from_bytes(&row.signed) else {
-                    continue;
-                };
-                let verified = signed.verify(&self.auditor.kss_id, &self.auditor.root);
-                let head = verified.ok().and_then(|it| it.head(self.instance));
-                if let Some(head) = head {
-                    let by = format!("checkpoint {}", row.number);
-                    let of_record = self.said.entry(head.sequence).or_default();
-                    if of_record.iter().all(|(mac, _)| mac != head.mac.as_bytes()) {
-                        of_record.push((*head.mac.as_bytes(), by));
-                    }
-                    self.read_to = head.sequence;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What is said of a record. Records come in order.
-    async fn of(&mut self, sequence: u64) -> Result<Vec<([u8; 32], String)>, AuditError> {
-        self.read(sequence).await?;
-        let mut here = Vec::new();
-        while let Some(entry) = self.said.first_entry() {
-            if *entry.key() > sequence {
-                break;
-            }
-            let (at, said) = entry.remove_entry();
-            if at == sequence {
-                here = said;
-            }
-        }
-        Ok(here)
-    }
-
-    /// The last record of which anything is left to be said, and who says so.
-    async fn last(mut self) -> Result<Option<(u64, String)>, AuditError> {
-        self.read(u64::MAX).await?;
-        let last = self.said.pop_last();
-        Ok(last.and_then(|(at, said)| Some((at, said.into_iter().next()?.1))))
     }
 }

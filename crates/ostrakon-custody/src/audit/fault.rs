@@ -146,6 +146,14 @@ pub enum AuditError {
     /// A file.
     #[error("cannot read or write the file")]
     File(#[from] std::io::Error),
+    /// A file that is to be looked at.
+    #[error("cannot use `{}`", path.display())]
+    Open {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// What was to be archived is not whole.
     #[error("the audit log is not what was written: {0}")]
     Broken(AuditFault),

@@ -147,8 +147,9 @@ impl Auditor<'_> {
                 ));
             }
         }
-        // A new server is enabled, and that is not on record.
-        let told = told.enabled.unwrap_or(archived && enabled || !archived);
+        // A new server is enabled, and that is not on record. Of one whose records are archived it is not
+        // known.
+        let told = told.enabled.unwrap_or(!archived || enabled);
         if told != enabled {
             let word = |enabled| if enabled { "enabled" } else { "disabled" };
             fault(format!(

@@ -132,7 +132,10 @@ async fn write(
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(AuditError::from)?;
+        .map_err(|source| AuditError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
     let written = write_to(opened, before, path, now, file).await;
     if written.is_err() {
         let _ = fs::remove_file(path);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ostrakon_custody::{Change, Checkpoint, Ledger, LedgerError, SignedCheckpoint, Signer};
-use ostrakon_shards::identity::VerifiedKeyserver;
+use ostrakon_shards::{identity::VerifiedKeyserver, sign::VerifyKey};
 use ostrakon_storage::{Store, StoreError};
 use ostrakon_types::{ErrorChain, KssId, UnixMillis};
 
@@ -16,6 +16,7 @@ use crate::{Home, config::Audit};
 /// The one who makes checkpoints.
 pub(crate) struct Keeper {
     kss_id: KssId,
+    root: VerifyKey,
     places: Places,
     pub(crate) every: Duration,
     /// The newest one.
@@ -56,6 +57,7 @@ impl Keeper {
         let newest = verified.map(|newest| (newest.number, newest.at));
         Self {
             kss_id,
+            root: *keyserver.root_key(),
             places: Places::new(home, audit),
             every: Duration::from_secs(audit.checkpoint_seconds),
             shown: Mutex::new(Shown {
@@ -85,6 +87,10 @@ impl Keeper {
             Err(error) => {
                 tracing::error!(error = %ErrorChain(&error), "no audit checkpoint can be made");
                 self.lock().failing = Some(ErrorChain(&error).to_string());
+                // What became of it is not known: it may be there.
+                if let Some(there) = self.newer(last.as_ref(), store).await {
+                    *last = Some(there);
+                }
                 return;
             }
         };
@@ -131,6 +137,19 @@ impl Keeper {
             .await?;
         self.lock().newest = Some(shown);
         Ok(Some(signed))
+    }
+
+    /// The newest checkpoint in the database, if it is a newer one than `last`.
+    async fn newer(
+        &self,
+        last: Option<&SignedCheckpoint>,
+        store: &Store,
+    ) -> Option<SignedCheckpoint> {
+        let row = store.newest_checkpoint().await.ok()??;
+        let signed = SignedCheckpoint::from_bytes(&row.signed).ok()?;
+        let number = signed.verify(&self.kss_id, &self.root).ok()?.number;
+        let known = last.map_or(0, |last| last.row().number);
+        (number > known).then_some(signed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shown> {

@@ -1,7 +1,7 @@
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use ostrakon_custody::{
@@ -122,7 +122,7 @@ pub async fn verify(
     clock: &Clock,
 ) -> Result<AuditSummary, BuildError> {
     // Witnesses first: the log only grows meanwhile.
-    let state = read_state(home).map_err(AuditError::from)?;
+    let state = read_state(home).map_err(open(&home.audit_state()))?;
     let opened = Opened::open(home).await?;
     let verified = check(&opened, home, state, options, clock).await;
     opened.store.close().await;
@@ -146,7 +146,7 @@ async fn check(
         state,
     };
     let outside = match &options.checkpoints {
-        Some(path) => Some(outside(path).map_err(AuditError::from)?),
+        Some(path) => Some(outside(path).map_err(open(path))?),
         None => None,
     };
     let auditor = Auditor::new(identity, store);
@@ -180,7 +180,7 @@ async fn check(
     let here = |fault| Told { file: None, fault };
     summary.faults = report.faults.into_iter().map(here).collect();
     for path in &options.archives {
-        let file = File::open(path).map_err(AuditError::from)?;
+        let file = File::open(path).map_err(open(path))?;
         let mut records = 0;
         let read = auditor.verify_archive(file, |_, _, _| records += 1)?;
         summary.fault_count += read.fault_count;
@@ -211,8 +211,13 @@ impl AuditSummary {
     }
 }
 
+fn open(path: &Path) -> impl FnOnce(io::Error) -> AuditError {
+    let path = path.to_owned();
+    move |source| AuditError::Open { path, source }
+}
+
 /// The checkpoints in the lines of a file, one by one.
-fn outside(path: &std::path::Path) -> io::Result<impl Iterator<Item = Outside>> {
+fn outside(path: &Path) -> io::Result<impl Iterator<Item = Outside>> {
     let name = path.display().to_string();
     let lines = BufReader::new(File::open(path)?).split(b'\n');
     let lines = (1_u64..).zip(lines.map_while(Result::ok));

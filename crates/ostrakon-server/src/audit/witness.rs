@@ -124,15 +124,13 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn append(path: &Path, line: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options.append(true).create(true).mode(0o640).open(path)?;
-    let is_cut = match File::open(path).and_then(|mut file| {
+    let last = File::open(path).and_then(|mut file| {
         file.seek(SeekFrom::End(-1))?;
         let mut last = [0];
-        file.read_exact(&mut last).map(|()| last != *b"\n")
-    }) {
-        Ok(is_cut) => is_cut,
-        // Empty, or a file that may be written to but not read.
-        Err(_) => false,
-    };
+        file.read_exact(&mut last).map(|()| last)
+    });
+    // An empty file has none, nor has one that may be written to but not read.
+    let is_cut = last.is_ok_and(|last| last != *b"\n");
     let mut bytes = Vec::with_capacity(line.len() + 1);
     if is_cut {
         bytes.push(b'\n');
