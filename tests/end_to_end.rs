@@ -248,8 +248,8 @@ fn a_server_with_another_id_is_refused() {
     assert_eq!(impostor.stop().0.code(), Some(0));
     assert_eq!(
         other.records().audit.len(),
-        1,
-        "only the policy's loading is on record"
+        3,
+        "the policy's loading, the start and the stop alone are on record"
     );
 }
 

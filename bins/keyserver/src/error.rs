@@ -3,7 +3,8 @@
 use std::{io, path::PathBuf};
 
 use ostrakon_server::{
-    BuildError, HomeError, ProtectorError, admin::AskError, policy_engine::LoadPolicyError,
+    BuildError, HomeError, ProtectorError, admin::AskError, audit::ArchiveError,
+    policy_engine::LoadPolicyError, setup::StoppedError,
 };
 use ostrakon_types::ErrorChain;
 
@@ -115,10 +116,33 @@ impl From<BuildError> for Failure {
                 }
                 _ => said,
             },
+            BuildError::AuditFaults { .. } => said.hint("`keyserver audit verify` tells all of it"),
+            BuildError::Broken(_) => said.hint(
+                "that is on record now, and the server disabled; look into it, then ask again",
+            ),
             BuildError::Listen { .. } => {
                 said.hint("set another `listen` in server.toml, or stop what listens there")
             }
             _ => said,
+        }
+    }
+}
+
+impl From<StoppedError> for Failure {
+    fn from(error: StoppedError) -> Self {
+        match error {
+            StoppedError::Build(error) => error.into(),
+            error => Self::new(ErrorChain(&error).to_string()),
+        }
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Open(error) => error.into(),
+            ArchiveError::Ask(error) => error.into(),
+            error => Self::new(ErrorChain(&error).to_string()),
         }
     }
 }

@@ -7,10 +7,10 @@ mod hardening;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 
 use crate::{
-    cli::{AuditCommand, Cli, Command},
+    cli::{AuditCommand, Cli, Command, Format},
     error::Failure,
 };
 
@@ -34,6 +34,13 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
+    let exports = matches!(cli.command, Command::Audit(AuditCommand::Export { .. }));
+    if cli.format == Format::Cef && !exports {
+        let said = "`--format cef` is for `audit export` alone";
+        Cli::command()
+            .error(ErrorKind::ArgumentConflict, said)
+            .exit();
+    }
     let home = commands::Context::new(cli.home, cli.format);
     match cli.command {
         Command::Serve(args) if args.dev => commands::dev::run().await,
@@ -43,7 +50,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Enable => commands::enable::run(&home?, true).await,
         Command::Disable => commands::enable::run(&home?, false).await,
         Command::Status => commands::status::run(&home?).await,
-        Command::Audit(AuditCommand::Verify) => commands::audit::run(&home?).await,
+        Command::Audit(command) => commands::audit::run(&home?, command).await,
+        Command::Quota(command) => commands::quota::run(&home?, command).await,
         Command::Policy(args) => commands::policy::run(home, args, cli.format).await,
         Command::Completions { shell } => commands::generate::completions(shell),
         Command::Man => commands::generate::man(),

@@ -8,9 +8,11 @@
 //! That a limit holds does not rest on there being one writer: counters are written on condition that
 //! they hold what was read, so other processes may settle on the same database.
 
+mod administer;
 mod alone;
 mod batch;
 mod draft;
+pub(crate) mod head_file;
 mod job;
 mod writer;
 
@@ -20,18 +22,22 @@ use std::sync::{
 };
 
 use ostrakon_shards::profile::{Profile, SignedVersion};
-use ostrakon_storage::{LocationRecord, RequestKey, Store, StoreError};
+use ostrakon_storage::{
+    ArchiveRow, CheckpointRow, InstanceId, LocationRecord, RequestKey, Store, StoreError,
+};
 use ostrakon_types::{
-    CryptographicId, Denial, Digest, MetaItem, Proposal, Refusal, RequestKind, UnixMillis,
+    CryptographicId, Denial, Digest, MetaItem, ProfileId, Proposal, Refusal, RequestKind,
+    UnixMillis,
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     task::JoinHandle,
 };
 
-use self::job::{Answer, Job, Waiting};
+pub use head_file::HeadFileError;
 
-use crate::{Approval, AuditEvent, AuditLog, AuditRecord};
+use self::job::{Answer, Job, Waiting};
+use crate::{Approval, AuditEvent, AuditLog, AuditRecord, Break};
 
 /// A request whose items are to be decided.
 #[derive(Debug)]
@@ -89,6 +95,35 @@ pub enum Change {
         time_zone: String,
         /// The text of the file.
         source: String,
+    },
+    /// Set a profile's counters, or every profile's, back to zero.
+    ClearQuota(Option<ProfileId>),
+    /// Put on record that a chain is not where a witness saw it, and answer no more requests.
+    Break(Break),
+    /// Keep a checkpoint. It is about the log, not in it.
+    Checkpoint(CheckpointRow),
+    /// Keep an archive's manifest, from which the chains begin.
+    Archive {
+        /// The manifest.
+        row: ArchiveRow,
+        /// The record of it: [`AuditEvent::Archived`].
+        event: AuditEvent,
+    },
+    /// Take at most some records away from the beginning of a chain, which an archive holds.
+    PruneRecords {
+        /// Whose chain.
+        instance: InstanceId,
+        /// The last number that may go.
+        through: u64,
+        /// At most so many.
+        count: u32,
+    },
+    /// Take at most some checkpoints away, which an archive holds.
+    PruneCheckpoints {
+        /// The first number that stays.
+        before: u64,
+        /// At most so many.
+        count: u32,
     },
 }
 
@@ -182,7 +217,7 @@ impl Ledger {
     }
 
     /// Makes a change of an operator's, with its audit record. Answers with the number of the policy
-    /// in force when one was loaded.
+    /// in force when one was loaded, or of rows that were taken away.
     ///
     /// # Errors
     /// When nothing can be recorded.
@@ -207,6 +242,14 @@ impl Ledger {
             request: key.request,
             item,
         };
+        self.note(event, now).await
+    }
+
+    /// Writes a record of what needs no change.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn note(&self, event: AuditEvent, now: UnixMillis) -> Result<(), LedgerError> {
         let record = AuditRecord { at: now, event };
         self.ask(|answer| Job::Note(record, answer)).await
     }
@@ -252,4 +295,4 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

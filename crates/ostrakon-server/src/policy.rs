@@ -13,7 +13,7 @@ pub(crate) struct Loaded {
     pub(crate) version: i64,
     pub(crate) loaded_at: UnixMillis,
     pub(crate) source: String,
-    policy: Policy,
+    pub(crate) policy: Policy,
 }
 
 /// Why a policy did not take the place of another.

@@ -25,6 +25,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::{
+    chain_key::ChainKey,
     hash::DOMAIN,
     random::{RandomError, Source, System},
     secret::assert_secret,
@@ -183,6 +184,19 @@ impl RecordKey {
         bytes
             .map(Self::from_bytes)
             .map_err(|_| OpenRecordError::Failed)
+    }
+
+    /// Derives a key that authenticates rows which are not secret, one for each `purpose`, by
+    /// HKDF-SHA256.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "HKDF refuses only more than 8160 bytes")]
+    pub fn derive_chain_key(&self, purpose: &'static str) -> ChainKey {
+        let info = canonical::encode(&(DOMAIN, VERSION, "chain key", purpose));
+        let mut key = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(None, &**self.0)
+            .expand(&info, &mut *key)
+            .expect("32 bytes");
+        ChainKey::from_bytes(&key)
     }
 
     /// The cipher and nonce of the one record that has this salt.

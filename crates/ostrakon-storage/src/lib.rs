@@ -19,6 +19,7 @@ mod store;
 pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
-    AuditHead, AuditRow, Counter, CounterChange, InstanceId, LocationRecord, MAX_LOCATIONS,
-    PolicyVersion, RequestKey, RequestRecord, ServerRecord, Store, Transaction,
+    ArchiveRow, AuditHead, AuditRow, CheckpointRow, Counter, CounterChange, InstanceId,
+    LONGEST_WINDOW, LocationRecord, MAX_LOCATIONS, PolicyVersion, REQUESTS_KEPT, RequestKey,
+    RequestRecord, ServerRecord, Snapshot, Store, Transaction,
 };

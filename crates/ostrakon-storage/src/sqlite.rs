@@ -13,11 +13,16 @@ use sqlx::{
 use crate::StoreError;
 
 /// Every schema version, oldest first. A version that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "foundation",
         include_str!("../migrations/sqlite/0001_foundation.sql"),
+    ),
+    (
+        2,
+        "audit",
+        include_str!("../migrations/sqlite/0002_audit.sql"),
     ),
     (
         3,

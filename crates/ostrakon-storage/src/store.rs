@@ -1,4 +1,5 @@
 mod audit;
+mod checkpoints;
 mod counters;
 mod keys;
 mod policies;
@@ -6,16 +7,19 @@ mod profiles;
 mod requests;
 mod rows;
 mod server;
+mod snapshot;
 mod transaction;
 
 use std::path::Path;
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
-pub use counters::{Counter, CounterChange};
+pub use checkpoints::{ArchiveRow, CheckpointRow};
+pub use counters::{Counter, CounterChange, LONGEST_WINDOW};
 pub use policies::PolicyVersion;
 pub use profiles::{LocationRecord, MAX_LOCATIONS};
-pub use requests::{RequestKey, RequestRecord};
+pub use requests::{REQUESTS_KEPT, RequestKey, RequestRecord};
 pub use server::ServerRecord;
+pub use snapshot::Snapshot;
 pub use transaction::Transaction;
 
 use self::keys::Keys;

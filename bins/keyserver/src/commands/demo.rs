@@ -7,7 +7,10 @@ mod stage;
 use std::path::{Path, PathBuf};
 
 use ostrakon_client::{Outcome, Report};
-use ostrakon_server::setup;
+use ostrakon_server::{
+    Clock,
+    audit::{VerifyOptions, verify},
+};
 
 use self::{
     files::{Files, same},
@@ -112,7 +115,13 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
 
     act("The audit log is checked, record by record");
     stage.stop().await?;
-    let audit = setup::verify_audit(stage.home()).await?;
+    let options = VerifyOptions {
+        quotas: true,
+        ..VerifyOptions::default()
+    };
+    let audit = verify(stage.home(), &options, &Clock::system()).await?;
+    check(audit.fault_count == 0, "the audit log is what was written")?;
+    check(audit.uncovered == 0, "checkpoints cover every record")?;
     let approved = files.count() + 2 + 2 + 2; // files, profiles, the two users' folders
     check(
         audit.approved == approved,
@@ -125,6 +134,10 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
     println!(
         "  {} records, each linked to the one before: {} approvals, {} denials",
         audit.records, audit.approved, audit.denied
+    );
+    println!(
+        "  {} signed checkpoints cover all of it, and every counter is what the log says",
+        audit.checkpoints
     );
     Ok(())
 }

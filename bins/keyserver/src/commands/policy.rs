@@ -2,10 +2,9 @@ mod explain;
 mod simulate;
 mod test;
 
-use std::{env, error::Error, fs, path::Path};
+use std::{fs, path::Path};
 
 use ostrakon_server::{
-    Config,
     admin::Client,
     policy_engine::{LoadPolicyError, Policy, Registry, TimeZone},
     read_text,
@@ -54,7 +53,7 @@ async fn load(context: &Context) -> Result<(), Failure> {
                 println!("{quota}");
             }
         }
-        Format::Json => println!(
+        Format::Json | Format::Cef => println!(
             "{}",
             json!({ "policy_version": loaded.version, "quotas": loaded.quotas })
         ),
@@ -92,7 +91,7 @@ fn check(file: &Path, strict: bool, format: Format) -> Result<(), Failure> {
         Err(error) => (Some(error), Vec::new()),
     };
     match (format, error) {
-        (Format::Json, error) => print_json(error, &warnings),
+        (Format::Json | Format::Cef, error) => print_json(error, &warnings),
         (Format::Human, Some(error)) => Err(bad_policy(&error)),
         (Format::Human, None) => {
             for warning in &warnings {
@@ -143,8 +142,6 @@ fn policy_in(file: &Path, zone: &TimeZone) -> Result<Policy, Failure> {
 
 /// The time zone that the server's configuration names.
 fn zone(context: &Context) -> Result<TimeZone, Failure> {
-    let said = |error: &dyn Error| Failure::new(error.to_string());
-    let text = context.home.read_config().map_err(|error| said(&error))?;
-    let config = Config::load(&text, |name| env::var(name).ok()).map_err(|error| said(&error))?;
-    config.zone().map_err(|error| said(&error))
+    let zone = super::config(context)?.zone();
+    zone.map_err(|error| Failure::new(error.to_string()))
 }

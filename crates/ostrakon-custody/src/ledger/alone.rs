@@ -2,10 +2,10 @@ use ostrakon_storage::{AuditHead, Store, StoreError, Transaction};
 use ostrakon_types::UnixMillis;
 
 use super::{
-    Change,
+    administer::administer,
     job::{Done, Job},
 };
-use crate::{AuditEvent, AuditLog, AuditRecord};
+use crate::{AuditLog, AuditRecord};
 
 /// How many requests, and how many counters, are forgotten in one transaction at most: as many as are
 /// settled in one, so that a long table holds nobody up for longer than a full batch does.
@@ -21,9 +21,9 @@ pub(super) async fn carry_out(
     let mut tx = store.begin().await?;
     let (done, record) = match job {
         Job::Administer(change, now, _) => {
-            let (number, event) = administer(&mut tx, change, *now).await?;
-            let record = AuditRecord { at: *now, event };
-            (Done::Administered(number), Some(record))
+            let (event, number) = administer(&mut tx, change, *now).await?;
+            let record = event.map(|event| AuditRecord { at: *now, event });
+            (Done::Administered(number), record)
         }
         Job::Forget(now, _) => (forget(&mut tx, *now).await?, None),
         Job::Probe(_) | Job::Settle(..) | Job::Note(..) => (Done::Probed, None),
@@ -33,26 +33,6 @@ pub(super) async fn carry_out(
     tx.append_audit(audit.instance(), rows).await?;
     tx.commit().await?;
     Ok((done, head))
-}
-
-async fn administer(
-    tx: &mut Transaction<'_>,
-    change: &Change,
-    now: UnixMillis,
-) -> Result<(i64, AuditEvent), StoreError> {
-    let (action, detail, number) = match change {
-        Change::SetEnabled(enabled) => {
-            tx.set_enabled(*enabled).await?;
-            let action = if *enabled { "enable" } else { "disable" };
-            (action, String::new(), 0)
-        }
-        Change::LoadPolicy { time_zone, source } => {
-            let version = tx.insert_policy(time_zone, source, now).await?;
-            ("policy --load", format!("version {version}"), version)
-        }
-    };
-    let action = action.to_owned();
-    Ok((number, AuditEvent::Administered { action, detail }))
 }
 
 async fn forget(tx: &mut Transaction<'_>, now: UnixMillis) -> Result<Done, StoreError> {

@@ -6,7 +6,7 @@ use super::{
     draft::Draft,
     job::{Done, Job},
 };
-use crate::{AuditEvent, AuditLog, AuditRecord};
+use crate::{AuditEvent, AuditLog, AuditRecord, Charged};
 
 /// How many audit records are sealed while the database writes as many others.
 const SEALED_AT_ONCE: usize = 128;
@@ -143,6 +143,7 @@ impl<'j> Batch<'j> {
                 meta: item.meta.clone(),
                 decision: decision.clone(),
                 explanation: item.explanation.clone().filter(|_| denied),
+                charged: Charged::by(&item.proposal, decision, &request.key.profile),
             };
             self.log.push(AuditRecord {
                 at: request.at,

@@ -117,7 +117,10 @@ impl Writer {
     async fn try_write(&self, jobs: &[Waiting]) -> Result<(Vec<Done>, AuditHead), StoreError> {
         let head = match self.head {
             Some(head) => head,
-            None => self.store.audit_head(self.audit.instance()).await?,
+            None => {
+                let stored = self.store.audit_head(self.audit.instance()).await?;
+                self.audit.resume(stored)
+            }
         };
         if let [Waiting { job, .. }] = jobs
             && !job.shares()
@@ -137,6 +140,7 @@ impl Writer {
 
     /// What there is to do after a commit, before anybody is answered.
     fn committed(&mut self, head: AuditHead) {
+        self.audit.note(&head);
         self.head = Some(head);
         if !self.writable.swap(true, Ordering::Relaxed) {
             tracing::info!("the ledger can be written again");

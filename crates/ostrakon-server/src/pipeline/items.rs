@@ -17,7 +17,7 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// The counter of new profiles, over all profiles.
 const NEW_PROFILES: &str = "server/new-profiles";
-const ALL_PROFILES: ProfileId = ProfileId::from_bytes([0; 16]);
+pub(crate) const ALL_PROFILES: ProfileId = ProfileId::from_bytes([0; 16]);
 
 /// An item after the policy was asked.
 pub(super) struct Judged {
@@ -155,17 +155,7 @@ impl Pipeline {
     /// Profiles are free, and each has quotas of its own: so their number has a limit that no policy
     /// lifts.
     fn within_the_server_limit(&self, mut proposal: Proposal, now: UnixMillis) -> Proposal {
-        let window = UnixMillis(now.0 - now.0.rem_euclid(DAY));
-        let charge = Charge {
-            key: CounterKey {
-                profile: ALL_PROFILES,
-                rule_id: NEW_PROFILES.to_owned(),
-                period: Period::Day,
-                window,
-            },
-            limit: self.max_new_profiles_per_day,
-            resets_at: window.plus(DAY),
-        };
+        let charge = new_profiles(now, self.max_new_profiles_per_day);
         for candidate in &mut proposal.candidates {
             let mut charges = candidate.charges().to_vec();
             charges.push(charge.clone());
@@ -264,6 +254,21 @@ impl Pipeline {
             // A kind of item that this release does not know cannot have been decoded.
             _ => return Err(Unanswered::Unavailable),
         })
+    }
+}
+
+/// What a new profile counts on.
+pub(crate) fn new_profiles(now: UnixMillis, limit: u64) -> Charge {
+    let window = UnixMillis(now.0 - now.0.rem_euclid(DAY));
+    Charge {
+        key: CounterKey {
+            profile: ALL_PROFILES,
+            rule_id: NEW_PROFILES.to_owned(),
+            period: Period::Day,
+            window,
+        },
+        limit,
+        resets_at: window.plus(DAY),
     }
 }
 

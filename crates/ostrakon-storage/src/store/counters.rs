@@ -9,7 +9,7 @@ use crate::StoreError;
 
 /// More than any window lasts, in milliseconds: 26 hours. The longest is a day on which clocks are set
 /// back.
-const LONGEST_WINDOW: i64 = 26 * 60 * 60 * 1000;
+pub const LONGEST_WINDOW: i64 = 26 * 60 * 60 * 1000;
 
 /// A counter and how far it has counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,40 +134,48 @@ impl Store {
     /// # Errors
     /// When the database fails or a row is damaged.
     pub async fn counters(&self, profile: &ProfileId) -> Result<Vec<Counter>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT rule, period, window, count FROM counters WHERE profile = ?
-             ORDER BY rule, period, window",
-        )
-        .bind(profile.as_bytes().as_slice())
-        .fetch_all(&self.db.reader)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                let corrupt = |column| StoreError::Corrupt {
-                    table: "counters",
-                    column,
-                };
-                let period = match row.try_get("period")? {
-                    0_i64 => Period::Hour,
-                    1 => Period::Day,
-                    2 => Period::Minute,
-                    3 => Period::SlidingMinute,
-                    4 => Period::SlidingHour,
-                    5 => Period::SlidingDay,
-                    _ => return Err(corrupt("period")),
-                };
-                let key = CounterKey {
-                    profile: *profile,
-                    rule_id: row.try_get("rule")?,
-                    period,
-                    window: UnixMillis(row.try_get("window")?),
-                };
-                let count = row.try_get::<i64, _>("count")?;
-                let count = count.try_into().map_err(|_| corrupt("count"))?;
-                Ok(Counter { key, count })
-            })
-            .collect()
+        counters_of(&self.db.reader, profile).await
     }
+}
+
+/// The counters of a profile, in all windows that are kept.
+pub(super) async fn counters_of(
+    executor: impl sqlx::SqliteExecutor<'_>,
+    profile: &ProfileId,
+) -> Result<Vec<Counter>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT rule, period, window, count FROM counters WHERE profile = ?
+         ORDER BY rule, period, window",
+    )
+    .bind(profile.as_bytes().as_slice())
+    .fetch_all(executor)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let corrupt = |column| StoreError::Corrupt {
+                table: "counters",
+                column,
+            };
+            let period = match row.try_get("period")? {
+                0_i64 => Period::Hour,
+                1 => Period::Day,
+                2 => Period::Minute,
+                3 => Period::SlidingMinute,
+                4 => Period::SlidingHour,
+                5 => Period::SlidingDay,
+                _ => return Err(corrupt("period")),
+            };
+            let key = CounterKey {
+                profile: *profile,
+                rule_id: row.try_get("rule")?,
+                period,
+                window: UnixMillis(row.try_get("window")?),
+            };
+            let count = row.try_get::<i64, _>("count")?;
+            let count = count.try_into().map_err(|_| corrupt("count"))?;
+            Ok(Counter { key, count })
+        })
+        .collect()
 }
 
 fn bind(query: Bound, key: &CounterKey) -> Bound {

@@ -8,7 +8,7 @@ use super::{
 use crate::StoreError;
 
 /// How long a request's decisions are kept for its retries: 24 hours, in milliseconds.
-const KEPT: i64 = 24 * 60 * 60 * 1000;
+pub const REQUESTS_KEPT: i64 = 24 * 60 * 60 * 1000;
 
 /// What names a request, over all its retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +19,20 @@ pub struct RequestKey {
     pub device: DeviceId,
     /// Its id.
     pub request: RequestId,
+}
+
+/// What is remembered of a request: not secret, but who could change it could have shards released.
+pub(super) const RECORDED: (&str, &str) = ("requests", "recorded");
+
+impl RequestKey {
+    /// The parts of the row that it names.
+    pub(super) fn row(&self) -> [&[u8]; 3] {
+        [
+            self.profile.as_bytes(),
+            self.device.as_bytes(),
+            self.request.as_bytes(),
+        ]
+    }
 }
 
 /// The decisions of a request, to be kept for its retries.
@@ -55,8 +69,8 @@ impl Transaction<'_> {
         keys: &[RequestKey],
     ) -> Result<Vec<Option<Recorded>>, StoreError> {
         let corrupt = || StoreError::Corrupt {
-            table: "requests",
-            column: "recorded",
+            table: RECORDED.0,
+            column: RECORDED.1,
         };
         let mut recalled = vec![None; keys.len()];
         let bind = |query: Bound, (number, key): (usize, &RequestKey)| {
@@ -65,9 +79,13 @@ impl Transaction<'_> {
         for query in RECALL.over(keys.iter().enumerate(), bind) {
             for row in query.fetch_all(&mut *self.tx).await? {
                 let number = usize::try_from(row.try_get::<i64, _>("number")?).ok();
-                let recorded = canonical::decode(row.try_get("recorded")?);
+                let key = number.and_then(|number| keys.get(number));
+                let row_of = key.ok_or_else(corrupt)?.row();
+                let stored = row.try_get("recorded")?;
+                let stored = self.store.keys.authenticated(RECORDED, &row_of, stored)?;
+                let recorded = canonical::decode(stored).map_err(|_| corrupt())?;
                 let place = number.and_then(|number| recalled.get_mut(number));
-                *place.ok_or_else(corrupt)? = Some(recorded.map_err(|_| corrupt())?);
+                *place.ok_or_else(corrupt)? = Some(recorded);
             }
         }
         Ok(recalled)
@@ -78,9 +96,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When a request has a record already, or the database fails.
     pub async fn record(&mut self, records: &[RequestRecord]) -> Result<(), StoreError> {
+        let keys = &self.store.keys;
         let bind = |query: Bound, record: &RequestRecord| {
+            let recorded = canonical::encode(&record.recorded);
             bind(query, &record.key)
-                .bind(canonical::encode(&record.recorded))
+                .bind(keys.authenticate(RECORDED, &record.key.row(), recorded))
                 .bind(record.decided_at.0)
         };
         for query in RECORD.over(records.iter(), bind) {
@@ -104,7 +124,7 @@ impl Transaction<'_> {
              (SELECT profile, device, request FROM requests WHERE decided_at < ?
               ORDER BY decided_at LIMIT ?)",
         )
-        .bind(now.plus(-KEPT).0)
+        .bind(now.plus(-REQUESTS_KEPT).0)
         .bind(count)
         .execute(&mut *self.tx)
         .await?;

@@ -39,7 +39,7 @@ pub(super) async fn run(
     }
     match format {
         Format::Human => explanations.iter().for_each(|each| println!("{each}")),
-        Format::Json => {
+        Format::Json | Format::Cef => {
             let text = serde_json::to_string(&explanations);
             println!("{}", text.map_err(|error| Failure::new(error.to_string()))?);
         }

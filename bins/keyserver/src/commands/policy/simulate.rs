@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context, file: &Path, since: Timestamp) -> Res
     let simulation = simulate(&policy, requests, since);
     match context.format {
         Format::Human => println!("{simulation}"),
-        Format::Json => {
+        Format::Json | Format::Cef => {
             let text = serde_json::to_string(&simulation);
             println!("{}", text.map_err(|error| Failure::new(error.to_string()))?);
         }

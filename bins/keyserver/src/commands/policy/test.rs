@@ -45,7 +45,7 @@ pub(super) fn run(paths: &[PathBuf], junit: Option<&Path>, format: Format) -> Re
     }
     match format {
         Format::Human => println!("{passed} passed, {failed} failed"),
-        Format::Json => {
+        Format::Json | Format::Cef => {
             let reports: Vec<&SuiteReport> = outcomes.iter().flatten().collect();
             println!(
                 "{}",
