@@ -2,7 +2,7 @@
 //!
 //! Seen to fail: without the comparison with checkpoints, records that are cut off the end are not missed;
 //! with a checkpoint that forgets chains which the database does not have any more, a chain that was removed
-//! is not missed; with the head file not written, a cut behind the newest checkpoint is not missed.
+//! is not missed; with the head file not written, no log is whole.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -78,7 +78,7 @@ impl Room {
 }
 
 fn tell(report: &AuditReport) -> Vec<Told> {
-    assert_eq!(report.fault_count as usize, report.faults.len());
+    assert_eq!(report.fault_count, report.faults.len() as u64);
     let told = |fault: &AuditFault| (fault.kind, fault.first, fault.last);
     report.faults.iter().map(told).collect()
 }
