@@ -204,7 +204,8 @@ impl Pipeline {
             }
             Err(_) => return Err(Unanswered::Unavailable),
         };
-        tracing::info!(
+        // The audit log has it; a line for each request is more than a busy server needs.
+        tracing::debug!(
             request = %body.request_id(),
             %device,
             profile = %body.profile(),

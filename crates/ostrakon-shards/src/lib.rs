@@ -56,6 +56,7 @@ pub mod card;
 pub mod chain_key;
 pub mod channel;
 pub mod device;
+mod dhkem;
 mod hash;
 pub mod identity;
 pub mod kem;
