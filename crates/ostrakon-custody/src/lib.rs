@@ -18,7 +18,7 @@ pub use approval::{Approval, ReleaseError, ShardKey, binding};
 pub use audit::{AuditEvent, AuditFault, AuditLog, AuditRecord};
 pub use identity::{Identity, IdentityError, Signer};
 pub use ledger::{
-    Act, Change, Ledger, LedgerError, LedgerLimits, RequestItem, SettleRequest, Verdict,
+    Act, Change, Explain, Ledger, LedgerError, LedgerLimits, RequestItem, SettleRequest, Verdict,
 };
 
 /// Run as documentation tests.

@@ -5,11 +5,12 @@ use std::sync::{
 
 use ostrakon_storage::{AuditHead, Store, StoreError, Transaction};
 use ostrakon_types::{
-    Decision, ErrorChain, Recorded, Refusal, Reply, Settled, Settling, Step, UnixMillis,
+    Charge, Decision, Denial, ErrorChain, Recorded, Refusal, Reply, Settled, Settling, Step,
+    UnixMillis,
 };
 use tokio::sync::mpsc;
 
-use super::{Act, Change, Job, LedgerError, RequestItem, SettleRequest, Verdict};
+use super::{Act, Change, Explain, Job, LedgerError, RequestItem, SettleRequest, Verdict};
 use crate::{Approval, AuditEvent, AuditLog, AuditRecord};
 
 /// The task that owns the audit chain and every write.
@@ -144,11 +145,18 @@ impl Acting<'_> {
             .map(|item| item.proposal.clone())
             .collect();
         let mut settling = Settling::new(request.body, proposals);
+        let mut refused = Vec::new();
         let mut reply = Reply::Start;
         loop {
             reply = match settling.next(reply) {
                 Step::Recall => Reply::Recalled(self.tx.recall(&request.key).await?),
-                Step::Charge(charge) => Reply::Charged(self.tx.charge(charge).await?),
+                Step::Charge(charge) => {
+                    let fits = self.tx.charge(charge).await?;
+                    if !fits {
+                        refused.push(charge.clone());
+                    }
+                    Reply::Charged(fits)
+                }
                 Step::Refund(charge) => {
                     self.tx.refund(charge).await?;
                     Reply::Done
@@ -159,7 +167,7 @@ impl Acting<'_> {
                 }),
                 Step::Record(recorded) => {
                     self.tx.record(&request.key, recorded, request.at).await?;
-                    self.log_decisions(request, recorded).await?;
+                    self.log_decisions(request, recorded, &refused).await?;
                     Reply::Done
                 }
                 Step::Finish(settled) => return Ok(settled),
@@ -188,9 +196,9 @@ impl Acting<'_> {
         &mut self,
         request: &SettleRequest,
         recorded: &Recorded,
+        refused: &[Charge],
     ) -> Result<(), StoreError> {
         for (number, (item, decision)) in (0..).zip(request.items.iter().zip(&recorded.decisions)) {
-            let denied = !decision.is_approved();
             let event = AuditEvent::Decided {
                 profile: request.key.profile,
                 device: request.key.device,
@@ -200,7 +208,7 @@ impl Acting<'_> {
                 cryptographic_id: item.cryptographic_id,
                 meta: item.meta.clone(),
                 decision: decision.clone(),
-                explanation: item.explanation.clone().filter(|_| denied),
+                explanation: explained(item, decision, refused),
             };
             self.log(AuditRecord {
                 at: request.at,
@@ -239,6 +247,21 @@ impl Acting<'_> {
         self.tx.append_audit(self.audit.instance(), &row).await?;
         self.head = head;
         Ok(())
+    }
+}
+
+/// Why the item is denied, if it is, in words for the operator.
+fn explained(item: &RequestItem, decision: &Decision, refused: &[Charge]) -> Option<String> {
+    match (decision, item.explanation.as_ref()?) {
+        (Decision::Approve { .. }, _) => None,
+        (Decision::Deny { .. }, Explain::Policy(text)) => Some(text.clone()),
+        (
+            Decision::Deny {
+                denial: Denial::Quota { .. },
+            },
+            Explain::Quota(explain),
+        ) => Some(explain(refused)),
+        (Decision::Deny { .. }, Explain::Quota(_)) => None,
     }
 }
 
