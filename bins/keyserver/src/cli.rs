@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::Timestamp;
+
+use crate::since::Since;
 
 /// The key shard server and its administration.
 ///
@@ -136,9 +137,9 @@ pub(crate) enum PolicyCommand {
     Simulate {
         /// The policy.
         file: PathBuf,
-        /// Compare requests from this time on, such as 2026-03-09T00:00:00Z.
+        /// Compare requests from this time on: 2026-03-09T17:00:00Z, or 2026-03-09 for the whole day.
         #[arg(long, value_name = "TIME")]
-        since: Timestamp,
+        since: Since,
     },
     /// Print the JSON Schema of policy files, for editors.
     Schema,
