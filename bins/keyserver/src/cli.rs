@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use ostrakon_server::{Clock, quota::ProfileName};
 use ostrakon_types::UnixMillis;
 
+use crate::since::Since;
+
 /// The key shard server and its administration.
 ///
 /// A key shard server holds one shard of each file key and releases it when its policy approves.
@@ -227,9 +229,9 @@ pub(crate) enum PolicyCommand {
     Simulate {
         /// The policy.
         file: PathBuf,
-        /// Compare requests from this time on, such as 2026-03-09T00:00:00Z.
+        /// Compare requests from this time on: 2026-03-09T17:00:00Z, or 2026-03-09 for the whole day.
         #[arg(long, value_name = "TIME")]
-        since: Timestamp,
+        since: Since,
     },
     /// Print the JSON Schema of policy files, for editors.
     Schema,

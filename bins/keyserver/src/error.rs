@@ -57,7 +57,20 @@ impl Failure {
 
     pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
         let path: PathBuf = path.to_owned();
-        move |error| Self::new(format!("cannot use `{}`: {error}", path.display()))
+        move |error| {
+            let said = Self::new(format!("cannot use `{}`: {error}", path.display()));
+            match error.kind() {
+                io::ErrorKind::NotFound => {
+                    said.hint("check the path; a relative one begins in the current folder")
+                }
+                io::ErrorKind::IsADirectory => said.hint("name a file in it"),
+                io::ErrorKind::PermissionDenied => {
+                    said.hint("`ls -l` says whose it is, and who may use it")
+                }
+                io::ErrorKind::InvalidData => said.hint("it must be text in UTF-8"),
+                _ => said,
+            }
+        }
     }
 
     /// Prints it to standard error and gives the exit code.
@@ -94,6 +107,7 @@ impl From<BuildError> for Failure {
                 said.hint("`chmod 600` the file, and ask who could read it until now")
             }
             BuildError::Home(HomeError::Io { ref source, .. })
+            | BuildError::Protector(ProtectorError::Io(ref source))
                 if source.kind() == io::ErrorKind::NotFound =>
             {
                 said.hint("`keyserver create` makes a server there; `--home` says where one is")

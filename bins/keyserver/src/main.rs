@@ -1,59 +1,9 @@
 //! The key shard server and its administration.
 
-mod cli;
-mod commands;
-mod error;
-mod hardening;
-
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
-
-use crate::{
-    cli::{AuditCommand, Cli, Command, Format},
-    error::Failure,
-};
+use keyserver::{Registry, main_with};
 
 fn main() -> ExitCode {
-    hardening::protect_secrets();
-    hardening::raise_descriptor_limit();
-    let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return ExitCode::from(Failure::new(format!("cannot start: {error}")).report());
-        }
-    };
-    match runtime.block_on(run(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => ExitCode::from(failure.report()),
-    }
-}
-
-async fn run(cli: Cli) -> Result<(), Failure> {
-    let exports = matches!(cli.command, Command::Audit(AuditCommand::Export { .. }));
-    if cli.format == Format::Cef && !exports {
-        let said = "`--format cef` is for `audit export` alone";
-        Cli::command()
-            .error(ErrorKind::ArgumentConflict, said)
-            .exit();
-    }
-    let home = commands::Context::new(cli.home, cli.format);
-    match cli.command {
-        Command::Serve(args) if args.dev => commands::dev::run().await,
-        Command::Serve(_) => commands::serve::run(&home?).await,
-        Command::Demo { path } => commands::demo::run(path).await,
-        Command::Create { name } => commands::create::run(&home?, &name).await,
-        Command::Enable => commands::enable::run(&home?, true).await,
-        Command::Disable => commands::enable::run(&home?, false).await,
-        Command::Status => commands::status::run(&home?).await,
-        Command::Audit(command) => commands::audit::run(&home?, command).await,
-        Command::Quota(command) => commands::quota::run(&home?, command).await,
-        Command::Policy(args) => commands::policy::run(home, args, cli.format).await,
-        Command::Completions { shell } => commands::generate::completions(shell),
-        Command::Man => commands::generate::man(),
-    }
+    main_with(&Registry::bundled())
 }

@@ -16,9 +16,12 @@ pub(crate) mod head_file;
 mod job;
 mod writer;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use ostrakon_shards::profile::{Profile, SignedVersion};
@@ -26,7 +29,7 @@ use ostrakon_storage::{
     ArchiveRow, CheckpointRow, InstanceId, LocationRecord, RequestKey, Store, StoreError,
 };
 use ostrakon_types::{
-    CryptographicId, Denial, Digest, MetaItem, ProfileId, Proposal, Refusal, RequestKind,
+    Charge, CryptographicId, Denial, Digest, MetaItem, ProfileId, Proposal, Refusal, RequestKind,
     UnixMillis,
 };
 use tokio::{
@@ -63,10 +66,28 @@ pub struct RequestItem {
     pub meta: Vec<MetaItem>,
     /// What the policy says of it.
     pub proposal: Proposal,
-    /// Why, in words for the operator, where the policy denies.
-    pub explanation: Option<String>,
+    /// Why it is denied, if it is.
+    pub explanation: Option<Explain>,
     /// What an approval does.
     pub act: Act,
+}
+
+/// Why an item is denied, in words for the operator.
+pub enum Explain {
+    /// The policy denies it.
+    Policy(String),
+    /// Its quotas may be used up, which settling finds out: the words are made of the charges that do not
+    /// fit.
+    Quota(Box<dyn Fn(&[Charge]) -> String + Send + Sync>),
+}
+
+impl fmt::Debug for Explain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Policy(_) => "Policy",
+            Self::Quota(_) => "Quota",
+        })
+    }
 }
 
 /// What the approval of an item does, in the same transaction.

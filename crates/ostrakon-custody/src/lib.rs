@@ -22,8 +22,8 @@ pub use audit::{
 };
 pub use identity::{Identity, IdentityError, Signer};
 pub use ledger::{
-    Act, Change, HeadFileError, Ledger, LedgerError, LedgerLimits, RequestItem, SettleRequest,
-    Verdict,
+    Act, Change, Explain, HeadFileError, Ledger, LedgerError, LedgerLimits, RequestItem,
+    SettleRequest, Verdict,
 };
 
 /// Run as documentation tests.

@@ -8,8 +8,8 @@ use ostrakon_policy::{Policy, Registry, simulate::RecordedRequest};
 use ostrakon_shards::{identity::VerifiedKeyserver, name::Name};
 use ostrakon_storage::{ProtectorKey, Store, StoreError};
 use ostrakon_types::{
-    ApprovalRequest, Decision, Denial, Digest, OpaqueId, ProfileId, ProfileRef, ProfileWords,
-    RequestId, UnixMillis,
+    ApprovalRequest, CounterKey, Decision, Denial, Digest, OpaqueId, ProfileId, ProfileRef,
+    ProfileWords, RequestId, RequestKind, UnixMillis,
 };
 
 use crate::{
@@ -234,6 +234,22 @@ pub async fn recorded_requests(
     }
 }
 
+/// How many approvals the counters of a profile hold. The server may be running.
+///
+/// # Errors
+/// When there is no server in `home`, or its database cannot be read.
+pub async fn quota_counts(
+    home: &Home,
+    profile: &ProfileId,
+) -> Result<Vec<(CounterKey, u64)>, BuildError> {
+    let protector = ProtectorKey::load(&home.instance_key())?;
+    let store = Store::open(&home.database(), &protector).await?;
+    let counters = store.counters(profile).await;
+    store.close().await;
+    let counters = counters?.into_iter();
+    Ok(counters.map(|of| (of.key, of.count)).collect())
+}
+
 /// An item of a request that the policy decided, as the audit log tells it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -264,6 +280,10 @@ impl AuditedRequest {
         };
         let approved = match decision {
             Decision::Approve { .. } => true,
+            // The server's own limit of new profiles, which no policy lifts.
+            Decision::Deny {
+                denial: Denial::Quota { .. },
+            } if *kind == RequestKind::CreateProfile => return None,
             Decision::Deny {
                 denial: Denial::Policy | Denial::Quota { .. },
             } => false,

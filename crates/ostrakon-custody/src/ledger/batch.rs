@@ -1,8 +1,10 @@
 use ostrakon_storage::{AuditHead, Store, StoreError, Transaction};
-use ostrakon_types::{Recorded, Refusal, Reply, Settled, Settling, Step};
+use ostrakon_types::{
+    Charge, Decision, Denial, Recorded, Refusal, Reply, Settled, Settling, Step,
+};
 
 use super::{
-    Act, RequestItem, SettleRequest,
+    Act, Explain, RequestItem, SettleRequest,
     draft::Draft,
     job::{Done, Job},
 };
@@ -90,11 +92,18 @@ impl<'j> Batch<'j> {
     ) -> Result<Result<Settled, Refusal>, StoreError> {
         let proposals = request.items.iter().map(|item| &item.proposal).collect();
         let mut settling = Settling::new(request.body, proposals);
+        let mut refused = Vec::new();
         let mut reply = Reply::Start;
         loop {
             reply = match settling.next(reply) {
                 Step::Recall => Reply::Recalled(self.draft.recall(&request.key)),
-                Step::Charge(charge) => Reply::Charged(self.draft.charge(charge)),
+                Step::Charge(charge) => {
+                    let fits = self.draft.charge(charge);
+                    if !fits {
+                        refused.push(charge.clone());
+                    }
+                    Reply::Charged(fits)
+                }
                 Step::Refund(charge) => {
                     self.draft.refund(charge);
                     Reply::Done
@@ -105,7 +114,7 @@ impl<'j> Batch<'j> {
                 }),
                 Step::Record(recorded) => {
                     self.draft.record(request.key, recorded, request.at);
-                    self.log_decisions(request, recorded);
+                    self.log_decisions(request, recorded, &refused);
                     Reply::Done
                 }
                 Step::Finish(settled) => return Ok(settled),
@@ -130,9 +139,13 @@ impl<'j> Batch<'j> {
         }
     }
 
-    fn log_decisions(&mut self, request: &SettleRequest, recorded: &Recorded) {
+    fn log_decisions(
+        &mut self,
+        request: &SettleRequest,
+        recorded: &Recorded,
+        refused: &[Charge],
+    ) {
         for (number, (item, decision)) in (0..).zip(request.items.iter().zip(&recorded.decisions)) {
-            let denied = !decision.is_approved();
             let event = AuditEvent::Decided {
                 profile: request.key.profile,
                 device: request.key.device,
@@ -142,7 +155,7 @@ impl<'j> Batch<'j> {
                 cryptographic_id: item.cryptographic_id,
                 meta: item.meta.clone(),
                 decision: decision.clone(),
-                explanation: item.explanation.clone().filter(|_| denied),
+                explanation: explained(item, decision, refused),
                 charged: Charged::by(&item.proposal, decision, &request.key.profile),
             };
             self.log.push(AuditRecord {
@@ -150,5 +163,20 @@ impl<'j> Batch<'j> {
                 event,
             });
         }
+    }
+}
+
+/// Why the item is denied, if it is, in words for the operator.
+fn explained(item: &RequestItem, decision: &Decision, refused: &[Charge]) -> Option<String> {
+    match (decision, item.explanation.as_ref()?) {
+        (Decision::Approve { .. }, _) => None,
+        (Decision::Deny { .. }, Explain::Policy(text)) => Some(text.clone()),
+        (
+            Decision::Deny {
+                denial: Denial::Quota { .. },
+            },
+            Explain::Quota(explain),
+        ) => Some(explain(refused)),
+        (Decision::Deny { .. }, Explain::Quota(_)) => None,
     }
 }

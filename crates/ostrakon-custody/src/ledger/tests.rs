@@ -133,7 +133,7 @@ pub(crate) fn item(proposal: Proposal, act: Act) -> RequestItem {
             complete: true,
         }],
         proposal,
-        explanation: Some("because".into()),
+        explanation: Some(Explain::Policy("because".into())),
         act,
     }
 }
@@ -349,6 +349,34 @@ async fn profiles_and_folders_are_made_with_their_decision_or_not_at_all() {
             ..
         }
     ));
+}
+
+#[tokio::test]
+async fn a_denial_by_quota_is_explained_by_the_charges_that_did_not_fit() {
+    let room = Room::new().await;
+    let ledger = room.ledger().await;
+    let explained = |limit| {
+        let mut item = item(within(limit), Act::None);
+        let explain = |refused: &[Charge]| {
+            let limits: Vec<u64> = refused.iter().map(|charge| charge.limit).collect();
+            format!("limits {limits:?}")
+        };
+        item.explanation = Some(Explain::Quota(Box::new(explain)));
+        item
+    };
+    let items = vec![explained(1), explained(2), explained(2)];
+    ledger.settle(request(1, items)).await.unwrap();
+    let why: Vec<Option<String>> = room
+        .audited()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|event| match event {
+            AuditEvent::Decided { explanation, .. } => explanation,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(why, [None, None, Some("limits [2]".to_owned())]);
 }
 
 #[tokio::test]

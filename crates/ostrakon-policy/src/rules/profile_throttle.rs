@@ -75,11 +75,8 @@ fn limit(arguments: &mut Arguments<'_>) -> Option<(Period, u64)> {
     let count = arguments.count("count");
     let per = arguments.choice("per", &PERIODS.map(|(name, ..)| name));
     let sliding = arguments.flag("sliding");
-    for name in ["count", "per"] {
-        if !arguments.is_given(name) {
-            arguments.error(arguments.here(), format!("a limit needs `{name}`"));
-        }
-    }
+    arguments.require("count");
+    arguments.require("per");
     let (count, per) = (count?, per?);
     if count == 0 {
         let place = arguments.place("count");

@@ -1,4 +1,4 @@
-use ostrakon_custody::{Act, Approval, RequestItem, Verdict, binding};
+use ostrakon_custody::{Act, Approval, Explain, RequestItem, Verdict, binding};
 use ostrakon_shards::{
     profile::{Profile, SignedVersion},
     sealed_shard::{SealedShard, ShardContext},
@@ -132,6 +132,7 @@ impl Pipeline {
             cryptographic_id: OpaqueId::new(&[]),
         };
         let (proposal, explanation) = self.propose(&request, now);
+        let explanation = explanation.or_else(|| Some(Explain::Quota(Box::new(of_the_server))));
         let mut judged = Judged::decide(RequestItem {
             kind: RequestKind::CreateProfile,
             cryptographic_id: None,
@@ -144,7 +145,7 @@ impl Pipeline {
         judged
     }
 
-    fn propose(&self, request: &ApprovalRequest, now: UnixMillis) -> (Proposal, Option<String>) {
+    fn propose(&self, request: &ApprovalRequest, now: UnixMillis) -> (Proposal, Option<Explain>) {
         if self.is_enabled() {
             self.policy.current().propose(request, now)
         } else {
@@ -270,6 +271,11 @@ pub(crate) fn new_profiles(now: UnixMillis, limit: u64) -> Charge {
         limit,
         resets_at: window.plus(DAY),
     }
+}
+
+/// Why a new profile that the policy approves is denied.
+fn of_the_server(_refused: &[Charge]) -> String {
+    "the policy approves; `max_new_profiles_per_day` in server.toml is used up".to_owned()
 }
 
 /// What the requester is told. No profile has a quota of new profiles: that is the server's.
