@@ -72,13 +72,16 @@ pub struct RequestItem {
     pub act: Act,
 }
 
+/// Makes words of the charges that do not fit.
+type ByCharges = dyn Fn(&[Charge]) -> String + Send + Sync;
+
 /// Why an item is denied, in words for the operator.
 pub enum Explain {
     /// The policy denies it.
     Policy(String),
     /// Its quotas may be used up, which settling finds out: the words are made of the charges that do not
     /// fit.
-    Quota(Box<dyn Fn(&[Charge]) -> String + Send + Sync>),
+    Quota(Box<ByCharges>),
 }
 
 impl fmt::Debug for Explain {

@@ -302,11 +302,11 @@ impl AuditedRequest {
         };
         Some(Self {
             id: *request,
-            recorded: RecordedRequest {
-                at: Timestamp::from_millisecond(record.at.0).ok()?,
-                request: request_of,
+            recorded: RecordedRequest::new(
+                Timestamp::from_millisecond(record.at.0).ok()?,
+                request_of,
                 approved,
-            },
+            ),
             explanation: explanation.clone(),
         })
     }
