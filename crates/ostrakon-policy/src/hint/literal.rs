@@ -46,9 +46,18 @@ impl Literal {
         self.neighbours
     }
 
+    /// The folder that a path is in which has the literal, if that is all it says.
+    pub(crate) fn folder(&self) -> Option<&str> {
+        let folder = self.text.strip_prefix("\0/")?.strip_suffix('/')?;
+        let is_alone = self.neighbours == Neighbours::default();
+        (is_alone && !folder.is_empty()).then_some(folder)
+    }
+
     /// Whether there are haystacks without it that are worth telling from others.
     pub(super) fn tells(&self) -> bool {
-        self.text.chars().any(|letter| letter != '/' && letter != END)
+        self.text
+            .chars()
+            .any(|letter| letter != '/' && letter != END)
     }
 }
 

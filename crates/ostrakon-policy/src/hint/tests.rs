@@ -13,8 +13,13 @@ fn literals_of_regular_expressions_are_found() {
     for (pattern, expected) in [
         (
             "^/Projects/p123/.*\\.xlsx$",
-            vec![vec!["/projects/p123/"], vec![".xlsx"]],
+            vec![vec!["\0/projects/p123/"], vec![".xlsx/\0"]],
         ),
+        ("^ab", vec![vec!["ab"]]),
+        ("(^|x)/ab", vec![vec!["/ab"]]),
+        ("x?^/ab", vec![vec!["\0/ab"]]),
+        ("(?m)^/ab$", vec![vec!["/ab"]]),
+        ("/ab(\\.c$|/)", vec![vec!["/ab"]]),
         ("(ab|cd)+e", vec![vec!["ab", "cd"], vec!["e"]]),
         ("(abc)?d", vec![vec!["d"]]),
         ("(abc|d*)e", vec![vec!["e"]]),

@@ -8,7 +8,7 @@ use std::{
 
 use ostrakon_types::ProfileId;
 
-use super::{ANY, Index, Literals, Pairs, place};
+use super::{ANY, Index, Literals, Pairs, Prefixes, place};
 use crate::{
     Hint, ItemHint,
     hint::Literal,
@@ -128,8 +128,11 @@ impl<'h> Builder<'h> {
         let literals = lists.min_by_key(|(cost, _)| *cost).map(|(_, list)| list);
         let are_few = |keys: &Vec<u32>| keys.iter().all(|key| self.sets_of(*key) <= FEW_SETS);
         let literals = literals.filter(|_| !profiles.as_ref().is_some_and(are_few));
-        let literals: Option<Vec<u32>> =
-            literals.map(|list| list.into_iter().map(|literal| self.literal(literal)).collect());
+        let literals: Option<Vec<u32>> = literals.map(|list| {
+            list.into_iter()
+                .map(|literal| self.literal(literal))
+                .collect()
+        });
         let any = || vec![ANY];
         let (profiles, literals) = match (profiles, literals) {
             (Some(profiles), Some(literals)) if profiles.len() * literals.len() > MAX_PAIRS => {
@@ -164,9 +167,12 @@ impl<'h> Builder<'h> {
             let groups = item.groups().iter().map(|group| (cost(group), group));
             let length = |literal: &Literal| literal.text().len();
             let shortest = |group: &[Literal]| group.iter().map(length).min().unwrap_or(0);
-            // Among equally rare ones, longer ones are found in fewer items that do not match.
-            let (cost, group) =
-                groups.min_by_key(|(cost, group)| (*cost, Reverse(shortest(group))))?;
+            let are_folders = |group: &[Literal]| group.iter().all(|one| one.folder().is_some());
+            // Among equally rare ones, folders are found soonest, and longer ones are found in fewer
+            // items that do not match.
+            let (cost, group) = groups.min_by_key(|(cost, group)| {
+                (*cost, !are_folders(group), Reverse(shortest(group)))
+            })?;
             total += cost;
             all.extend(group);
         }
@@ -192,17 +198,10 @@ impl<'h> Builder<'h> {
     }
 
     fn finish(mut self) -> Index {
-        let literals = Literals::new(&self.literals);
-        if literals.is_none() {
+        let literals = Literals::new(&self.literals).unwrap_or_else(|| {
             self.forget_literals();
-        }
-        let mut lengths: Vec<usize> = self
-            .words
-            .keys()
-            .map(|words| words.split(' ').count())
-            .collect();
-        lengths.sort_unstable();
-        lengths.dedup();
+            Literals::none()
+        });
         let keys = self.ids.len() + self.words.len() + 1;
         let mut by_profile = vec![Box::default(); keys];
         let mut by_literal = vec![Box::default(); self.literals.len() + 1];
@@ -220,9 +219,8 @@ impl<'h> Builder<'h> {
         }
         Index {
             ids: self.ids.into_iter().collect(),
-            words: self.words.into_iter().collect(),
-            lengths: lengths.into(),
-            literals: literals.unwrap_or_default(),
+            words: Prefixes::new(b' ', self.words),
+            literals,
             by_profile: by_profile.into(),
             by_literal: by_literal.into(),
             by_both,
