@@ -91,8 +91,7 @@ impl Index {
             self.literals
                 .each_in(&haystack, |literal| keys.add(literal + 1));
         }
-        keys.more.sort_unstable();
-        keys.more.dedup();
+        keys.tidy();
         keys
     }
 }
@@ -128,8 +127,20 @@ impl Keys {
         match self.first {
             None => self.first = Some(key),
             Some(first) if first == key || self.more.last() == Some(&key) => {}
-            Some(_) => self.more.push(key),
+            Some(_) => {
+                if self.more.len() == self.more.capacity() {
+                    self.tidy();
+                    // A path may have a key as often as it has letters: room is made for new ones alone.
+                    self.more.reserve(self.more.len() + 4);
+                }
+                self.more.push(key);
+            }
         }
+    }
+
+    fn tidy(&mut self) {
+        self.more.sort_unstable();
+        self.more.dedup();
     }
 
     fn iter(&self) -> impl Iterator<Item = u32> {

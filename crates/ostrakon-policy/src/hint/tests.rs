@@ -80,7 +80,7 @@ fn literals_of_regular_expressions_know_their_neighbours() {
         let hint = ItemHint::regex(pattern, false).unwrap();
         let literals: Vec<&Literal> = hint.groups.iter().flatten().collect();
         let mut found = false;
-        let literals = crate::index::Literals::new(&literals).unwrap();
+        let literals = crate::index::Literals::new(&literals, 99).unwrap();
         literals.each_in(&Haystack::of(path), |_| found = true);
         assert_eq!(found, stands, "{pattern} {path}");
     }

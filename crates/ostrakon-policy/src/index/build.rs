@@ -20,6 +20,8 @@ use crate::{
 const FEW_SETS: usize = 4;
 /// A rule set that asks for more pairs of profile and literal is filed under one of the two alone.
 const MAX_PAIRS: usize = 64;
+/// More bytes of literals are not looked for: to make an automaton of them takes some 40 times the memory.
+const MAX_BYTES: usize = 2 << 20;
 /// What a rule set asks for.
 struct Demand<'h> {
     /// The shortest list of profiles, if there is one.
@@ -41,6 +43,11 @@ fn hint(rule: &BoundRule) -> Hint {
 
 impl Index {
     pub(crate) fn new(sets: &[RuleSet]) -> Self {
+        Self::within(sets, MAX_BYTES)
+    }
+
+    /// An index that looks for at most so many bytes of literals.
+    pub(super) fn within(sets: &[RuleSet], most: usize) -> Self {
         let hints: Vec<Vec<Hint>> = sets
             .iter()
             .map(|set| set.rules.iter().map(hint).collect())
@@ -55,7 +62,7 @@ impl Index {
         for (number, demand) in &demands {
             index.file(*number, demand);
         }
-        index.finish()
+        index.finish(most)
     }
 }
 
@@ -197,8 +204,8 @@ impl<'h> Builder<'h> {
         }
     }
 
-    fn finish(mut self) -> Index {
-        let literals = Literals::new(&self.literals).unwrap_or_else(|| {
+    fn finish(mut self, most: usize) -> Index {
+        let literals = Literals::new(&self.literals, most).unwrap_or_else(|| {
             self.forget_literals();
             Literals::none()
         });

@@ -8,6 +8,9 @@ use crate::hint::{Haystack, Literal, Neighbours};
 /// Up to so many bytes of literals the automaton is a table, which is faster, and larger.
 const TABLE_BYTES: usize = 1 << 11;
 
+/// No more of a literal than that, its end, is put into the automaton.
+const LITERAL_BYTES: usize = 64;
+
 /// The literals that the rule sets of a tree ask for, by their numbers.
 #[derive(Debug)]
 pub(crate) struct Literals {
@@ -26,29 +29,28 @@ enum Kind {
 }
 
 impl Literals {
-    /// `None` if there are more than an automaton can hold.
-    pub(crate) fn new(literals: &[&Literal]) -> Option<Self> {
+    /// `None` if the automaton would hold more than `most` bytes of literals.
+    pub(crate) fn new(literals: &[&Literal], most: usize) -> Option<Self> {
         let folders = (0..)
             .zip(literals)
             .filter_map(|(number, literal)| Some((literal.folder()?.into(), number)));
-        let others = || {
-            (0..)
-                .zip(literals)
-                .filter(|(_, literal)| literal.folder().is_none())
-        };
-        let texts = others().map(|(_, literal)| literal.text());
-        let bytes: usize = texts.clone().map(str::len).sum();
+        let others = (0..)
+            .zip(literals)
+            .filter(|(_, literal)| literal.folder().is_none());
+        let others = others.map(|(number, literal)| (number, literal.end(LITERAL_BYTES)));
+        let texts = others.clone().map(|(_, (text, _))| text);
+        let bytes: usize = texts.clone().map(<[u8]>::len).sum();
         let automaton = match bytes {
             0 => None,
+            _ if bytes > most => return None,
             ..=TABLE_BYTES => Some(Kind::Table(DFA::new(texts).ok()?)),
             _ => Some(Kind::Compact(NFA::new(texts).ok()?)),
         };
+        let numbers = others.map(|(number, (_, neighbours))| (number, neighbours));
         Some(Self {
             folders: Prefixes::new(b'/', folders),
             automaton,
-            numbers: others()
-                .map(|(number, literal)| (number, literal.neighbours()))
-                .collect(),
+            numbers: numbers.collect(),
         })
     }
 
