@@ -225,8 +225,9 @@ impl SetExplanation {
                 .iter()
                 .all(|rule| matches!(rule.outcome, RuleOutcome::Holds(_))),
             rules,
-            session: opens
-                .then(|| session.unwrap_or_else(|| SessionLimits::default_at(millis(at.timestamp())))),
+            session: opens.then(|| {
+                session.unwrap_or_else(|| SessionLimits::default_at(millis(at.timestamp())))
+            }),
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod build;
 mod literals;
+mod prefixes;
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -16,6 +17,7 @@ use ostrakon_types::{ApprovalRequest, ProfileId};
 
 use crate::{hint::Haystack, path::CanonicalPath};
 pub(crate) use literals::Literals;
+use prefixes::Prefixes;
 
 /// Stands for "any profile" and for "any item". Other keys count from 1.
 const ANY: u32 = 0;
@@ -24,12 +26,10 @@ const ANY: u32 = 0;
 type Pairs = HashMap<(u32, u32), Box<[u32]>, RandomState>;
 
 /// The rule sets of a tree by what they ask for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Index {
     ids: HashMap<ProfileId, u32, RandomState>,
-    words: HashMap<Box<str>, u32, RandomState>,
-    /// How many words there are in the keys of `words`, each number once, ascending.
-    lengths: Box<[usize]>,
+    words: Prefixes,
     /// The key of a literal is its number and one more.
     literals: Literals,
     /// Rule sets, ascending, by the key of the one profile that they ask for, or of none.
@@ -76,26 +76,7 @@ impl Index {
         if let Some(key) = self.ids.get(&profile.id) {
             visit(*key);
         }
-        let mut lengths = self.lengths.iter();
-        let Some(mut length) = lengths.next() else {
-            return;
-        };
-        let words = profile.words.as_str();
-        let spaces = (0..).zip(words.bytes()).filter(|(_, byte)| *byte == b' ');
-        let ends = spaces.map(|(at, _)| at).chain([words.len()]);
-        for (count, end) in (1..).zip(ends) {
-            if count < *length {
-                continue;
-            }
-            let first = words.get(..end).unwrap_or_default();
-            if let Some(key) = self.words.get(first) {
-                visit(*key);
-            }
-            match lengths.next() {
-                Some(next) => length = next,
-                None => return,
-            }
-        }
+        self.words.each_of(profile.words.as_str(), visit);
     }
 
     /// The keys of the literals in the path of the first item.
@@ -107,10 +88,10 @@ impl Index {
         // What has no canonical path meets no hint about items.
         if let Some(Ok(path)) = request.meta.first().map(CanonicalPath::new) {
             let haystack = Haystack::of(path.as_str());
-            self.literals.each_in(&haystack, |literal| keys.add(literal + 1));
+            self.literals
+                .each_in(&haystack, |literal| keys.add(literal + 1));
         }
-        keys.more.sort_unstable();
-        keys.more.dedup();
+        keys.tidy();
         keys
     }
 }
@@ -146,8 +127,20 @@ impl Keys {
         match self.first {
             None => self.first = Some(key),
             Some(first) if first == key || self.more.last() == Some(&key) => {}
-            Some(_) => self.more.push(key),
+            Some(_) => {
+                if self.more.len() == self.more.capacity() {
+                    self.tidy();
+                    // A path may have a key as often as it has letters: room is made for new ones alone.
+                    self.more.reserve(self.more.len() + 4);
+                }
+                self.more.push(key);
+            }
         }
+    }
+
+    fn tidy(&mut self) {
+        self.more.sort_unstable();
+        self.more.dedup();
     }
 
     fn iter(&self) -> impl Iterator<Item = u32> {

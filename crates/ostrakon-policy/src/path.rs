@@ -61,7 +61,8 @@ impl<'a> CanonicalPath<'a> {
         if self.partial {
             &self.text
         } else {
-            self.haystack.get_or_init(|| ["/", &self.text].concat().into())
+            self.haystack
+                .get_or_init(|| ["/", &self.text].concat().into())
         }
     }
 }
@@ -139,9 +140,10 @@ fn is_plain(path: &[u8]) -> bool {
     };
     let odd = |byte: u8| (byte == 0) | (byte == b'\\') | !byte.is_ascii();
     let begins_oddly = |byte: u8| (byte == b'/') | (byte == b'.');
-    let is_odd = path.iter().zip(behind).fold(odd(*first) | begins_oddly(*first), |is_odd, (byte, next)| {
-        is_odd | odd(*next) | ((*byte == b'/') & begins_oddly(*next))
-    });
+    let is_odd = path.iter().zip(behind).fold(
+        odd(*first) | begins_oddly(*first),
+        |is_odd, (byte, next)| is_odd | odd(*next) | ((*byte == b'/') & begins_oddly(*next)),
+    );
     !is_odd
 }
 

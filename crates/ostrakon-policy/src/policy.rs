@@ -7,7 +7,8 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 use ostrakon_types::{ApprovalRequest, Candidate, Charge, RequestKind, UnixMillis};
 
 use crate::{
-    Evaluation, Rule, RuleError, RuleFailure, SessionLimits, Verdict, index::{Candidates, Index},
+    Evaluation, Rule, RuleError, RuleFailure, SessionLimits, Verdict,
+    index::{Candidates, Index},
     rule_id::Content,
 };
 

@@ -111,9 +111,8 @@ fn distinct(charges: Vec<Charge>) -> Vec<Charge> {
     let mut distinct: Vec<Charge> = Vec::with_capacity(charges.len());
     for charge in charges {
         // Windows tell most counters apart, and are compared sooner than the rest.
-        let is_same = |other: &&mut Charge| {
-            other.key.window == charge.key.window && other.key == charge.key
-        };
+        let is_same =
+            |other: &&mut Charge| other.key.window == charge.key.window && other.key == charge.key;
         match distinct.iter_mut().find(is_same) {
             Some(other) => other.limit = other.limit.min(charge.limit),
             None => distinct.push(charge),

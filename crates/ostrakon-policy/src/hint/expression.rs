@@ -1,8 +1,11 @@
 //! What stands in every text in which a regular expression finds something.
 
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-use super::literal::{Letters, Literal};
+use super::{
+    haystack::END,
+    literal::{Letters, Literal},
+};
 use crate::path::fold;
 
 /// Literals, of each group of which one stands in every text in which the expression finds something.
@@ -19,19 +22,26 @@ struct Groups {
     run: String,
     /// One of what the letter before them is, or, where there are none, the one before what comes next.
     before: Letters,
+    /// Whether nothing comes before what comes next.
+    at_start: bool,
     found: Vec<Vec<Literal>>,
 }
 
 impl Groups {
     fn visit(&mut self, hir: &Hir) {
         match hir.kind() {
+            HirKind::Look(Look::Start) => self.at_start = self.run.is_empty(),
+            HirKind::Look(Look::End) if !self.run.is_empty() => {
+                self.run.extend(['/', END]);
+                self.end_run(Letters::ANY);
+            }
             HirKind::Empty | HirKind::Look(_) => {}
             HirKind::Literal(literal) => match std::str::from_utf8(&literal.0) {
-                Ok(text) => self.run.extend(text.chars().map(fold)),
+                Ok(text) => text.chars().for_each(|letter| self.push(fold(letter))),
                 Err(_) => self.end_run(Letters::ANY),
             },
             HirKind::Class(class) => match only_letter(class) {
-                Some(letter) => self.run.push(letter),
+                Some(letter) => self.push(letter),
                 None => self.end_run(letters(class)),
             },
             HirKind::Capture(capture) => self.visit(&capture.sub),
@@ -70,6 +80,15 @@ impl Groups {
         self.found.push(group);
     }
 
+    fn push(&mut self, letter: char) {
+        // Only a complete path begins with a slash, where it is searched.
+        if self.at_start && letter == '/' {
+            self.run.push(END);
+        }
+        self.at_start = false;
+        self.run.push(letter);
+    }
+
     /// Ends the run, if there is one. What comes next is a letter that is one of `next`.
     fn end_run(&mut self, next: Letters) {
         if !self.run.is_empty() {
@@ -78,6 +97,7 @@ impl Groups {
             self.found.push(vec![literal]);
         }
         self.before = next;
+        self.at_start = false;
     }
 }
 

@@ -10,26 +10,31 @@ const FRONT: [u8; 2] = [END as u8, b'/'];
 const BACK: [u8; 2] = [b'/', END as u8];
 
 /// An item's path as hints see it: without regard to case, with `/` around every component, and with both
-/// ends marked. It is read off the path and not written out.
+/// ends marked. Slashes and marks are not written out.
 pub(crate) struct Haystack<'p> {
-    /// Folded, but for the letters of ASCII.
     path: Cow<'p, str>,
 }
 
 impl<'p> Haystack<'p> {
     pub(crate) fn of(path: &'p str) -> Self {
         Self {
-            path: if path.is_ascii() {
-                Cow::Borrowed(path)
-            } else {
+            path: if !path.is_ascii() {
                 Cow::Owned(path.chars().map(fold).collect())
+            } else if has_capitals(path) {
+                Cow::Owned(path.to_ascii_lowercase())
+            } else {
+                Cow::Borrowed(path)
             },
         }
     }
 
+    /// The path, without regard to case.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(crate) fn bytes(&self) -> impl Iterator<Item = u8> {
-        let path = self.path.bytes().map(|byte| byte.to_ascii_lowercase());
-        FRONT.into_iter().chain(path).chain(BACK)
+        FRONT.into_iter().chain(self.path.bytes()).chain(BACK)
     }
 
     /// The byte at that place.
@@ -38,9 +43,12 @@ impl<'p> Haystack<'p> {
             return FRONT.get(at).copied();
         };
         let path = self.path.as_bytes();
-        match path.get(at) {
-            Some(byte) => Some(byte.to_ascii_lowercase()),
-            None => BACK.get(at - path.len()).copied(),
-        }
+        path.get(at).or_else(|| BACK.get(at - path.len())).copied()
     }
+}
+
+/// Looks at every byte, so that the compiler can take many at once.
+fn has_capitals(path: &str) -> bool {
+    path.bytes()
+        .fold(false, |has, byte| has | byte.is_ascii_uppercase())
 }

@@ -12,8 +12,8 @@ pub(crate) struct Literal {
 
 /// The letters of which one stands before a literal, and those of which one stands behind it.
 ///
-/// Only where they are asked for, a literal that ends in a number is told from one that ends in a longer number:
-/// `[a-z]+12/` finds nothing in `a112/`.
+/// They tell a literal that begins or ends with a number from one with a longer number there: `[a-z]+12/` finds
+/// nothing in `a112/`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Neighbours {
     before: Letters,
@@ -42,13 +42,35 @@ impl Literal {
         &self.text
     }
 
-    pub(crate) fn neighbours(&self) -> Neighbours {
-        self.neighbours
+    /// So many bytes of its end, and what stands next to them.
+    pub(crate) fn end(&self, most: usize) -> (&[u8], Neighbours) {
+        let text = self.text.as_bytes();
+        match text
+            .len()
+            .checked_sub(most)
+            .and_then(|from| text.get(from..))
+        {
+            Some(end) => {
+                let behind = self.neighbours.behind;
+                let before = Letters::ANY;
+                (end, Neighbours { before, behind })
+            }
+            None => (text, self.neighbours),
+        }
+    }
+
+    /// The folder that a path is in which has the literal, if that is all it says.
+    pub(crate) fn folder(&self) -> Option<&str> {
+        let folder = self.text.strip_prefix("\0/")?.strip_suffix('/')?;
+        let is_alone = self.neighbours == Neighbours::default();
+        (is_alone && !folder.is_empty()).then_some(folder)
     }
 
     /// Whether there are haystacks without it that are worth telling from others.
     pub(super) fn tells(&self) -> bool {
-        self.text.chars().any(|letter| letter != '/' && letter != END)
+        self.text
+            .chars()
+            .any(|letter| letter != '/' && letter != END)
     }
 }
 

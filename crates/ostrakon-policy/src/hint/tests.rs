@@ -13,8 +13,13 @@ fn literals_of_regular_expressions_are_found() {
     for (pattern, expected) in [
         (
             "^/Projects/p123/.*\\.xlsx$",
-            vec![vec!["/projects/p123/"], vec![".xlsx"]],
+            vec![vec!["\0/projects/p123/"], vec![".xlsx/\0"]],
         ),
+        ("^ab", vec![vec!["ab"]]),
+        ("(^|x)/ab", vec![vec!["/ab"]]),
+        ("x?^/ab", vec![vec!["\0/ab"]]),
+        ("(?m)^/ab$", vec![vec!["/ab"]]),
+        ("/ab(\\.c$|/)", vec![vec!["/ab"]]),
         ("(ab|cd)+e", vec![vec!["ab", "cd"], vec!["e"]]),
         ("(abc)?d", vec![vec!["d"]]),
         ("(abc|d*)e", vec![vec!["e"]]),
@@ -75,7 +80,7 @@ fn literals_of_regular_expressions_know_their_neighbours() {
         let hint = ItemHint::regex(pattern, false).unwrap();
         let literals: Vec<&Literal> = hint.groups.iter().flatten().collect();
         let mut found = false;
-        let literals = crate::index::Literals::new(&literals).unwrap();
+        let literals = crate::index::Literals::new(&literals, 99).unwrap();
         literals.each_in(&Haystack::of(path), |_| found = true);
         assert_eq!(found, stands, "{pattern} {path}");
     }

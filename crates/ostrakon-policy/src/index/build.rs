@@ -8,7 +8,7 @@ use std::{
 
 use ostrakon_types::ProfileId;
 
-use super::{ANY, Index, Literals, Pairs, place};
+use super::{ANY, Index, Literals, Pairs, Prefixes, place};
 use crate::{
     Hint, ItemHint,
     hint::Literal,
@@ -20,6 +20,8 @@ use crate::{
 const FEW_SETS: usize = 4;
 /// A rule set that asks for more pairs of profile and literal is filed under one of the two alone.
 const MAX_PAIRS: usize = 64;
+/// More bytes of literals are not looked for: to make an automaton of them takes some 40 times the memory.
+const MAX_BYTES: usize = 2 << 20;
 /// What a rule set asks for.
 struct Demand<'h> {
     /// The shortest list of profiles, if there is one.
@@ -41,6 +43,11 @@ fn hint(rule: &BoundRule) -> Hint {
 
 impl Index {
     pub(crate) fn new(sets: &[RuleSet]) -> Self {
+        Self::within(sets, MAX_BYTES)
+    }
+
+    /// An index that looks for at most so many bytes of literals.
+    pub(super) fn within(sets: &[RuleSet], most: usize) -> Self {
         let hints: Vec<Vec<Hint>> = sets
             .iter()
             .map(|set| set.rules.iter().map(hint).collect())
@@ -55,7 +62,7 @@ impl Index {
         for (number, demand) in &demands {
             index.file(*number, demand);
         }
-        index.finish()
+        index.finish(most)
     }
 }
 
@@ -128,8 +135,11 @@ impl<'h> Builder<'h> {
         let literals = lists.min_by_key(|(cost, _)| *cost).map(|(_, list)| list);
         let are_few = |keys: &Vec<u32>| keys.iter().all(|key| self.sets_of(*key) <= FEW_SETS);
         let literals = literals.filter(|_| !profiles.as_ref().is_some_and(are_few));
-        let literals: Option<Vec<u32>> =
-            literals.map(|list| list.into_iter().map(|literal| self.literal(literal)).collect());
+        let literals: Option<Vec<u32>> = literals.map(|list| {
+            list.into_iter()
+                .map(|literal| self.literal(literal))
+                .collect()
+        });
         let any = || vec![ANY];
         let (profiles, literals) = match (profiles, literals) {
             (Some(profiles), Some(literals)) if profiles.len() * literals.len() > MAX_PAIRS => {
@@ -164,9 +174,12 @@ impl<'h> Builder<'h> {
             let groups = item.groups().iter().map(|group| (cost(group), group));
             let length = |literal: &Literal| literal.text().len();
             let shortest = |group: &[Literal]| group.iter().map(length).min().unwrap_or(0);
-            // Among equally rare ones, longer ones are found in fewer items that do not match.
-            let (cost, group) =
-                groups.min_by_key(|(cost, group)| (*cost, Reverse(shortest(group))))?;
+            let are_folders = |group: &[Literal]| group.iter().all(|one| one.folder().is_some());
+            // Among equally rare ones, folders are found soonest, and longer ones are found in fewer
+            // items that do not match.
+            let (cost, group) = groups.min_by_key(|(cost, group)| {
+                (*cost, !are_folders(group), Reverse(shortest(group)))
+            })?;
             total += cost;
             all.extend(group);
         }
@@ -191,18 +204,11 @@ impl<'h> Builder<'h> {
         }
     }
 
-    fn finish(mut self) -> Index {
-        let literals = Literals::new(&self.literals);
-        if literals.is_none() {
+    fn finish(mut self, most: usize) -> Index {
+        let literals = Literals::new(&self.literals, most).unwrap_or_else(|| {
             self.forget_literals();
-        }
-        let mut lengths: Vec<usize> = self
-            .words
-            .keys()
-            .map(|words| words.split(' ').count())
-            .collect();
-        lengths.sort_unstable();
-        lengths.dedup();
+            Literals::none()
+        });
         let keys = self.ids.len() + self.words.len() + 1;
         let mut by_profile = vec![Box::default(); keys];
         let mut by_literal = vec![Box::default(); self.literals.len() + 1];
@@ -220,9 +226,8 @@ impl<'h> Builder<'h> {
         }
         Index {
             ids: self.ids.into_iter().collect(),
-            words: self.words.into_iter().collect(),
-            lengths: lengths.into(),
-            literals: literals.unwrap_or_default(),
+            words: Prefixes::new(b' ', self.words),
+            literals,
             by_profile: by_profile.into(),
             by_literal: by_literal.into(),
             by_both,

@@ -70,6 +70,38 @@ fn only_sets_that_may_approve_are_tried() {
     assert_eq!(candidates(&policy, &by_profile), [601, 602]);
 }
 
+/// What a hostile policy asks for is bounded; with less of an index, the answers are the same.
+#[test]
+fn more_literals_than_fit_are_not_looked_for() {
+    let long = "x".repeat(10_000);
+    let text = format!(
+        "decrypt:\n\
+         - - {{rule: meta-rule, paths: ['{long}/a']}}\n\
+         - - {{rule: meta-rule, paths: ['{long}/b']}}\n\
+         - - {{rule: meta-rule, paths: ['/folder/{long}']}}\n\
+         - - {{rule: profile-id-rule, profile_ids: [{}]}}\n  - {{rule: meta-rule, paths: [c]}}\n",
+        "08".repeat(16)
+    );
+    let policy = policy(&text);
+    let sets = policy.tree(RequestKind::Decrypt).unwrap();
+    let request = request(RequestKind::Decrypt, &[&format!("y/{long}/b")]);
+    for (most, expected) in [(130, vec![1]), (120, vec![0, 1, 2]), (0, vec![0, 1, 2])] {
+        let index = super::Index::within(sets, most);
+        assert_eq!(*index.candidates(&request), expected, "{most}");
+    }
+    assert_eq!(objection(&policy, &request, at(NOON)), None);
+}
+
+#[test]
+fn a_literal_that_comes_often_is_one() {
+    let policy = policy(
+        "decrypt:\n- - {rule: meta-rule, regexes: [a]}\n- - {rule: meta-rule, regexes: [b]}\n\
+         - - {rule: meta-rule, regexes: ['[a-f]b']}\n",
+    );
+    let request = request(RequestKind::Decrypt, &[&"ab".repeat(5_000)]);
+    assert_eq!(candidates(&policy, &request), [0, 1, 2]);
+}
+
 /// Holds for every profile, but says that it holds for one alone.
 #[derive(Debug)]
 struct Liar(Hint);

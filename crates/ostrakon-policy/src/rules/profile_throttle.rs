@@ -94,7 +94,9 @@ impl ProfileThrottleRule {
         let millis = now.timestamp().as_millisecond();
         self.limits.iter().flat_map(move |(period, limit)| {
             let slide = sliding(*period);
-            let sliding = slide.into_iter().flat_map(move |slide| slide.windows(millis));
+            let sliding = slide
+                .into_iter()
+                .flat_map(move |slide| slide.windows(millis));
             let of_the_clock = slide.is_none().then(|| window(*period, now)).flatten();
             let windows = sliding.chain(of_the_clock);
             windows.map(|window| (*period, window, *limit))
@@ -105,8 +107,9 @@ impl ProfileThrottleRule {
     fn has_all_windows(&self, now: &Zoned) -> bool {
         // Only the first and the last days of the calendar lack one.
         let is_inside = (-9998..=9998).contains(&now.year());
-        let has_window =
-            |(period, _): &(Period, u64)| sliding(*period).is_some() || window(*period, now).is_some();
+        let has_window = |(period, _): &(Period, u64)| {
+            sliding(*period).is_some() || window(*period, now).is_some()
+        };
         is_inside || self.limits.iter().all(has_window)
     }
 }
