@@ -303,7 +303,10 @@ fn the_demonstration_shows_what_it_says_and_leaves_nothing_behind() {
         "3 decrypted",
         "the policy does not allow it",
         "the quota is used up until",
-        "9 approvals, 5 denials",
+        "24 requests at once, a quota of 5: 5 approved",
+        "15 approvals, 24 denials",
+        "are missing",
+        "was changed",
     ] {
         assert!(ran.stdout.contains(said), "{said}: {ran:?}");
     }
