@@ -36,6 +36,7 @@ pub struct KemSecret {
     x25519: Box<<DhKem as Kem>::PrivateKey>,
     x_wing: Box<<XWing as Kem>::PrivateKey>,
     public: KemPublic,
+    digest: Digest,
 }
 
 assert_secret!(KemSecret);
@@ -105,6 +106,11 @@ impl KemSecret {
         &self.public
     }
 
+    /// That of the public keys, computed once: every opening needs it.
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
     pub(crate) fn x25519(&self) -> &<DhKem as Kem>::PrivateKey {
         &self.x25519
     }
@@ -130,6 +136,7 @@ impl KemSecret {
         Self {
             x25519,
             x_wing,
+            digest: public.digest(),
             public,
         }
     }

@@ -89,3 +89,55 @@ impl Files {
         file.is_some_and(|(_, manifest)| manifest.check(shard).is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ostrakon_shards::{
+        identity::PublicCard, kem::KemSecret, sealed_shard::open_at_server, sign::SigningKey,
+        suite::Suite,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_share_is_that_of_its_own_file_alone() {
+        let root = SigningKey::generate().unwrap();
+        let [shards, envelope] = [(); 2].map(|()| KemSecret::generate().unwrap());
+        let name = "kss".parse().unwrap();
+        let card = PublicCard::issue(&root, 1, name, shards.public(), envelope.public());
+        let keyserver = card.verify(&card.claimed_id()).unwrap();
+        for suite in Suite::ALL {
+            let options = LoadOptions {
+                connections: 1,
+                duration: Duration::ZERO,
+                warm_up: Duration::ZERO,
+                batch: 1,
+                suite,
+                fresh: false,
+                path: "Bench/".to_owned(),
+            };
+            let profile = ProfileId::from_bytes([7; 16]);
+            let files = Files::prepare(3, &options, profile, &keyserver).unwrap();
+            let open = |number: usize| {
+                let [item] = &files.items(number, 1)[..] else {
+                    panic!("one item");
+                };
+                let Item::Release {
+                    context, sealed, ..
+                } = item
+                else {
+                    panic!("a release");
+                };
+                assert_eq!(sealed.suite(), suite);
+                assert_eq!(context.meta.meta, format!("Bench/{:04}", number % 3));
+                open_at_server(&shards, context, sealed).ok().unwrap()
+            };
+            for number in 0..7 {
+                let matching = (0..3).filter(|&other| files.check(other, &open(number)));
+                assert_eq!(matching.collect::<Vec<_>>(), [number % 3]);
+            }
+        }
+    }
+}
