@@ -59,8 +59,8 @@ fn persist(user: &TestUser, at: SocketAddr, body: &RequestBody, file: &File, see
 
 #[test]
 fn no_kill_gives_or_loses_an_approval() {
-    const LIMIT: u64 = 40;
-    const KILLS: usize = 10;
+    const LIMIT: u64 = 500;
+    const KILLS: usize = 300;
     let home = TestHome::create(&daily_limit(LIMIT));
     let mut server = Keyserver::start(&home);
     let at = server.address;

@@ -26,9 +26,12 @@ pub(super) async fn carry_out(
             (Done::Administered(number), record)
         }
         Job::Forget(now, _) => (forget(&mut tx, *now).await?, None),
-        Job::Probe(_) | Job::Settle(..) | Job::Note(..) => (Done::Probed, None),
+        // What shares a transaction does not come here.
+        Job::Probe(_) | Job::Settle(..) | Job::Note(..) => {
+            tx.probe().await?;
+            (Done::Probed, None)
+        }
     };
-    tx.probe().await?;
     let (rows, head) = audit.link(store, head, record.as_slice())?;
     tx.append_audit(audit.instance(), rows).await?;
     tx.commit().await?;

@@ -173,6 +173,40 @@ async fn databases_that_are_absent_foreign_newer_or_already_there_are_told_apart
 }
 
 #[tokio::test]
+async fn requests_are_still_known_after_an_upgrade() {
+    let fixture = Fixture::new().await;
+    let mut tx = fixture.store.begin().await.unwrap();
+    tx.record(&[record(1), record(2)]).await.unwrap();
+    tx.commit().await.unwrap();
+    // As the first release left it.
+    fixture
+        .tamper(
+            "CREATE TABLE first (
+                profile BLOB NOT NULL, device BLOB NOT NULL, request BLOB NOT NULL,
+                recorded BLOB NOT NULL, decided_at INTEGER NOT NULL,
+                PRIMARY KEY (profile, device, request)
+             ) STRICT, WITHOUT ROWID;
+             INSERT INTO first SELECT profile, device, request, recorded, decided_at FROM requests;
+             DROP TABLE requests;
+             ALTER TABLE first RENAME TO requests;
+             CREATE INDEX requests_by_age ON requests (decided_at);
+             DROP INDEX counters_by_window;
+             DELETE FROM _sqlx_migrations WHERE version = 3",
+        )
+        .await;
+    let store = fixture.reopen().await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    let recalled = tx.recall(&[request(2), request(1)]).await.unwrap();
+    assert_eq!(recalled, [2, 1].map(|id| Some(record(id).recorded)));
+    assert_eq!(
+        tx.forget_requests(NOW.plus(25 * 3_600_000), 9)
+            .await
+            .unwrap(),
+        2
+    );
+}
+
+#[tokio::test]
 async fn files_are_their_owners_alone() {
     let fixture = Fixture::new().await;
     for file in std::fs::read_dir(fixture.folder.path()).unwrap() {

@@ -1,8 +1,7 @@
 //! The durable ledger, on a real database, against a model of a few lines.
 //!
-//! Seen to fail: with the limit left out of what a draft charges; with refunds left out of what is
-//! written; with the requests of the same batch not recalled; with a commit's failure taken for success;
-//! and with the failed half of a batch not tried again.
+//! Seen to fail: with the limit left out of what a draft charges; with refunds left out; with a commit's
+//! failure taken for success; and with a failed batch not tried again by halves.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,7 @@
 //! Several processes, each with a writer of its own, on one database.
 //!
-//! Seen to fail, each time that it runs: processes that look first and count later are found out.
+//! Seen to fail: with what was read left out of the condition on which a counter is written. And each time
+//! that it runs, processes that look first and count later are found out.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
