@@ -11,6 +11,7 @@
 mod administer;
 mod alone;
 mod batch;
+mod ceremonies;
 mod draft;
 pub(crate) mod head_file;
 mod job;
@@ -24,13 +25,17 @@ use std::{
     },
 };
 
-use ostrakon_shards::profile::{Profile, SignedVersion};
+use ostrakon_shards::{
+    profile::{Profile, SignedVersion},
+    seal::Sealed,
+};
 use ostrakon_storage::{
-    ArchiveRow, CheckpointRow, InstanceId, LocationRecord, RequestKey, Store, StoreError,
+    ArchiveRow, CeremonyRecord, CheckpointRow, InstanceId, LocationRecord, RequestKey, Store,
+    StoreError,
 };
 use ostrakon_types::{
-    Charge, CryptographicId, Denial, Digest, MetaItem, ProfileId, Proposal, Refusal, RequestKind,
-    UnixMillis,
+    CeremonyId, Charge, CryptographicId, Denial, DeviceId, Digest, MetaItem, ProfileId, Proposal,
+    Refusal, RequestKind, UnixMillis,
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
@@ -105,6 +110,45 @@ pub enum Act {
     CreateProfile(Box<(Profile, SignedVersion)>),
     /// Registers a secure folder.
     CreateLocation(LocationRecord),
+    /// Puts a profile's next version in force.
+    ChangeProfile(Box<(Profile, SignedVersion)>),
+}
+
+/// What the relay of ceremonies keeps or forgets. It reads nothing of what is sealed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Relay {
+    /// Keeps a ceremony's notices for their devices.
+    Open {
+        /// The ceremony.
+        ceremony: CeremonyRecord,
+        /// What is for whom.
+        notices: Vec<(DeviceId, Sealed)>,
+        /// How many its requester may have open.
+        most: u32,
+    },
+    /// Keeps a device's answer for the requester.
+    Answer {
+        /// The profile.
+        profile: ProfileId,
+        /// The ceremony.
+        ceremony: CeremonyId,
+        /// The device that answers.
+        device: DeviceId,
+        /// Its answer.
+        answer: Sealed,
+    },
+    /// Forgets a ceremony.
+    Close {
+        /// The profile.
+        profile: ProfileId,
+        /// The ceremony.
+        ceremony: CeremonyId,
+        /// The device that opened it.
+        requester: DeviceId,
+        /// How it ended, as the requester says.
+        outcome: &'static str,
+    },
 }
 
 /// What an operator changes.
@@ -250,6 +294,16 @@ impl Ledger {
             .await
     }
 
+    /// Carries out what a device asks of the relay, with its audit record. `false` when it cannot be:
+    /// too many ceremonies, or none such.
+    ///
+    /// # Errors
+    /// When nothing can be recorded.
+    pub async fn relay(&self, relay: Relay, now: UnixMillis) -> Result<bool, LedgerError> {
+        self.ask(|answer| Job::Relay(Box::new(relay), now, answer))
+            .await
+    }
+
     /// Records that the approved shard of an item did not open, and so was not released.
     ///
     /// # Errors
@@ -278,8 +332,8 @@ impl Ledger {
         self.ask(|answer| Job::Note(record, answer)).await
     }
 
-    /// Forgets requests that are too old to be retried, and counters whose windows have ended: a few at
-    /// a time, between the requests that wait.
+    /// Forgets requests that are too old to be retried, counters whose windows have ended, and ceremonies
+    /// that have expired: a few at a time, between the requests that wait.
     ///
     /// # Errors
     /// When it cannot be recorded.

@@ -22,7 +22,7 @@ pub use audit::{
 };
 pub use identity::{Identity, IdentityError, Signer};
 pub use ledger::{
-    Act, Change, Explain, HeadFileError, Ledger, LedgerError, LedgerLimits, RequestItem,
+    Act, Change, Explain, HeadFileError, Ledger, LedgerError, LedgerLimits, Relay, RequestItem,
     SettleRequest, Verdict,
 };
 

@@ -37,8 +37,13 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    fn belongs_to(&self, ids: &[ProfileId]) -> bool {
-        ids.len() == self.profiles.len() && ids.iter().all(|id| self.profiles.contains_key(id))
+    /// Whether it still belongs to these profiles and no others, each in this version.
+    fn belongs_to(&self, heads: &[(ProfileId, u64)]) -> bool {
+        let is_known = |(id, number): &(ProfileId, u64)| {
+            let known = self.profiles.get(id);
+            known.is_some_and(|profile| profile.head().number == *number)
+        };
+        heads.len() == self.profiles.len() && heads.iter().all(is_known)
     }
 
     /// The profile, if the device belongs to it.
@@ -79,13 +84,13 @@ impl Directory {
         let seen = |member| Some(Seen { member, generation });
         // Asked also about a device that is remembered, so that time does not tell strangers which
         // devices are known, and so that what another process changed is seen.
-        let ids = self.store.profiles_of(device).await?;
+        let heads = self.store.profiles_of(device).await?;
         if let Some(member) = self.remembered(device)
-            && member.belongs_to(&ids)
+            && member.belongs_to(&heads)
         {
             return Ok(seen(member));
         }
-        let Some(member) = self.look_up(device, ids).await? else {
+        let Some(member) = self.look_up(device, heads).await? else {
             return Ok(None);
         };
         let member = Arc::new(member);
@@ -120,7 +125,7 @@ impl Directory {
     async fn look_up(
         &self,
         device: &DeviceId,
-        ids: Vec<ProfileId>,
+        heads: Vec<(ProfileId, u64)>,
     ) -> Result<Option<Member>, StoreError> {
         let corrupt = || StoreError::Corrupt {
             table: "profile_versions",
@@ -128,7 +133,7 @@ impl Directory {
         };
         let mut profiles = HashMap::new();
         let mut card = None;
-        for id in ids {
+        for (id, _) in heads {
             let chain = self.store.profile(&id).await?;
             let profile = Profile::from_chain(chain).map_err(|_| corrupt())?;
             card = Some(profile.member(device).ok_or_else(corrupt)?.clone());

@@ -3,7 +3,9 @@
 //! One direction, no way back. Whatever fails before the sender is known answers alike, so that a
 //! stranger learns nothing; whoever is known gets a sealed answer.
 
+mod changes;
 mod items;
+mod relay;
 
 use std::sync::{
     Arc,
@@ -45,6 +47,7 @@ pub(crate) struct Pipeline {
     pub(crate) directory: Directory,
     pub(crate) sessions: Sessions,
     pub(crate) first_contacts: RateLimit,
+    pub(crate) relayed: RateLimit,
     pub(crate) max_new_profiles_per_day: u64,
     pub(crate) tallies: Tallies,
 }
@@ -218,7 +221,7 @@ impl Pipeline {
         let mut answers = Vec::with_capacity(judged.len());
         for (item, judged) in body.items().iter().zip(judged) {
             answers.push(
-                self.carry_out(item, judged, &mut verdicts, body, now)
+                self.carry_out(item, judged, &mut verdicts, device, body, now)
                     .await?,
             );
         }

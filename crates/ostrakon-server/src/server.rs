@@ -46,6 +46,9 @@ use crate::{
 /// The largest policy that can be loaded, in JSON.
 const ADMIN_BODY_BYTES: usize = 32 << 20;
 
+/// Openings, answers and endings of ceremonies, over all profiles: what people do by hand.
+const RELAYED_PER_MINUTE: u32 = 600;
+
 /// How often requests that are too old to be retried are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
 
@@ -213,6 +216,7 @@ impl Server {
             directory: Directory::new(Arc::clone(&store)),
             sessions: Sessions::new(limits.sessions),
             first_contacts: RateLimit::per_minute(limits.first_contacts_per_minute, now),
+            relayed: RateLimit::per_minute(RELAYED_PER_MINUTE, now),
             max_new_profiles_per_day: limits.max_new_profiles_per_day,
             enabled: AtomicBool::new(enabled),
             tallies: Tallies::new(now),

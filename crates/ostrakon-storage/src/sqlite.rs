@@ -13,7 +13,7 @@ use sqlx::{
 use crate::StoreError;
 
 /// Every schema version, oldest first. A version that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (
         1,
         "foundation",
@@ -28,6 +28,11 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
         3,
         "ledger",
         include_str!("../migrations/sqlite/0003_ledger.sql"),
+    ),
+    (
+        5,
+        "people",
+        include_str!("../migrations/sqlite/0005_people.sql"),
     ),
 ];
 

@@ -1,4 +1,5 @@
 mod audit;
+mod ceremonies;
 mod checkpoints;
 mod counters;
 mod keys;
@@ -13,6 +14,7 @@ mod transaction;
 use std::path::Path;
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
+pub use ceremonies::{CeremonyRecord, NoticeRecord};
 pub use checkpoints::{ArchiveRow, CheckpointRow};
 pub use counters::{Counter, CounterChange, LONGEST_WINDOW};
 pub use policies::PolicyVersion;

@@ -2,6 +2,7 @@
 //! the demonstration with an error.
 
 mod files;
+mod people;
 mod stage;
 mod tampering;
 
@@ -15,6 +16,7 @@ use ostrakon_server::{
 
 use self::{
     files::{Files, same},
+    people::Administrator,
     stage::{Stage, User},
     tampering::Tampering,
 };
@@ -134,6 +136,17 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
         "the quota holds over a restart",
     )?;
     show_denied(&reports);
+
+    act("An administrator's profile gets five devices, three of which decide");
+    let mut people = Administrator::assemble(folder).await?;
+    check(people.threshold() == Some((3, 5)), "it takes three of five")?;
+    println!("  a workstation, a phone, a tablet and twice 24 words on paper: threshold 3");
+    people.set_threshold(2, true).await?;
+    check(
+        people.threshold() == Some((2, 5)),
+        "three approved a change",
+    )?;
+    println!("  three of them changed that to 2, each by an approval that no relay can read");
 
     act("The audit log is checked, record by record");
     stage.stop().await?;

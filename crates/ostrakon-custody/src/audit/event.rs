@@ -1,8 +1,8 @@
 use minicbor::{Decode, Encode};
 use ostrakon_storage::InstanceId;
 use ostrakon_types::{
-    CryptographicId, Decision, DeviceId, Digest, MetaItem, ProfileId, RequestId, RequestKind,
-    UnixMillis,
+    CeremonyId, CryptographicId, Decision, DeviceId, Digest, MetaItem, ProfileId, RequestId,
+    RequestKind, UnixMillis,
 };
 
 use super::Charged;
@@ -166,6 +166,23 @@ pub enum AuditEvent {
         /// The SHA-256 of the archive's signed manifest.
         #[n(3)]
         manifest: Digest,
+    },
+    /// A ceremony went a step on, as far as the relay sees: what is asked and answered is sealed.
+    #[n(9)]
+    Ceremony {
+        /// The profile whose devices are asked.
+        #[n(0)]
+        profile: ProfileId,
+        /// The ceremony.
+        #[n(1)]
+        ceremony: CeremonyId,
+        /// The device that took the step; when it expired, the one that had opened it.
+        #[n(2)]
+        device: DeviceId,
+        /// `opened`, `answered`, `expired`, or how it ended as the requester says: `approved`,
+        /// `denied`, `cancelled`.
+        #[n(3)]
+        step: String,
     },
 }
 

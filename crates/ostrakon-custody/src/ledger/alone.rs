@@ -3,6 +3,7 @@ use ostrakon_types::UnixMillis;
 
 use super::{
     administer::administer,
+    ceremonies::{expire, relay},
     job::{Done, Job},
 };
 use crate::{AuditLog, AuditRecord};
@@ -19,20 +20,30 @@ pub(super) async fn carry_out(
     job: &Job,
 ) -> Result<(Done, AuditHead), StoreError> {
     let mut tx = store.begin().await?;
-    let (done, record) = match job {
+    let (done, events, now) = match job {
         Job::Administer(change, now, _) => {
             let (event, number) = administer(&mut tx, change, *now).await?;
-            let record = event.map(|event| AuditRecord { at: *now, event });
-            (Done::Administered(number), record)
+            let events = event.into_iter().collect();
+            (Done::Administered(number), events, *now)
         }
-        Job::Forget(now, _) => (forget(&mut tx, *now).await?, None),
+        Job::Relay(asked, now, _) => {
+            let event = relay(&mut tx, asked, *now).await?;
+            let done = Done::Relayed(event.is_some());
+            (done, event.into_iter().collect(), *now)
+        }
+        Job::Forget(now, _) => {
+            let done = forget(&mut tx, *now).await?;
+            (done, expire(&mut tx, *now).await?, *now)
+        }
         // What shares a transaction does not come here.
         Job::Probe(_) | Job::Settle(..) | Job::Note(..) => {
             tx.probe().await?;
-            (Done::Probed, None)
+            (Done::Probed, Vec::new(), UnixMillis(0))
         }
     };
-    let (rows, head) = audit.link(store, head, record.as_slice())?;
+    let record = |event| AuditRecord { at: now, event };
+    let records: Vec<AuditRecord> = events.into_iter().map(record).collect();
+    let (rows, head) = audit.link(store, head, &records)?;
     tx.append_audit(audit.instance(), rows).await?;
     tx.commit().await?;
     Ok((done, head))

@@ -133,6 +133,10 @@ impl<'j> Batch<'j> {
                 let (profile, signed) = &**new;
                 self.tx.insert_profile(profile, signed, request.at).await
             }
+            Act::ChangeProfile(next) => {
+                let (profile, signed) = &**next;
+                self.tx.advance_profile(profile, signed).await
+            }
             Act::CreateLocation(record) => {
                 self.tx.insert_location(&request.key.profile, record).await
             }

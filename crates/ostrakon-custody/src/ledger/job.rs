@@ -4,7 +4,7 @@ use ostrakon_storage::StoreError;
 use ostrakon_types::{Decision, Refusal, Settled, UnixMillis};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Act, Change, LedgerError, SettleRequest, Verdict};
+use super::{Act, Change, LedgerError, Relay, SettleRequest, Verdict};
 use crate::{Approval, AuditRecord};
 
 /// Tells the one who asked.
@@ -15,6 +15,8 @@ pub(super) enum Job {
     Settle(Box<SettleRequest>, Answer<Vec<Verdict>>),
     Note(AuditRecord, Answer<()>),
     Administer(Change, UnixMillis, Answer<i64>),
+    /// Answers whether it could be.
+    Relay(Box<Relay>, UnixMillis, Answer<bool>),
     /// Answers whether there is more to forget.
     Forget(UnixMillis, Answer<bool>),
     Probe(Answer<()>),
@@ -31,6 +33,7 @@ pub(super) enum Done {
     Settled(Result<Settled, Refusal>),
     Noted,
     Administered(i64),
+    Relayed(bool),
     Forgotten { more: bool },
     Probed,
 }
@@ -70,6 +73,9 @@ impl Job {
             (Self::Administer(_, _, answer), Done::Administered(number)) => {
                 let _ = answer.send(Ok(number));
             }
+            (Self::Relay(_, _, answer), Done::Relayed(done)) => {
+                let _ = answer.send(Ok(done));
+            }
             (Self::Forget(_, answer), Done::Forgotten { more }) => {
                 let _ = answer.send(Ok(more));
             }
@@ -86,7 +92,7 @@ impl Job {
             Self::Settle(_, answer) => drop(answer.send(Err(error))),
             Self::Note(_, answer) | Self::Probe(answer) => drop(answer.send(Err(error))),
             Self::Administer(_, _, answer) => drop(answer.send(Err(error))),
-            Self::Forget(_, answer) => drop(answer.send(Err(error))),
+            Self::Relay(_, _, answer) | Self::Forget(_, answer) => drop(answer.send(Err(error))),
         }
     }
 }

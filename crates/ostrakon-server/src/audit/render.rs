@@ -184,6 +184,18 @@ impl AuditEntry {
                 put("records", json!(records));
                 put("sha256", json!(manifest));
             }
+            AuditEvent::Ceremony {
+                profile,
+                ceremony,
+                device,
+                step,
+            } => {
+                put("event", json!("ceremony"));
+                put("profile", json!(profile));
+                put("device", json!(device));
+                put("ceremony", json!(ceremony));
+                put("step", json!(step));
+            }
             _ => put("event", json!("unknown")),
         }
         fields

@@ -24,9 +24,11 @@ pub(super) struct Judged {
     /// What goes to the ledger; nothing for what needs no decision.
     pub(super) request: Option<RequestItem>,
     /// Whether anything went there.
-    decided: bool,
-    /// The new profile, as it will be once approved.
-    founded: Option<(Profile, SignedVersion)>,
+    pub(super) decided: bool,
+    /// The new profile, or the changed one, as it will be once approved.
+    pub(super) founded: Option<(Profile, SignedVersion)>,
+    /// Why it cannot be done, whatever a policy says.
+    pub(super) failure: Option<Failure>,
 }
 
 impl Pipeline {
@@ -72,6 +74,9 @@ impl Pipeline {
                 }))
             }
             Item::CreateProfile { version } => Some(self.judge_profile(device, body, version, now)),
+            Item::ChangeProfile { version } => {
+                Some(self.judge_change(device, member_of()?, version, now))
+            }
             Item::CreateLocation { location, name } => {
                 let profile = member_of()?;
                 let request = ApprovalRequest {
@@ -145,7 +150,11 @@ impl Pipeline {
         judged
     }
 
-    fn propose(&self, request: &ApprovalRequest, now: UnixMillis) -> (Proposal, Option<Explain>) {
+    pub(super) fn propose(
+        &self,
+        request: &ApprovalRequest,
+        now: UnixMillis,
+    ) -> (Proposal, Option<Explain>) {
         if self.is_enabled() {
             self.policy.current().propose(request, now)
         } else {
@@ -197,6 +206,7 @@ impl Pipeline {
         item: &Item,
         judged: Judged,
         verdicts: &mut impl Iterator<Item = Verdict>,
+        device: DeviceId,
         body: &RequestBody,
         now: UnixMillis,
     ) -> Result<ItemAnswer, Unanswered> {
@@ -252,6 +262,13 @@ impl Pipeline {
                     _ => return Err(Unanswered::Unavailable),
                 }
             }
+            Item::ChangeProfile { .. } => self.changed(judged, now),
+            Item::ProfileChain { after } => self.chain(&body.profile(), *after, now).await?,
+            Item::OpenCeremony { .. }
+            | Item::PendingCeremonies
+            | Item::AnswerCeremony { .. }
+            | Item::CeremonyAnswers { .. }
+            | Item::CloseCeremony { .. } => self.relay(item, device, body, now).await?,
             // A kind of item that this release does not know cannot have been decoded.
             _ => return Err(Unanswered::Unavailable),
         })
@@ -289,19 +306,27 @@ fn as_told(item: &Item, denial: Denial) -> Denial {
 }
 
 impl Judged {
-    fn nothing() -> Self {
+    pub(super) fn nothing() -> Self {
         Self {
             request: None,
             decided: false,
             founded: None,
+            failure: None,
         }
     }
 
-    fn decide(request: RequestItem) -> Self {
+    pub(super) fn decide(request: RequestItem) -> Self {
         Self {
             request: Some(request),
             decided: true,
-            founded: None,
+            ..Self::nothing()
+        }
+    }
+
+    pub(super) fn fails(failure: Failure) -> Self {
+        Self {
+            failure: Some(failure),
+            ..Self::nothing()
         }
     }
 }

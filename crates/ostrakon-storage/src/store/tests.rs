@@ -240,7 +240,10 @@ async fn profiles_are_found_again_and_their_first_words_are_unique() {
 
     let device = profile.version().devices[0].id();
     let store = fixture.reopen().await.unwrap();
-    assert_eq!(store.profiles_of(&device).await.unwrap(), [profile.id()]);
+    assert_eq!(
+        store.profiles_of(&device).await.unwrap(),
+        [(profile.id(), 1)]
+    );
     assert_eq!(
         store
             .profiles_of(&DeviceId::from_bytes([9; 16]))
@@ -252,6 +255,47 @@ async fn profiles_are_found_again_and_their_first_words_are_unique() {
     assert_eq!(Profile::from_chain(chain).unwrap().head(), profile.head());
     assert!(store.profile(&other.id()).await.unwrap().is_empty());
     assert_eq!(store.count_profiles().await.unwrap(), 1);
+}
+
+/// Of two successors that were both made from one version, the first that is stored is the one.
+/// (Planted bug: the conditions of `advance_profile` left out, which stored both.)
+#[tokio::test]
+async fn a_version_has_one_successor() {
+    let fixture = Fixture::new().await;
+    let keys = DeviceKeys::generate().unwrap();
+    let card = keys.card(DeviceKind::Workstation, Name::new("desk").unwrap());
+    let sign = |version: ProfileVersion| {
+        let signature = version.sign(&keys.signing);
+        SignedVersion::new(version, [(card.id(), signature)])
+    };
+    let first = ProfileVersion::first(Name::new("team").unwrap(), 1, vec![card.clone()]);
+    let first = sign(first.unwrap());
+    let profile = Profile::found(first.clone()).unwrap();
+    let mut tx = fixture.store.begin().await.unwrap();
+    assert!(tx.insert_profile(&profile, &first, NOW).await.unwrap());
+    let next = || {
+        let signed = sign(profile.draft().unwrap());
+        (profile.advance(signed.clone()).unwrap(), signed)
+    };
+    let ((second, signed), (fork, forked)) = (next(), next());
+    assert!(tx.advance_profile(&second, &signed).await.unwrap());
+    assert!(
+        !tx.advance_profile(&second, &signed).await.unwrap(),
+        "twice"
+    );
+    assert!(!tx.advance_profile(&fork, &forked).await.unwrap(), "a fork");
+    // What continues the fork has the right number, but not the right hash before it.
+    let third = sign(fork.draft().unwrap());
+    let branch = fork.advance(third.clone()).unwrap();
+    assert!(
+        !tx.advance_profile(&branch, &third).await.unwrap(),
+        "a branch"
+    );
+    tx.commit().await.unwrap();
+    let chain = fixture.store.profile(&profile.id()).await.unwrap();
+    assert_eq!(Profile::from_chain(chain).unwrap().head(), second.head());
+    let known = fixture.store.profiles_of(&card.id()).await.unwrap();
+    assert_eq!(known, [(profile.id(), 2)]);
 }
 
 /// Threat 21: whoever has the database has no secret, and cannot move what is sealed.

@@ -39,6 +39,9 @@ pub enum RequestBodyError {
     /// A path is longer than [`MAX_PATH_LEN`](super::MAX_PATH_LEN).
     #[error("path is too long")]
     PathTooLong,
+    /// A ceremony has more notices than a profile has devices, or longer ones than are kept.
+    #[error("ceremony is too large")]
+    CeremonyTooLarge,
 }
 
 impl RequestBody {
@@ -57,8 +60,11 @@ impl RequestBody {
     ) -> Result<Self, RequestBodyError> {
         check_count(items.len() as u64)?;
         items.iter().try_for_each(|item| item.check(&profile))?;
-        for list in [Item::ListLocations, Item::ProfileHead] {
-            if items.iter().filter(|item| **item == list).count() > 1 {
+        let mut lists: Vec<_> = items.iter().filter(|item| item.asks_for_a_list()).collect();
+        while let Some(list) = lists.pop() {
+            let same =
+                |other: &&Item| std::mem::discriminant(*other) == std::mem::discriminant(list);
+            if lists.iter().any(same) {
                 return Err(RequestBodyError::Repeated);
             }
         }

@@ -243,10 +243,10 @@ pub(super) fn reason(denial: &Denial) -> String {
     }
 }
 
-fn now() -> UnixMillis {
+pub(super) fn now() -> UnixMillis {
     Clock::system().now()
 }
 
-fn failed(error: impl std::error::Error) -> Failure {
+pub(super) fn failed(error: impl std::error::Error) -> Failure {
     Failure::new(ErrorChain(&error).to_string())
 }
