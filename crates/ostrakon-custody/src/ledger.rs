@@ -21,7 +21,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -245,6 +245,7 @@ pub struct Ledger {
     places: Arc<Semaphore>,
     limits: LedgerLimits,
     writable: Arc<AtomicBool>,
+    profile_changes: Arc<AtomicU64>,
 }
 
 impl Ledger {
@@ -262,12 +263,18 @@ impl Ledger {
         // Each job has a place, so there are never more of them.
         let (jobs, queue) = mpsc::channel(limits.queue);
         let writable = Arc::new(AtomicBool::new(true));
-        let writer = writer::Writer::new(store, audit, Arc::clone(&writable), limits.batch);
+        let profile_changes = Arc::new(AtomicU64::new(0));
+        let told = writer::Told {
+            writable: Arc::clone(&writable),
+            profile_changes: Arc::clone(&profile_changes),
+        };
+        let writer = writer::Writer::new(store, audit, told, limits.batch);
         let ledger = Self {
             jobs,
             places: Arc::new(Semaphore::new(limits.queue)),
             limits,
             writable,
+            profile_changes,
         };
         (ledger, tokio::spawn(writer.run(queue)))
     }
@@ -348,6 +355,13 @@ impl Ledger {
     /// When it cannot.
     pub async fn probe(&self) -> Result<(), LedgerError> {
         self.ask(Job::Probe).await
+    }
+
+    /// How often this process may have made or changed profiles. It grows between the commit and its
+    /// answer, also when nobody waits for the answer any more.
+    #[must_use]
+    pub fn profile_changes(&self) -> u64 {
+        self.profile_changes.load(Ordering::Acquire)
     }
 
     /// Whether the last transaction could be written.

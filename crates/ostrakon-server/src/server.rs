@@ -213,7 +213,7 @@ impl Server {
         let keeper = Keeper::new(&identity.keyserver, &home, &config.audit, resumed.last);
         let limits = &config.limits;
         let pipeline = Pipeline {
-            directory: Directory::new(Arc::clone(&store)),
+            directory: Directory::new(Arc::clone(&store), ledger.clone()),
             sessions: Sessions::new(limits.sessions),
             first_contacts: RateLimit::per_minute(limits.first_contacts_per_minute, now),
             relayed: RateLimit::per_minute(RELAYED_PER_MINUTE, now),

@@ -53,6 +53,13 @@ impl Job {
         matches!(self, Self::Settle(..) | Self::Note(..))
     }
 
+    /// Whether it may make or change a profile.
+    pub(super) fn changes_profiles(&self) -> bool {
+        let changes = |act: &Act| matches!(act, Act::CreateProfile(_) | Act::ChangeProfile(_));
+        self.request()
+            .is_some_and(|request| request.items.iter().any(|item| changes(&item.act)))
+    }
+
     pub(super) fn request(&self) -> Option<&SettleRequest> {
         match self {
             Self::Settle(request, _) => Some(request),

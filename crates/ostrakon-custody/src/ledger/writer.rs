@@ -1,6 +1,6 @@
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use ostrakon_storage::{AuditHead, Store, StoreError};
@@ -23,22 +23,28 @@ pub(super) struct Writer {
     audit: AuditLog,
     /// The chain's newest link; `None` when it must be read again, after a failure.
     head: Option<AuditHead>,
-    writable: Arc<AtomicBool>,
+    told: Told,
     batch: usize,
+}
+
+/// What the writer tells the handles beside its answers.
+pub(super) struct Told {
+    pub(super) writable: Arc<AtomicBool>,
+    pub(super) profile_changes: Arc<AtomicU64>,
 }
 
 impl Writer {
     pub(super) fn new(
         store: Arc<Store>,
         audit: AuditLog,
-        writable: Arc<AtomicBool>,
+        told: Told,
         batch: usize,
     ) -> Self {
         Self {
             store,
             audit,
             head: None,
-            writable,
+            told,
             batch,
         }
     }
@@ -76,6 +82,10 @@ impl Writer {
             };
             match written {
                 Ok(done) => {
+                    let written = jobs.iter().take(part);
+                    if written.into_iter().any(|one| one.job.changes_profiles()) {
+                        self.told.profile_changes.fetch_add(1, Ordering::AcqRel);
+                    }
                     for (waiting, done) in jobs.drain(..part).zip(done) {
                         waiting.job.answer(done);
                     }
@@ -107,7 +117,7 @@ impl Writer {
             Ok((_, head)) => self.committed(*head),
             Err(error) => {
                 self.head = None;
-                self.writable.store(false, Ordering::Relaxed);
+                self.told.writable.store(false, Ordering::Relaxed);
                 tracing::error!(error = %ErrorChain(error), "the ledger cannot be written");
             }
         }
@@ -142,7 +152,7 @@ impl Writer {
     fn committed(&mut self, head: AuditHead) {
         self.audit.note(&head);
         self.head = Some(head);
-        if !self.writable.swap(true, Ordering::Relaxed) {
+        if !self.told.writable.swap(true, Ordering::Relaxed) {
             tracing::info!("the ledger can be written again");
         }
     }
