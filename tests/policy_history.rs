@@ -83,13 +83,10 @@ fn what_was_decided_is_explained_and_decided_anew() {
         ids.push(id);
     }
     // What a rule could not tell is in the log, without the path.
-    let log = server.log();
-    assert!(
-        log.contains(
-            "a rule failed, which counts as not holding: the expression cannot be evaluated"
-        ),
-        "{log}"
+    server.wait_for_log(
+        "a rule failed, which counts as not holding: the expression cannot be evaluated",
     );
+    let log = server.log();
     assert!(!log.contains("Vault"), "{log}");
 
     // The record of a denial says why: what was used up, and what did not hold.
