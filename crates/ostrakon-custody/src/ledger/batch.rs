@@ -1,7 +1,5 @@
 use ostrakon_storage::{AuditHead, Store, StoreError, Transaction};
-use ostrakon_types::{
-    Charge, Decision, Denial, Recorded, Refusal, Reply, Settled, Settling, Step,
-};
+use ostrakon_types::{Charge, Decision, Denial, Recorded, Refusal, Reply, Settled, Settling, Step};
 
 use super::{
     Act, Explain, RequestItem, SettleRequest,
@@ -143,12 +141,7 @@ impl<'j> Batch<'j> {
         }
     }
 
-    fn log_decisions(
-        &mut self,
-        request: &SettleRequest,
-        recorded: &Recorded,
-        refused: &[Charge],
-    ) {
+    fn log_decisions(&mut self, request: &SettleRequest, recorded: &Recorded, refused: &[Charge]) {
         for (number, (item, decision)) in (0..).zip(request.items.iter().zip(&recorded.decisions)) {
             let event = AuditEvent::Decided {
                 profile: request.key.profile,

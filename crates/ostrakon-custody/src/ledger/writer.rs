@@ -34,12 +34,7 @@ pub(super) struct Told {
 }
 
 impl Writer {
-    pub(super) fn new(
-        store: Arc<Store>,
-        audit: AuditLog,
-        told: Told,
-        batch: usize,
-    ) -> Self {
+    pub(super) fn new(store: Arc<Store>, audit: AuditLog, told: Told, batch: usize) -> Self {
         Self {
             store,
             audit,

@@ -4,12 +4,8 @@ use ostrakon_types::{ProfileId, Recorded, canonical};
 use sqlx::{Row as _, Sqlite, pool::PoolConnection};
 
 use super::{
-    AuditRow, Counter, InstanceId, PolicyVersion, RequestKey, Store,
-    audit::audit_page,
-    checkpoints::profile_of,
-    counters::counters_of,
-    policies::newest_policy,
-    requests::RECORDED,
+    AuditRow, Counter, InstanceId, PolicyVersion, RequestKey, Store, audit::audit_page,
+    checkpoints::profile_of, counters::counters_of, policies::newest_policy, requests::RECORDED,
 };
 use crate::StoreError;
 
