@@ -121,7 +121,13 @@ impl Workstation {
             let (id, items) = (random::request_id(now)?, vec![Item::ProfileChain { after }]);
             let body = RequestBody::new(id, now, profile.id(), items).map_err(AskError::from)?;
             let answers = link
-                .ask(&member.keys, &member.device, body, &self.environment)
+                .ask(
+                    &member.keys,
+                    &member.device,
+                    body,
+                    Expect::Nothing,
+                    &self.environment,
+                )
                 .await?;
             let (versions, head) = match answers.into_iter().next() {
                 Some(ItemAnswer::Chain { versions, head }) => (versions, head),
