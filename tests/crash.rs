@@ -1,8 +1,8 @@
 //! A server that is killed at any instant: whoever asked was charged at most once, and the log knows
 //! every approval that anybody holds.
 //!
-//! Seen to fail: with every seventh commit left out, clients hold approvals that the log does not know;
-//! with the record of a request forgotten, its retry is in the log twice.
+//! Seen to fail: with every seventh commit undone instead, the log has a gap where clients hold approvals;
+//! with the record of a request forgotten, what was approved is denied to its retry.
 
 #![allow(
     clippy::unwrap_used,

@@ -30,6 +30,7 @@ impl<'j> Batch<'j> {
         audit: &'j AuditLog,
         jobs: impl Iterator<Item = &'j Job> + Clone,
     ) -> Result<Self, StoreError> {
+        let records = jobs.clone().map(Job::weight).sum();
         let mut tx = store.begin().await?;
         let draft = Draft::read(&mut tx, jobs.filter_map(Job::request)).await?;
         Ok(Self {
@@ -37,7 +38,7 @@ impl<'j> Batch<'j> {
             audit,
             tx,
             draft,
-            log: Vec::new(),
+            log: Vec::with_capacity(records),
         })
     }
 

@@ -90,16 +90,17 @@ async fn approved_once(store: &Store, ledger: &Ledger, charging: Charging, id: [
         },
         Charging::ReadThenWrite => {
             let read = counted(&store.counters(&PROFILE).await.unwrap());
-            let fits = read.unwrap_or(0) < LIMIT;
-            while fits {
+            if read >= Some(LIMIT) {
+                return false;
+            }
+            loop {
                 let newer = counted(&store.counters(&PROFILE).await.unwrap());
                 match count(store, newer).await {
-                    Ok(()) => break,
+                    Ok(()) => return true,
                     Err(StoreError::Overtaken) => {}
                     Err(error) => panic!("{error}"),
                 }
             }
-            fits
         }
     }
 }
