@@ -126,6 +126,12 @@ impl AuditLog {
         }
     }
 
+    /// Goes on behind `head`, which is durable, whatever is in the database later: after a failure the
+    /// newest record is read again, and somebody may have taken records away meanwhile.
+    pub(crate) fn raise_floor(&mut self, head: AuditHead) {
+        self.floor = head;
+    }
+
     /// Keeps the head file at `path` from now on.
     ///
     /// # Errors
@@ -138,6 +144,11 @@ impl AuditLog {
     /// The link that the next one follows, where the database's newest is `stored`.
     pub(crate) fn resume(&self, stored: AuditHead) -> AuditHead {
         if stored.sequence < self.floor.sequence {
+            tracing::error!(
+                expected = self.floor.sequence,
+                found = stored.sequence,
+                "records are missing at the end of the audit log: they were taken away"
+            );
             self.floor
         } else {
             stored

@@ -71,7 +71,7 @@ impl Job {
     pub(super) fn answer(self, done: Done) {
         match (self, done) {
             (Self::Settle(request, answer), Done::Settled(settled)) => {
-                let verdicts = settled.map(|settled| verdicts(&request, &settled));
+                let verdicts = settled.and_then(|settled| verdicts(&request, &settled));
                 let _ = answer.send(verdicts.map_err(LedgerError::from));
             }
             (Self::Note(_, answer), Done::Noted) | (Self::Probe(answer), Done::Probed) => {
@@ -104,15 +104,20 @@ impl Job {
     }
 }
 
-fn verdicts(request: &SettleRequest, settled: &Settled) -> Vec<Verdict> {
-    (0..)
-        .zip(request.items.iter().zip(&settled.decisions))
-        .map(|(number, (item, decision))| match (decision, &item.act) {
+/// One verdict for each item. A retry whose items are not those of the first try gets none: its
+/// decisions would be given to others than they were made for.
+fn verdicts(request: &SettleRequest, settled: &Settled) -> Result<Vec<Verdict>, Refusal> {
+    if request.items.len() != settled.decisions.len() {
+        return Err(Refusal::IdReused);
+    }
+    let verdicts = (0..).zip(request.items.iter().zip(&settled.decisions)).map(
+        |(number, (item, decision))| match (decision, &item.act) {
             (Decision::Approve { .. }, Act::Release(binding)) => {
                 Verdict::Approved(Some(Approval::grant(request.key, number, *binding)))
             }
             (Decision::Approve { .. }, _) => Verdict::Approved(None),
             (Decision::Deny { denial }, _) => Verdict::Denied(*denial),
-        })
-        .collect()
+        },
+    );
+    Ok(verdicts.collect())
 }

@@ -13,7 +13,9 @@ use ostrakon_types::{Candidate, Charge, CounterKey, DeviceId, Period, ProfileId,
 use tempfile::TempDir;
 
 use super::*;
-use crate::{AuditEvent, AuditFault, Auditor, Evidence, Identity, ReleaseError, ShardKey, binding};
+use crate::{
+    AuditEvent, AuditFault, Auditor, Evidence, FaultKind, Identity, ReleaseError, ShardKey, binding,
+};
 
 mod model;
 mod processes;
@@ -285,6 +287,47 @@ async fn nothing_is_approved_while_the_audit_log_cannot_be_written() {
         .unwrap();
     assert!(matches!(settled[..], [Verdict::Approved(None)]));
     assert!(ledger.is_writable());
+}
+
+#[tokio::test]
+async fn records_that_are_taken_away_during_a_failure_are_found() {
+    let room = Room::new().await;
+    let ledger = room.ledger().await;
+    let settle = |id| ledger.settle(request(id, vec![item(within(99), Act::None)]));
+    for id in 1..=3 {
+        settle(id).await.unwrap();
+    }
+    // After a failed write the writer reads from the database where the chain ends.
+    let refuse = "CREATE TRIGGER planted BEFORE INSERT ON audit
+                  BEGIN SELECT RAISE(ABORT, 'planted'); END";
+    room.tamper(refuse).await;
+    settle(4).await.unwrap_err();
+    room.tamper(
+        "DROP TRIGGER planted; DELETE FROM audit WHERE sequence = 3;
+         DELETE FROM requests WHERE request = x'03030303030303030303030303030303'",
+    )
+    .await;
+    settle(5).await.unwrap();
+    let fault = room.audited().await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Missing, "{fault}");
+}
+
+#[tokio::test]
+async fn a_retry_of_fewer_items_gets_no_decision_of_others() {
+    let room = Room::new().await;
+    let ledger = room.ledger().await;
+    let denied = || item(within(0), Act::Release(Digest::from_bytes([7; 32])));
+    let both = vec![item(within(9), Act::None), denied()];
+    let first = ledger.settle(request(1, both)).await.unwrap();
+    assert!(matches!(
+        first[..],
+        [Verdict::Approved(None), Verdict::Denied(_)]
+    ));
+    let again = ledger.settle(request(1, vec![denied()])).await;
+    assert!(matches!(
+        again,
+        Err(LedgerError::Refused(Refusal::IdReused))
+    ));
 }
 
 #[tokio::test]

@@ -71,16 +71,16 @@ impl Writer {
         let shared = |one: &Waiting, next: &Waiting| one.job.shares() && next.job.shares();
         let mut parts: Vec<usize> = jobs.chunk_by(shared).rev().map(<[_]>::len).collect();
         while let Some(part) = parts.pop() {
-            let written = match jobs.get(..part) {
-                Some(jobs) => self.write(jobs).await,
-                None => return,
+            let Some(taken) = jobs.get(..part) else {
+                return;
             };
+            let written = self.write(taken).await;
+            // Also after a failure, which may be a commit of unknown outcome.
+            if taken.iter().any(|one| one.job.changes_profiles()) {
+                self.told.profile_changes.fetch_add(1, Ordering::AcqRel);
+            }
             match written {
                 Ok(done) => {
-                    let written = jobs.iter().take(part);
-                    if written.into_iter().any(|one| one.job.changes_profiles()) {
-                        self.told.profile_changes.fetch_add(1, Ordering::AcqRel);
-                    }
                     for (waiting, done) in jobs.drain(..part).zip(done) {
                         waiting.job.answer(done);
                     }
@@ -146,6 +146,7 @@ impl Writer {
     /// What there is to do after a commit, before anybody is answered.
     fn committed(&mut self, head: AuditHead) {
         self.audit.note(&head);
+        self.audit.raise_floor(head);
         self.head = Some(head);
         if !self.told.writable.swap(true, Ordering::Relaxed) {
             tracing::info!("the ledger can be written again");

@@ -105,7 +105,8 @@ pub async fn archive(
     let pruned = match keep(home, &signed, clock).await {
         Ok(pruned) => pruned,
         Err((kept, error)) => {
-            if !kept {
+            // Whether it is on record may be open: an answer that was lost, a commit of unknown outcome.
+            if !kept && !may_be_on_record(home, &signed).await {
                 let _ = fs::remove_file(path);
             }
             return Err(error);
@@ -118,6 +119,17 @@ pub async fn archive(
         sha256: signed.hash().to_string(),
         pruned,
     }))
+}
+
+/// Whether the archive is on record, as far as can be told: then its file must stay.
+async fn may_be_on_record(home: &Home, signed: &SignedManifest) -> bool {
+    let Ok(opened) = Opened::open(home).await else {
+        return true;
+    };
+    let archives = opened.store.archives().await;
+    opened.store.close().await;
+    let bytes = signed.to_bytes();
+    archives.map_or(true, |rows| rows.iter().any(|row| row.signed == bytes))
 }
 
 /// Writes the file, and reads it back.
