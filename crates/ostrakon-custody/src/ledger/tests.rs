@@ -358,6 +358,26 @@ async fn a_request_that_fails_in_the_database_spoils_no_other() {
     }
 }
 
+/// The database lets one of four changes of a counter fall, as if another writer had been faster. Seen to
+/// fail: with one try alone, and with what the database says of rows that changed ignored.
+#[tokio::test]
+async fn a_writer_that_was_overtaken_settles_again() {
+    let room = Room::new().await;
+    let ledger = room.ledger().await;
+    room.tamper(
+        "CREATE TRIGGER faster BEFORE UPDATE ON counters WHEN random() % 4 = 0
+         BEGIN SELECT RAISE(IGNORE); END",
+    )
+    .await;
+    for id in 0..40 {
+        let items = vec![item(within(99), Act::None)];
+        let settled = ledger.settle(request(id, items)).await.unwrap();
+        assert!(matches!(settled[..], [Verdict::Approved(None)]));
+    }
+    assert_eq!(room.store.counters(&PROFILE).await.unwrap()[0].count, 40);
+    assert_eq!(room.audited().await.unwrap().len(), 40);
+}
+
 #[tokio::test]
 async fn profiles_and_folders_are_made_with_their_decision_or_not_at_all() {
     let room = Room::new().await;
