@@ -43,7 +43,7 @@ impl Literals {
         let automaton = match bytes {
             0 => None,
             _ if bytes > most => return None,
-            ..=TABLE_BYTES => Some(Kind::Table(DFA::new(texts).ok()?)),
+            1..=TABLE_BYTES => Some(Kind::Table(DFA::new(texts).ok()?)),
             _ => Some(Kind::Compact(NFA::new(texts).ok()?)),
         };
         let numbers = others.map(|(number, (_, neighbours))| (number, neighbours));

@@ -19,8 +19,8 @@ impl Prefixes {
     pub(super) fn new(separator: u8, texts: impl IntoIterator<Item = (Box<str>, u32)>) -> Self {
         let keys: HashMap<Box<str>, u32, RandomState> = texts.into_iter().collect();
         let is_separator = |byte: &u8| *byte == separator;
-        let length = |text: &Box<str>| text.bytes().filter(is_separator).count() + 1;
-        let mut lengths: Vec<usize> = keys.keys().map(length).collect();
+        let length = |text: &str| text.bytes().filter(is_separator).count() + 1;
+        let mut lengths: Vec<usize> = keys.keys().map(|text| length(text)).collect();
         lengths.sort_unstable();
         lengths.dedup();
         Self {

@@ -319,10 +319,12 @@ impl Tally {
 impl Tally {
     /// The one-time key: what a test needs to play somebody who stole it.
     pub(super) fn reply_for_tests(&self) -> KemSecret {
-        #[expect(clippy::unwrap_used, reason = "bytes that the key gave")]
         KemSecret::from_bytes(&self.reply.to_bytes()).unwrap()
     }
 }
+
+/// The encoding of a share, out of its seal. Wiped on drop.
+pub type OpenedShare = Zeroizing<Vec<u8>>;
 
 impl Completed {
     /// The signatures under the profile's next version.
@@ -339,7 +341,7 @@ impl Completed {
     ///
     /// # Errors
     /// When a seal does not open: which device's, the error says.
-    pub fn shares(&self) -> Result<Vec<(DeviceId, Zeroizing<Vec<u8>>)>, TakeError> {
+    pub fn shares(&self) -> Result<Vec<(DeviceId, OpenedShare)>, TakeError> {
         let digest = self.ceremony.digest();
         let open_share = |approval: &Approval| {
             let Contribution::Share(sealed) = &approval.contribution else {
