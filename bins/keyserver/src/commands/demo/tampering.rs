@@ -18,6 +18,8 @@ pub(super) struct Changed {
     bytes: Vec<u8>,
     /// Where in the file records are, the last one first.
     records: Vec<usize>,
+    /// The byte that is changed now.
+    flipped: Option<usize>,
 }
 
 impl Tampering {
@@ -49,6 +51,7 @@ impl Tampering {
             path: self.path.clone(),
             bytes: self.bytes.clone(),
             records,
+            flipped: None,
         })
     }
 }
@@ -58,11 +61,15 @@ impl Tampering {
 const INTO_THE_RECORD: usize = 40;
 
 impl Changed {
-    /// Changes one bit in the next record. `false` when there is none.
+    /// Changes one bit in the next record, and no other any more. `false` when there is none.
     pub(super) fn flip_next(&mut self) -> Result<bool, Failure> {
+        if let Some(byte) = self.flipped.take().and_then(|at| self.bytes.get_mut(at)) {
+            *byte ^= 1;
+        }
         while let Some(at) = self.records.pop() {
             if let Some(byte) = self.bytes.get_mut(at) {
                 *byte ^= 1;
+                self.flipped = Some(at);
                 replace(&self.path, &self.bytes)?;
                 return Ok(true);
             }
