@@ -15,7 +15,7 @@ use std::{borrow::Cow, collections::HashMap};
 use foldhash::fast::RandomState;
 use ostrakon_types::{ApprovalRequest, ProfileId};
 
-use crate::{hint::Haystack, path::CanonicalPath};
+use crate::hint::Haystack;
 pub(crate) use literals::Literals;
 use prefixes::Prefixes;
 
@@ -85,9 +85,8 @@ impl Index {
         if self.literals.is_empty() {
             return keys;
         }
-        // What has no canonical path meets no hint about items.
-        if let Some(Ok(path)) = request.meta.first().map(CanonicalPath::new) {
-            let haystack = Haystack::of(path.as_str());
+        if let Some(item) = request.meta.first() {
+            let haystack = Haystack::of(&item.meta);
             self.literals
                 .each_in(&haystack, |literal| keys.add(literal + 1));
         }

@@ -45,6 +45,16 @@ impl<'a> CanonicalPath<'a> {
         &self.text
     }
 
+    /// Whether it begins with the folder, which is ASCII, up to the end of a component.
+    fn is_in(&self, folder: &str, any_case: bool) -> bool {
+        let (path, folder) = (self.text.as_bytes(), folder.as_bytes());
+        let Some((begin, behind)) = path.split_at_checked(folder.len()) else {
+            return false;
+        };
+        matches!(behind.first(), None | Some(b'/'))
+            && (begin == folder || any_case && begin.eq_ignore_ascii_case(folder))
+    }
+
     /// The components, the last one empty if the path ends with a `/`.
     fn components(&self) -> Components<'_> {
         Components::of(&self.text)
@@ -138,13 +148,14 @@ fn is_plain(path: &[u8]) -> bool {
     let Some((first, behind)) = path.split_first() else {
         return false;
     };
-    let odd = |byte: u8| (byte == 0) | (byte == b'\\') | !byte.is_ascii();
-    let begins_oddly = |byte: u8| (byte == b'/') | (byte == b'.');
-    let is_odd = path.iter().zip(behind).fold(
-        odd(*first) | begins_oddly(*first),
-        |is_odd, (byte, next)| is_odd | odd(*next) | ((*byte == b'/') & begins_oddly(*next)),
-    );
-    !is_odd
+    let is = |byte: u8, other: u8| u8::from(byte == other);
+    let odd = |byte: u8| is(byte, 0) | is(byte, b'\\') | (byte & 0x80);
+    let begins_oddly = |byte: u8| is(byte, b'/') | is(byte, b'.');
+    let pairs = path.iter().zip(behind);
+    let any = pairs.fold(odd(*first) | begins_oddly(*first), |any, (byte, next)| {
+        any | odd(*next) | (is(*byte, b'/') & begins_oddly(*next))
+    });
+    any == 0
 }
 
 #[cfg(test)]
