@@ -9,6 +9,8 @@
 //! The driver owes it two things: a charge that fits is counted in the same atomic act that finds that
 //! it fits, and all steps of one settling become durable together or not at all.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +53,9 @@ pub struct CounterKey {
     #[n(0)]
     pub profile: ProfileId,
     /// The rule that counts; rules with one id share a counter.
-    #[n(1)]
-    pub rule_id: String,
+    #[cbor(n(1), with = "crate::shared_text")]
+    #[serde(with = "crate::shared_text")]
+    pub rule_id: Arc<str>,
     /// The length of the window.
     #[n(2)]
     pub period: Period,

@@ -16,8 +16,8 @@ pub(crate) struct Haystack<'p> {
 }
 
 impl<'p> Haystack<'p> {
-    /// Takes a path that is canonical, but for its Unicode normal form. In another, something may be found that is
-    /// not there; but no rule holds for it.
+    /// Takes any path. In one that has no canonical spelling something may be found that is not there; but no rule
+    /// holds for it.
     pub(crate) fn of(path: &'p str) -> Self {
         Self {
             path: if is_folded(path) {

@@ -4,6 +4,8 @@
 //! The rule itself always holds: it names its charges, and the ledger counts them in the same act that
 //! approves. A rule that compared a count of its own would let two requests pass at once.
 
+use std::sync::Arc;
+
 use jiff::{ToSpan, Zoned, civil::DateTime, tz::TimeZone};
 use ostrakon_types::{ApprovalRequest, Charge, CounterKey, Period, RequestKind, UnixMillis};
 
@@ -21,7 +23,7 @@ const PERIODS: [(&str, Period, Period); 3] = [
 
 #[derive(Debug)]
 struct ProfileThrottleRule {
-    rule_id: String,
+    rule_id: Arc<str>,
     limits: Vec<(Period, u64)>,
 }
 
@@ -65,7 +67,7 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
     }
     super::warn_never_seen(arguments, "per-profile-throttle-rule", &NEVER_SEEN);
     Some(Box::new(ProfileThrottleRule {
-        rule_id: arguments.rule_id().to_owned(),
+        rule_id: arguments.rule_id().into(),
         limits,
     }))
 }

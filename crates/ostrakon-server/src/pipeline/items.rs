@@ -159,7 +159,7 @@ impl Pipeline {
         let charge = Charge {
             key: CounterKey {
                 profile: ALL_PROFILES,
-                rule_id: NEW_PROFILES.to_owned(),
+                rule_id: NEW_PROFILES.into(),
                 period: Period::Day,
                 window,
             },

@@ -127,7 +127,7 @@ impl<'s> Transaction<'s> {
              ON CONFLICT DO UPDATE SET count = count + 1 WHERE count < ?",
         )
         .bind(charge.key.profile.as_bytes().as_slice())
-        .bind(&charge.key.rule_id)
+        .bind(&*charge.key.rule_id)
         .bind(period_code(charge.key.period))
         .bind(charge.key.window.0)
         .bind(limit)
@@ -147,7 +147,7 @@ impl<'s> Transaction<'s> {
              WHERE profile = ? AND rule = ? AND period = ? AND window = ?",
         )
         .bind(charge.key.profile.as_bytes().as_slice())
-        .bind(&charge.key.rule_id)
+        .bind(&*charge.key.rule_id)
         .bind(period_code(charge.key.period))
         .bind(charge.key.window.0)
         .execute(&mut *self.tx)
@@ -233,7 +233,7 @@ impl Store {
                 };
                 let key = CounterKey {
                     profile: *profile,
-                    rule_id: row.try_get("rule")?,
+                    rule_id: row.try_get::<String, _>("rule")?.into(),
                     period,
                     window: UnixMillis(row.try_get("window")?),
                 };
