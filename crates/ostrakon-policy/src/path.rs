@@ -8,6 +8,7 @@
 
 mod fold;
 mod pattern;
+mod scan;
 
 use std::{borrow::Cow, cell::OnceCell};
 
@@ -16,6 +17,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 pub(crate) use fold::fold;
 pub(crate) use pattern::PathPattern;
+pub(crate) use scan::any;
 
 /// A path in its canonical spelling.
 #[derive(Debug)]
@@ -142,20 +144,16 @@ fn canonical(text: &str) -> Result<Cow<'_, str>, &'static str> {
 }
 
 /// Whether the path is canonical at first sight, as nearly all are: ASCII without a component that is empty
-/// or begins with a dot. Of others it says nothing. Every byte is looked at alike, so that the compiler
-/// can take many at once.
+/// or begins with a dot. Of others it says nothing.
 fn is_plain(path: &[u8]) -> bool {
-    let Some((first, behind)) = path.split_first() else {
-        return false;
-    };
     let is = |byte: u8, other: u8| u8::from(byte == other);
     let odd = |byte: u8| is(byte, 0) | is(byte, b'\\') | (byte & 0x80);
     let begins_oddly = |byte: u8| is(byte, b'/') | is(byte, b'.');
-    let pairs = path.iter().zip(behind);
-    let any = pairs.fold(odd(*first) | begins_oddly(*first), |any, (byte, next)| {
-        any | odd(*next) | (is(*byte, b'/') & begins_oddly(*next))
-    });
-    any == 0
+    let (Some((first, behind)), Some((_, path))) = (path.split_first(), path.split_last()) else {
+        return false;
+    };
+    let test = |byte, next| odd(next) | (is(byte, b'/') & begins_oddly(next));
+    odd(*first) | begins_oddly(*first) == 0 && !any(path, behind, test)
 }
 
 #[cfg(test)]

@@ -106,7 +106,8 @@ impl Candidate {
 
 /// Each counter once, under its lowest limit, in the order in which they first come.
 fn distinct(charges: Vec<Charge>) -> Vec<Charge> {
-    if charges.len() < 2 {
+    // As the rules name them, the windows of a single limit come one earlier than the other.
+    if charges.is_sorted_by(|one, next| one.key.window > next.key.window) {
         return charges;
     }
     let mut distinct: Vec<Charge> = Vec::with_capacity(charges.len());

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use crate::path::{fold, nfc};
+use crate::path::{any, fold, nfc};
 
 /// Stands at both ends of a haystack. No canonical path contains it.
 pub(super) const END: char = '\0';
@@ -47,8 +47,8 @@ impl<'p> Haystack<'p> {
     }
 }
 
-/// Whether it is ASCII without capitals. Every byte is looked at, so that the compiler can take many at once.
+/// Whether it is ASCII without capitals.
 fn is_folded(path: &str) -> bool {
-    let folds = |byte: u8| u8::from(byte.is_ascii_uppercase()) | (byte & 0x80);
-    path.bytes().fold(0, |any, byte| any | folds(byte)) == 0
+    let folds = |byte: u8, _| u8::from(byte.is_ascii_uppercase()) | (byte & 0x80);
+    !any(path.as_bytes(), path.as_bytes(), folds)
 }

@@ -142,7 +142,8 @@ impl Rule for ProfileThrottleRule {
             limit,
             resets_at,
         };
-        let mut charges = Vec::with_capacity(self.limits.len());
+        let count = |(period, _): &(Period, u64)| sliding(*period).map_or(1, Slide::count);
+        let mut charges = Vec::with_capacity(self.limits.iter().map(count).sum());
         charges.extend(self.windows(now).map(charge));
         charges
     }
@@ -177,6 +178,11 @@ fn sliding(period: Period) -> Option<Slide> {
 }
 
 impl Slide {
+    /// How many windows an instant lies in.
+    fn count(self) -> usize {
+        usize::try_from(self.length / self.step).unwrap_or_default()
+    }
+
     fn windows(self, now: i64) -> impl Iterator<Item = Window> {
         let (step, length) = (self.step, self.length);
         let last = now - now.rem_euclid(step);
