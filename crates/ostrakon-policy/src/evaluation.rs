@@ -56,7 +56,13 @@ impl Evaluation {
     }
 
     pub(crate) fn propose(&mut self, candidate: Candidate, session: Option<SessionLimits>) {
-        self.proposal.candidates.push(candidate);
+        let candidates = &mut self.proposal.candidates;
+        if candidates.is_empty() {
+            // As a rule there is one: room for more is made when they come.
+            *candidates = vec![candidate];
+        } else {
+            candidates.push(candidate);
+        }
         self.sessions.extend(
             self.default_session
                 .map(|default| session.unwrap_or(default)),

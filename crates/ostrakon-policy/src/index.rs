@@ -15,7 +15,7 @@ use std::{borrow::Cow, collections::HashMap};
 use foldhash::fast::RandomState;
 use ostrakon_types::{ApprovalRequest, ProfileId};
 
-use crate::{hint::Haystack, path::CanonicalPath};
+use crate::hint::Haystack;
 pub(crate) use literals::Literals;
 use prefixes::Prefixes;
 
@@ -46,8 +46,9 @@ pub(crate) type Candidates<'i> = Cow<'i, [u32]>;
 impl Index {
     /// The rule sets that may approve the request, ascending.
     pub(crate) fn candidates(&self, request: &ApprovalRequest) -> Candidates<'_> {
-        let mut found = Cow::Borrowed(sets(&self.by_profile, ANY));
-        let literals = self.literals_in(request);
+        let mut found = Candidates::default();
+        let mut literals = Keys::default();
+        self.find_literals(request, &mut literals);
         for literal in literals.iter() {
             add(&mut found, sets(&self.by_literal, literal));
         }
@@ -79,20 +80,17 @@ impl Index {
         self.words.each_of(profile.words.as_str(), visit);
     }
 
-    /// The keys of the literals in the path of the first item.
-    fn literals_in(&self, request: &ApprovalRequest) -> Keys {
-        let mut keys = Keys::default();
+    /// Adds the keys of the literals in the path of the first item.
+    fn find_literals(&self, request: &ApprovalRequest, keys: &mut Keys) {
         if self.literals.is_empty() {
-            return keys;
+            return;
         }
-        // What has no canonical path meets no hint about items.
-        if let Some(Ok(path)) = request.meta.first().map(CanonicalPath::new) {
-            let haystack = Haystack::of(path.as_str());
+        if let Some(item) = request.meta.first() {
+            let haystack = Haystack::of(&item.meta);
             self.literals
                 .each_in(&haystack, |literal| keys.add(literal + 1));
         }
         keys.tidy();
-        keys
     }
 }
 
@@ -102,10 +100,14 @@ fn sets(filed: &[Box<[u32]>], key: u32) -> &[u32] {
 }
 
 /// Adds a list of rule sets to those that were found.
+#[inline]
 fn add<'i>(found: &mut Candidates<'i>, sets: &'i [u32]) {
+    if sets.is_empty() {
+        return;
+    }
     if found.is_empty() {
         *found = Cow::Borrowed(sets);
-    } else if !sets.is_empty() {
+    } else {
         found.to_mut().extend_from_slice(sets);
     }
 }

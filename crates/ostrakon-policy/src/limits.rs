@@ -72,7 +72,7 @@ mod tests {
         let of = |id: &str, period: Period| -> Vec<u64> {
             let of = charges
                 .iter()
-                .filter(|charge| charge.key.rule_id == id && charge.key.period == period);
+                .filter(|charge| *charge.key.rule_id == *id && charge.key.period == period);
             of.map(|charge| charge.limit).collect()
         };
         assert_eq!(of("a", Period::Day), [3, 9]);

@@ -8,6 +8,7 @@
 
 mod fold;
 mod pattern;
+mod scan;
 
 use std::{borrow::Cow, cell::OnceCell};
 
@@ -16,6 +17,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 pub(crate) use fold::fold;
 pub(crate) use pattern::PathPattern;
+pub(crate) use scan::any;
 
 /// A path in its canonical spelling.
 #[derive(Debug)]
@@ -43,6 +45,16 @@ impl<'a> CanonicalPath<'a> {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it begins with the folder, which is ASCII, up to the end of a component.
+    fn is_in(&self, folder: &str, any_case: bool) -> bool {
+        let (path, folder) = (self.text.as_bytes(), folder.as_bytes());
+        let Some((begin, behind)) = path.split_at_checked(folder.len()) else {
+            return false;
+        };
+        matches!(behind.first(), None | Some(b'/'))
+            && (begin == folder || any_case && begin.eq_ignore_ascii_case(folder))
     }
 
     /// The components, the last one empty if the path ends with a `/`.
@@ -132,19 +144,16 @@ fn canonical(text: &str) -> Result<Cow<'_, str>, &'static str> {
 }
 
 /// Whether the path is canonical at first sight, as nearly all are: ASCII without a component that is empty
-/// or begins with a dot. Of others it says nothing. Every byte is looked at alike, so that the compiler
-/// can take many at once.
+/// or begins with a dot. Of others it says nothing.
 fn is_plain(path: &[u8]) -> bool {
-    let Some((first, behind)) = path.split_first() else {
+    let is = |byte: u8, other: u8| u8::from(byte == other);
+    let odd = |byte: u8| is(byte, 0) | is(byte, b'\\') | (byte & 0x80);
+    let begins_oddly = |byte: u8| is(byte, b'/') | is(byte, b'.');
+    let (Some((first, behind)), Some((_, path))) = (path.split_first(), path.split_last()) else {
         return false;
     };
-    let odd = |byte: u8| (byte == 0) | (byte == b'\\') | !byte.is_ascii();
-    let begins_oddly = |byte: u8| (byte == b'/') | (byte == b'.');
-    let is_odd = path.iter().zip(behind).fold(
-        odd(*first) | begins_oddly(*first),
-        |is_odd, (byte, next)| is_odd | odd(*next) | ((*byte == b'/') & begins_oddly(*next)),
-    );
-    !is_odd
+    let test = |byte, next| odd(next) | (is(byte, b'/') & begins_oddly(next));
+    odd(*first) | begins_oddly(*first) == 0 && !any(path, behind, test)
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ fn full(profile: Option<ProfileId>, charges: &[Charge], counters: &[Counter]) ->
             continue;
         }
         let same = |other: &&mut AtQuota| {
-            other.rule_id == charge.key.rule_id
+            other.rule_id == *charge.key.rule_id
                 && other.period == charge.key.period
                 && other.limit == charge.limit
         };
@@ -155,7 +155,7 @@ fn full(profile: Option<ProfileId>, charges: &[Charge], counters: &[Counter]) ->
             None => full.push(AtQuota {
                 profile,
                 words: words.clone(),
-                rule_id: charge.key.rule_id.clone(),
+                rule_id: charge.key.rule_id.to_string(),
                 period: charge.key.period,
                 count,
                 limit: charge.limit,

@@ -9,7 +9,7 @@
 //! The driver owes it two things: a charge that fits is counted in the same atomic act that finds that
 //! it fits, and all steps of one settling become durable together or not at all.
 
-use std::borrow::Borrow;
+use std::{borrow::Borrow, sync::Arc};
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -53,8 +53,9 @@ pub struct CounterKey {
     #[n(0)]
     pub profile: ProfileId,
     /// The rule that counts; rules with one id share a counter.
-    #[n(1)]
-    pub rule_id: String,
+    #[cbor(n(1), with = "crate::shared_text")]
+    #[serde(with = "crate::shared_text")]
+    pub rule_id: Arc<str>,
     /// The length of the window.
     #[n(2)]
     pub period: Period,
@@ -105,7 +106,8 @@ impl Candidate {
 
 /// Each counter once, under its lowest limit, in the order in which they first come.
 fn distinct(charges: Vec<Charge>) -> Vec<Charge> {
-    if charges.len() < 2 {
+    // As the rules name them, the windows of a single limit come one earlier than the other.
+    if charges.is_sorted_by(|one, next| one.key.window > next.key.window) {
         return charges;
     }
     let mut distinct: Vec<Charge> = Vec::with_capacity(charges.len());

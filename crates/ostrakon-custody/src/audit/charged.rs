@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 use ostrakon_types::{Charge, CounterKey, Decision, Period, ProfileId, Proposal, UnixMillis};
 
@@ -45,12 +47,14 @@ impl Charged {
             let of = Some(*of).filter(|of| of != profile);
             match all.last_mut() {
                 Some(same)
-                    if same.rule_id == *rule_id && same.period == *period && same.profile == of =>
+                    if same.rule_id == **rule_id
+                        && same.period == *period
+                        && same.profile == of =>
                 {
                     same.windows.push(window.since(last));
                 }
                 _ => all.push(Self {
-                    rule_id: rule_id.clone(),
+                    rule_id: rule_id.to_string(),
                     period: *period,
                     windows: vec![window.0],
                     profile: of,
@@ -68,9 +72,10 @@ impl Charged {
             *window = window.saturating_add(*distance);
             Some(UnixMillis(*window))
         });
+        let shared: Arc<str> = self.rule_id.as_str().into();
         windows.map(move |window| CounterKey {
             profile: of,
-            rule_id: self.rule_id.clone(),
+            rule_id: Arc::clone(&shared),
             period: self.period,
             window,
         })
@@ -89,7 +94,7 @@ mod tests {
         Charge {
             key: CounterKey {
                 profile: ProfileId::from_bytes([profile; 16]),
-                rule_id: rule_id.to_owned(),
+                rule_id: rule_id.into(),
                 period,
                 window: UnixMillis(window),
             },

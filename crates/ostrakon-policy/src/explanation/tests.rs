@@ -45,7 +45,7 @@ fn every_rule_is_explained_in_a_persons_words() {
 fn counts_are_taken_into_account() {
     let explanation = explain(RequestKind::Decrypt, &["~/b"], "2026-07-01T12:00:00Z");
     assert_eq!(explanation.outcome, Outcome::Approved { rule_set: 1 });
-    let explanation = explanation.with_counts(|key| if key.rule_id == "spare" { 2 } else { 0 });
+    let explanation = explanation.with_counts(|key| if &*key.rule_id == "spare" { 2 } else { 0 });
     assert_eq!(explanation.outcome, Outcome::QuotaUsedUp);
     let shown = explanation.to_string();
     assert!(

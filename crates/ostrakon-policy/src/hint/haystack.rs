@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use crate::path::fold;
+use crate::path::{any, fold, nfc};
 
 /// Stands at both ends of a haystack. No canonical path contains it.
 pub(super) const END: char = '\0';
@@ -16,14 +16,14 @@ pub(crate) struct Haystack<'p> {
 }
 
 impl<'p> Haystack<'p> {
+    /// Takes any path. In one that has no canonical spelling something may be found that is not there; but no rule
+    /// holds for it.
     pub(crate) fn of(path: &'p str) -> Self {
         Self {
-            path: if !path.is_ascii() {
-                Cow::Owned(path.chars().map(fold).collect())
-            } else if has_capitals(path) {
-                Cow::Owned(path.to_ascii_lowercase())
-            } else {
+            path: if is_folded(path) {
                 Cow::Borrowed(path)
+            } else {
+                Cow::Owned(nfc(path).chars().map(fold).collect())
             },
         }
     }
@@ -47,8 +47,8 @@ impl<'p> Haystack<'p> {
     }
 }
 
-/// Looks at every byte, so that the compiler can take many at once.
-fn has_capitals(path: &str) -> bool {
-    path.bytes()
-        .fold(false, |has, byte| has | byte.is_ascii_uppercase())
+/// Whether it is ASCII without capitals.
+fn is_folded(path: &str) -> bool {
+    let folds = |byte: u8, _| u8::from(byte.is_ascii_uppercase()) | (byte & 0x80);
+    !any(path.as_bytes(), path.as_bytes(), folds)
 }

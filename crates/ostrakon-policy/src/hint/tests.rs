@@ -18,6 +18,9 @@ fn literals_of_regular_expressions_are_found() {
         ("^ab", vec![vec!["ab"]]),
         ("(^|x)/ab", vec![vec!["/ab"]]),
         ("x?^/ab", vec![vec!["\0/ab"]]),
+        ("^[a-z]/ab", vec![vec!["/ab"]]),
+        ("^x?/ab", vec![vec!["/ab"]]),
+        ("^(?:xx|yy)/ab", vec![vec!["xx", "yy"], vec!["/ab"]]),
         ("(?m)^/ab$", vec![vec!["/ab"]]),
         ("/ab(\\.c$|/)", vec![vec!["/ab"]]),
         ("(ab|cd)+e", vec![vec!["ab", "cd"], vec!["e"]]),
@@ -54,7 +57,13 @@ fn literals_of_patterns_know_where_components_end() {
 
 #[test]
 fn literals_of_regular_expressions_know_their_neighbours() {
+    let long = format!("a{}", "x".repeat(99));
+    let (behind_digit, in_front) = (format!("[0-9]{long}"), format!("{long}[0-9]"));
     for (pattern, path, stands) in [
+        // Of a long one, the end alone is looked for.
+        (behind_digit.as_str(), format!("1{long}").as_str(), true),
+        (&in_front, &format!("{long}1"), true),
+        (&in_front, &format!("{long}x"), false),
         ("[a-z]+12/", "a12/x", true),
         ("[A-Z]+12/", "a12/x", true),
         ("[a-z]+12/", "a112/x", false),

@@ -40,9 +40,11 @@ impl Literals {
         let others = others.map(|(number, literal)| (number, literal.end(LITERAL_BYTES)));
         let texts = others.clone().map(|(_, (text, _))| text);
         let bytes: usize = texts.clone().map(<[u8]>::len).sum();
+        if bytes > most {
+            return None;
+        }
         let automaton = match bytes {
             0 => None,
-            _ if bytes > most => return None,
             1..=TABLE_BYTES => Some(Kind::Table(DFA::new(texts).ok()?)),
             _ => Some(Kind::Compact(NFA::new(texts).ok()?)),
         };

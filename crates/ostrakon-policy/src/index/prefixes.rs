@@ -36,24 +36,20 @@ impl Prefixes {
 
     /// Hands on the key of each text that `text` begins with.
     pub(super) fn each_of(&self, text: &str, mut visit: impl FnMut(u32)) {
-        let mut lengths = self.lengths.iter().copied();
-        let Some(mut length) = lengths.next() else {
-            return;
-        };
-        let separators = (0..)
-            .zip(text.bytes())
-            .filter(|(_, byte)| *byte == self.separator);
-        let ends = separators.map(|(at, _)| at).chain([text.len()]);
-        for (parts, end) in (1..).zip(ends) {
-            if parts < length {
-                continue;
+        let bytes = text.as_bytes();
+        let is_separator = |byte: &u8| *byte == self.separator;
+        let (mut parts, mut end) = (0, 0);
+        for length in &self.lengths {
+            while parts < *length {
+                let from = if parts == 0 { 0 } else { end + 1 };
+                let Some(rest) = bytes.get(from..) else {
+                    return;
+                };
+                end = from + rest.iter().position(is_separator).unwrap_or(rest.len());
+                parts += 1;
             }
             if let Some(key) = text.get(..end).and_then(|begin| self.keys.get(begin)) {
                 visit(*key);
-            }
-            match lengths.next() {
-                Some(next) => length = next,
-                None => return,
             }
         }
     }

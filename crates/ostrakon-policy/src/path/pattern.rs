@@ -8,6 +8,8 @@ pub(crate) struct PathPattern {
     anchor: Anchor,
     components: Box<[Glob]>,
     exact_case: bool,
+    /// All components, if it lies at the root and each equals ASCII text byte by byte or not at all.
+    folder: Option<Box<str>>,
 }
 
 /// Where in a path the components of a pattern may lie.
@@ -60,8 +62,11 @@ impl PathPattern {
                 })
                 .collect::<Result<_, _>>()?
         };
+        let is_folder = anchor == Anchor::Root && components.iter().all(|glob| glob.plain);
+        let texts: Vec<&str> = components.iter().map(|glob| &*glob.text).collect();
         Ok(Self {
             anchor,
+            folder: (is_folder && !texts.is_empty()).then(|| texts.join("/").into()),
             components,
             exact_case,
         })
@@ -85,7 +90,12 @@ impl PathPattern {
     /// Whether the path matches.
     pub(crate) fn matches(&self, path: &CanonicalPath<'_>) -> bool {
         match self.anchor {
-            Anchor::Root => !path.is_partial() && self.begins(path.components()).is_some(),
+            Anchor::Root if path.is_partial() => false,
+            Anchor::Root => match &self.folder {
+                Some(folder) if path.is_in(folder, !self.exact_case) => true,
+                Some(_) if self.exact_case || path.as_str().is_ascii() => false,
+                _ => self.begins(path.components()).is_some(),
+            },
             Anchor::Name => match &*self.components {
                 [glob] => glob.matches(path.name(), self.exact_case),
                 _ => false,

@@ -4,6 +4,8 @@
 //! The rule itself always holds: it names its charges, and the ledger counts them in the same act that
 //! approves. A rule that compared a count of its own would let two requests pass at once.
 
+use std::sync::Arc;
+
 use jiff::{ToSpan, Zoned, civil::DateTime, tz::TimeZone};
 use ostrakon_types::{ApprovalRequest, Charge, CounterKey, Period, RequestKind, UnixMillis};
 
@@ -21,7 +23,7 @@ const PERIODS: [(&str, Period, Period); 3] = [
 
 #[derive(Debug)]
 struct ProfileThrottleRule {
-    rule_id: String,
+    rule_id: Arc<str>,
     limits: Vec<(Period, u64)>,
 }
 
@@ -65,7 +67,7 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
     }
     super::warn_never_seen(arguments, "per-profile-throttle-rule", &NEVER_SEEN);
     Some(Box::new(ProfileThrottleRule {
-        rule_id: arguments.rule_id().to_owned(),
+        rule_id: arguments.rule_id().into(),
         limits,
     }))
 }
@@ -137,7 +139,8 @@ impl Rule for ProfileThrottleRule {
             limit,
             resets_at,
         };
-        let mut charges = Vec::with_capacity(self.limits.len());
+        let count = |(period, _): &(Period, u64)| sliding(*period).map_or(1, Slide::count);
+        let mut charges = Vec::with_capacity(self.limits.iter().map(count).sum());
         charges.extend(self.windows(now).map(charge));
         charges
     }
@@ -172,6 +175,11 @@ fn sliding(period: Period) -> Option<Slide> {
 }
 
 impl Slide {
+    /// How many windows an instant lies in.
+    fn count(self) -> usize {
+        usize::try_from(self.length / self.step).unwrap_or_default()
+    }
+
     fn windows(self, now: i64) -> impl Iterator<Item = Window> {
         let (step, length) = (self.step, self.length);
         let last = now - now.rem_euclid(step);

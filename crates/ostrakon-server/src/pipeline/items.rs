@@ -281,7 +281,7 @@ pub(crate) fn new_profiles(now: UnixMillis, limit: u64) -> Charge {
     Charge {
         key: CounterKey {
             profile: ALL_PROFILES,
-            rule_id: NEW_PROFILES.to_owned(),
+            rule_id: NEW_PROFILES.into(),
             period: Period::Day,
             window,
         },

@@ -430,7 +430,7 @@ async fn a_counter_changes_only_from_what_was_read() {
     let counters = fixture.store.counters(&a.profile).await.unwrap();
     let counted: Vec<_> = counters
         .iter()
-        .map(|counter| (counter.key.rule_id.as_str(), counter.count))
+        .map(|counter| (&*counter.key.rule_id, counter.count))
         .collect();
     assert_eq!(counted, [("a", 2), ("b", 6), ("c", 1)]);
 }

@@ -150,7 +150,7 @@ impl Part {
         let charge = |&(rule, limit, reset): &(char, u64, i64)| Charge {
             key: CounterKey {
                 profile,
-                rule_id: rule.into(),
+                rule_id: rule.to_string().into(),
                 period: Period::Day,
                 window: NOW,
             },
