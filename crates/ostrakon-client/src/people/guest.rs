@@ -242,8 +242,8 @@ impl Workstation {
         let mut versions = offer.versions;
         let profile = match (&offer.draft, version) {
             (Some(draft), Some(version)) if version.version() == draft => {
-                let next = profile.advance(version.clone())?;
-                versions.push(version);
+                let next = profile.advance((*version).clone())?;
+                versions.push(*version);
                 next
             }
             (None, None) => profile,

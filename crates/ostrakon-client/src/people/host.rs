@@ -160,7 +160,7 @@ impl Workstation {
             .await;
         let outcome = match &changed {
             Ok((version, head)) => Outcome::Done {
-                version: Some(version.clone()),
+                version: Some(Box::new(version.clone())),
                 head: *head,
             },
             Err(_) => Outcome::Failed,

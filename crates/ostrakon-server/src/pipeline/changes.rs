@@ -13,6 +13,9 @@ impl Pipeline {
     /// The next version must lack nothing but this server's own signature, which it gets by the policy's
     /// approval alone: whatever stands under this server's name in what was sent is replaced, so that
     /// it counts once.
+    ///
+    /// This is the one place at which a change can be let in, and so the one at which a server that must
+    /// not take any refuses it.
     pub(super) fn judge_change(
         &self,
         device: DeviceId,

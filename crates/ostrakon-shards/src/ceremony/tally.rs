@@ -120,6 +120,14 @@ pub enum TakeError {
     Expired,
 }
 
+/// What one device contributed: its share, opened. Wiped on drop.
+pub struct DeviceShare {
+    /// The device.
+    pub device: DeviceId,
+    /// Its share, as it sealed it to the requester.
+    pub share: Zeroizing<Vec<u8>>,
+}
+
 /// A ceremony with enough approvals.
 pub struct Completed {
     /// What was approved.
@@ -319,7 +327,6 @@ impl Tally {
 impl Tally {
     /// The one-time key: what a test needs to play somebody who stole it.
     pub(super) fn reply_for_tests(&self) -> KemSecret {
-        #[expect(clippy::unwrap_used, reason = "bytes that the key gave")]
         KemSecret::from_bytes(&self.reply.to_bytes()).unwrap()
     }
 }
@@ -339,7 +346,7 @@ impl Completed {
     ///
     /// # Errors
     /// When a seal does not open: which device's, the error says.
-    pub fn shares(&self) -> Result<Vec<(DeviceId, Zeroizing<Vec<u8>>)>, TakeError> {
+    pub fn shares(&self) -> Result<Vec<DeviceShare>, TakeError> {
         let digest = self.ceremony.digest();
         let open_share = |approval: &Approval| {
             let Contribution::Share(sealed) = &approval.contribution else {
@@ -349,7 +356,7 @@ impl Completed {
             let context = share_context(&digest, &device);
             let opened = open(SHARE, &self.reply, &context, sealed);
             Some(match opened {
-                Ok(share) => Ok((device, share)),
+                Ok(share) => Ok(DeviceShare { device, share }),
                 Err(_) => Err(TakeError::Contribution(device)),
             })
         };
