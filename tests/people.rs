@@ -1,10 +1,10 @@
 //! Several devices of one profile, with the commands that people type: several homes on one machine stand
 //! for several devices.
 //!
-//! Bugs planted to see these tests fail: one approval less taken for enough, and the threshold left at one
-//! when a second device comes (`five_devices_three_of_which_decide`); the person's word on the digits not
-//! heeded (`a_typed_code_needs_both_to_agree`); one key for the answers to all ceremonies, and the digest in
-//! them not compared (`what_a_relay_moves_or_alters_is_not_answered`).
+//! Bugs planted to see these tests fail: one approval less taken for enough
+//! (`five_devices_three_of_which_decide`); the person's word on the digits not heeded
+//! (`a_typed_code_needs_both_to_agree`); one key for the answers to all ceremonies, and the digest in them
+//! not compared (`what_a_relay_moves_or_alters_is_not_answered`).
 
 #![allow(
     clippy::unwrap_used,
