@@ -25,7 +25,8 @@ use tokio::time::timeout;
 use super::{
     ChangeOptions, ChangeProfileError, News, Person,
     change::threshold,
-    front::{Front, HostSide, Stage},
+    desk::{HostSide, Stage},
+    front::Front,
     wire::{Consent, Offer, Outcome},
 };
 use crate::{
