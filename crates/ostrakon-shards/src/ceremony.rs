@@ -38,7 +38,7 @@ pub use notice::{AnswerError, Notice, NoticeError, Question};
 pub use opening::{Ceremony, CeremonyError, Requester};
 pub use subject::{Description, Need, Subject};
 pub use tally::{
-    Approval, Completed, OpenCeremonyError, OpenedShare, Plan, Standing, TakeError, Tally,
+    Approval, Completed, DeviceShare, OpenCeremonyError, Plan, Standing, TakeError, Tally,
 };
 
 #[cfg(test)]

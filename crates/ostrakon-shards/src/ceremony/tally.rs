@@ -120,6 +120,14 @@ pub enum TakeError {
     Expired,
 }
 
+/// What one device contributed: its share, opened. Wiped on drop.
+pub struct DeviceShare {
+    /// The device.
+    pub device: DeviceId,
+    /// Its share, as it sealed it to the requester.
+    pub share: Zeroizing<Vec<u8>>,
+}
+
 /// A ceremony with enough approvals.
 pub struct Completed {
     /// What was approved.
@@ -323,9 +331,6 @@ impl Tally {
     }
 }
 
-/// The encoding of a share, out of its seal. Wiped on drop.
-pub type OpenedShare = Zeroizing<Vec<u8>>;
-
 impl Completed {
     /// The signatures under the profile's next version.
     pub fn version_signatures(&self) -> impl Iterator<Item = (DeviceId, Signature)> {
@@ -341,7 +346,7 @@ impl Completed {
     ///
     /// # Errors
     /// When a seal does not open: which device's, the error says.
-    pub fn shares(&self) -> Result<Vec<(DeviceId, OpenedShare)>, TakeError> {
+    pub fn shares(&self) -> Result<Vec<DeviceShare>, TakeError> {
         let digest = self.ceremony.digest();
         let open_share = |approval: &Approval| {
             let Contribution::Share(sealed) = &approval.contribution else {
@@ -351,7 +356,7 @@ impl Completed {
             let context = share_context(&digest, &device);
             let opened = open(SHARE, &self.reply, &context, sealed);
             Some(match opened {
-                Ok(share) => Ok((device, share)),
+                Ok(share) => Ok(DeviceShare { device, share }),
                 Err(_) => Err(TakeError::Contribution(device)),
             })
         };

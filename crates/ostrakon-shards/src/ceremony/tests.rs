@@ -187,7 +187,7 @@ fn enough_approvals_complete_it() {
             }
             Need::Share => {
                 assert_eq!(shares.len(), 3);
-                assert!(shares.iter().all(|(_, share)| share.as_slice() == b"share"));
+                assert!(shares.iter().all(|from| from.share.as_slice() == b"share"));
             }
             Need::VersionSignature => {
                 let signed = SignedVersion::new(draft.unwrap(), completed.version_signatures());

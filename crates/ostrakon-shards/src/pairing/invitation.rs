@@ -74,7 +74,7 @@ impl Invitation {
     #[must_use]
     pub fn to_uri(&self) -> Zeroizing<String> {
         let host = URL_SAFE_NO_PAD.encode(self.host.as_bytes());
-        let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(**self.secret));
+        let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.secret.as_slice()));
         Zeroizing::new(format!("{SCHEME}a={}&c={host}&s={}", self.address, *secret))
     }
 
