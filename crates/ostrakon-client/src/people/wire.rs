@@ -105,10 +105,6 @@ pub(crate) struct Consent {
 
 /// The host's second letter.
 #[derive(Encode, Decode)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "decoded, taken apart, and gone; never kept in numbers"
-)]
 pub(crate) enum Outcome {
     /// The version is in force, or there was none to bring into force.
     #[n(0)]
