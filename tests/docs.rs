@@ -257,6 +257,7 @@ fn commands_that_are_named_exist() -> Outcome {
     for document in [
         "README.md",
         "docs/commands.md",
+        "docs/devices.md",
         "docs/operations.md",
         "docs/policy.md",
     ] {

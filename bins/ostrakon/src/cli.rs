@@ -1,11 +1,11 @@
 //! The command line, declared.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
 use clap_complete::Shell;
-use ostrakon_client::{BaseUrl, Suite};
-use ostrakon_types::KssId;
+use ostrakon_client::{BaseUrl, Suite, people::Name};
+use ostrakon_types::{DeviceId, KssId};
 
 /// Files whose keys are split among your devices and a key shard server.
 #[derive(Parser)]
@@ -50,6 +50,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ProfileCommand,
     },
+    /// Add, link, list and remove the profile's devices.
+    Device {
+        #[command(subcommand)]
+        command: DeviceCommand,
+    },
+    /// See and answer what waits for this device's approval.
+    Approvals {
+        #[command(subcommand)]
+        command: ApprovalsCommand,
+    },
     /// Make and show secure folders.
     Folder {
         #[command(subcommand)]
@@ -86,6 +96,13 @@ pub(crate) enum ProfileCommand {
     },
     /// Show the profile and its devices.
     Show,
+    /// Set how many of the profile's devices it takes.
+    Threshold {
+        /// How many.
+        needed: u8,
+        #[command(flatten)]
+        wait: WaitArguments,
+    },
     /// Write the profile's public card, by which others can verify it.
     ExportCard {
         /// The file to write; it must not exist (default: standard output).
@@ -101,6 +118,153 @@ pub(crate) enum ProfileCommand {
         /// (default: the configuration's).
         #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
         keyserver_url: Vec<BaseUrl>,
+    },
+}
+
+/// Where and how long to wait for other devices.
+#[derive(Args)]
+pub(crate) struct WaitArguments {
+    /// Where to wait for other devices: an address of this machine that they can reach, and a port
+    /// (default: the one of the last time, else this machine's in its network, port 7421).
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// How many seconds to wait for them.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) wait: u32,
+}
+
+/// How another device learns where to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PairingMethod {
+    /// A QR code in the terminal, and its text.
+    #[default]
+    Qr,
+    /// A code to type, and six digits to compare.
+    Code,
+}
+
+/// As what a device joins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JoinKind {
+    /// A device that a person carries.
+    #[default]
+    Mobile,
+    /// A person's computer.
+    Workstation,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Add a device to the profile: it follows with `ostrakon device join`.
+    Add {
+        /// What the device is called.
+        name: Name,
+        /// How it learns where to come.
+        #[arg(long, value_enum, default_value_t)]
+        method: PairingMethod,
+        /// The device is a home with loaded recovery words.
+        #[arg(long)]
+        recovery: bool,
+        /// How many devices it takes from then on (default: as many as before, at least 2).
+        #[arg(long, value_name = "M")]
+        threshold: Option<u8>,
+        #[command(flatten)]
+        wait: WaitArguments,
+    },
+    /// Show a device of the profile anew where this one waits, and how the profile is now.
+    Link {
+        /// The device, as `ostrakon device list` shows it.
+        id: DeviceId,
+        /// How it learns where to come.
+        #[arg(long, value_enum, default_value_t)]
+        method: PairingMethod,
+        #[command(flatten)]
+        wait: WaitArguments,
+    },
+    /// Join a profile, or be linked: the other side of `device add` and `device link`.
+    Join {
+        /// The code, or the text of the QR code; `-` reads it from standard input.
+        #[arg(required_unless_present = "image", conflicts_with = "image")]
+        invitation: Option<String>,
+        /// An image of the QR code.
+        #[arg(long, value_name = "PNG", value_hint = ValueHint::FilePath)]
+        image: Option<PathBuf>,
+        /// As what this device joins.
+        #[arg(long, value_enum, default_value_t)]
+        kind: JoinKind,
+        /// How many seconds to wait for the other side.
+        #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+        wait: u32,
+    },
+    /// List the profile's devices.
+    List,
+    /// Remove a device from the profile.
+    Remove {
+        /// The device, as `ostrakon device list` shows it.
+        id: DeviceId,
+        /// How many devices it takes from then on (default: as many as before, as far as it goes).
+        #[arg(long, value_name = "M")]
+        threshold: Option<u8>,
+        #[command(flatten)]
+        wait: WaitArguments,
+    },
+    /// Add a device that is made of 24 words, and show them, once.
+    Words {
+        /// Read words from standard input instead, and make this fresh home act as their device.
+        #[arg(long, conflicts_with = "threshold")]
+        load: bool,
+        /// How many devices it takes from then on (default: as many as before, at least 2).
+        #[arg(long, value_name = "M")]
+        threshold: Option<u8>,
+        #[command(flatten)]
+        wait: WaitArguments,
+    },
+}
+
+/// Where else to look for what waits.
+#[derive(Args)]
+pub(crate) struct RelayArguments {
+    /// Where a command waits for approvals, as it shows; beside the places that this device knows. May
+    /// be given several times.
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) relay: Vec<BaseUrl>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ApprovalsCommand {
+    /// List what waits for this device.
+    List {
+        #[command(flatten)]
+        relays: RelayArguments,
+    },
+    /// Show all that is asked.
+    Show {
+        /// Its id, or the beginning of it.
+        id: String,
+        #[command(flatten)]
+        relays: RelayArguments,
+    },
+    /// Approve it.
+    Approve {
+        /// Its id, or the beginning of it.
+        id: String,
+        /// The eight words that the asking machine shows, where nobody knows it.
+        #[arg(long, value_name = "WORDS")]
+        words: Option<String>,
+        #[command(flatten)]
+        relays: RelayArguments,
+    },
+    /// Deny it, which ends it for all.
+    Deny {
+        /// Its id, or the beginning of it.
+        id: String,
+        #[command(flatten)]
+        relays: RelayArguments,
+    },
+    /// Show what waits as it comes, until interrupted.
+    Watch {
+        #[command(flatten)]
+        relays: RelayArguments,
     },
 }
 

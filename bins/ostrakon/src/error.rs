@@ -1,5 +1,7 @@
 //! Every sentence about what went wrong, and the exit code that goes with it.
 
+mod people;
+
 use std::{error::Error, io, panic::PanicHookInfo, path::Path, process::ExitCode};
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -218,7 +220,7 @@ pub(crate) fn report_panic(info: &PanicHookInfo<'_>) {
     show::aside("hint: this is a defect of the program; please report that line");
 }
 
-fn local_time(at: UnixMillis) -> String {
+pub(crate) fn local_time(at: UnixMillis) -> String {
     match Timestamp::from_millisecond(at.0) {
         Ok(at) => at
             .to_zoned(TimeZone::system())

@@ -2,18 +2,22 @@
 //!
 //! What it does is in `ostrakon-client`; here is what a command line adds: flags, places, sentences.
 
+mod approvals;
 mod bench;
 mod cli;
 mod context;
 mod decrypt;
+mod device;
 mod encrypt;
 mod error;
 mod files;
 mod folder;
 mod generate;
 mod hardening;
+mod person;
 mod profile;
 mod progress;
+mod qr;
 mod show;
 
 use std::{panic, process::ExitCode};
@@ -54,6 +58,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(cli.global)?;
     match command {
         Command::Profile { command } => profile::run(context, command).await,
+        Command::Device { command } => device::run(context, command).await,
+        Command::Approvals { command } => approvals::run(context, command).await,
         Command::Folder { command } => folder::run(context, command).await,
         Command::Encrypt(arguments) => encrypt::run(context, arguments).await,
         Command::Decrypt(arguments) => decrypt::run(context, arguments).await,

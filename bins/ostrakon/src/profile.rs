@@ -1,7 +1,8 @@
 mod create;
 mod export_card;
 mod keyserver_onboard;
-mod show;
+pub(crate) mod show;
+mod threshold;
 
 use crate::{cli::ProfileCommand, context::Context, error::Failure};
 
@@ -9,6 +10,7 @@ pub(crate) async fn run(context: Context, command: ProfileCommand) -> Result<(),
     match command {
         ProfileCommand::Create { name } => create::run(context, name.as_deref()),
         ProfileCommand::Show => show::run(context).await,
+        ProfileCommand::Threshold { needed, wait } => threshold::run(context, needed, &wait).await,
         ProfileCommand::ExportCard { output } => export_card::run(context, output.as_deref()).await,
         ProfileCommand::KeyserverOnboard {
             keyserver_id,

@@ -300,6 +300,22 @@ fn suite(body: &RequestBody) -> Suite {
     suites.max().unwrap_or(Suite::X25519)
 }
 
+/// A client for devices that wait nearby, or do not: it does not try for long.
+pub(crate) fn quick_http(config: &Config, urls: Vec<BaseUrl>) -> Result<HttpClient, AskError> {
+    http(&impatient(config), urls)
+}
+
+/// The configuration, for who may not be there at all.
+pub(crate) fn impatient(config: &Config) -> Config {
+    let (connecting, trying) = (Duration::from_secs(1), Duration::from_secs(5));
+    Config {
+        connect_timeout: config.connect_timeout.min(connecting),
+        attempt_timeout: config.attempt_timeout.min(trying),
+        request_timeout: config.request_timeout.min(trying),
+        ..config.clone()
+    }
+}
+
 fn http(config: &Config, urls: Vec<BaseUrl>) -> Result<HttpClient, AskError> {
     if urls.is_empty() {
         return Err(AskError::NoUrl);

@@ -145,6 +145,18 @@ impl Home {
         Ok(keys)
     }
 
+    /// Stores keys that were not drawn here, where there are none yet.
+    ///
+    /// `false` when there are some.
+    pub(crate) fn keep_keys(&self, _: &Lock, keys: &DeviceKeys) -> Result<bool, HomeError> {
+        if self.read_keys()?.is_some() {
+            return Ok(false);
+        }
+        durable::replace(&self.dir, KEYS, &keys.to_bytes())
+            .map_err(|cause| io_error("write", "the device keys", cause))?;
+        Ok(true)
+    }
+
     fn read(
         &self,
         name: &str,

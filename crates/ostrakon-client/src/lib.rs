@@ -4,6 +4,8 @@
 //! ([`Workstation::create_profile`]) or with a key shard server ([`Workstation::onboard`]), registers
 //! secure folders, and encrypts and decrypts what is in them.
 //!
+//! Several devices of one profile, and what they ask each other, are in [`people`].
+//!
 //! | what | needs |
 //! | --- | --- |
 //! | encrypting | the public cards of the profile's devices: no server, no secret |
@@ -36,6 +38,7 @@ mod folders;
 mod home;
 pub mod load;
 mod onboard;
+pub mod people;
 mod refresh;
 mod report;
 mod walk;

@@ -1,6 +1,7 @@
 //! Learning of newer versions of the profile.
 
 use ostrakon_shards::{
+    identity::VerifiedKeyserver,
     profile::{ChainError, HeadError, Profile, SignedHead, SignedVersion},
     random::{self, RandomError},
     sign::SignatureError,
@@ -92,9 +93,63 @@ impl Workstation {
             .membership
             .clone()
             .ok_or(RefreshError::NoProfile)?;
-        let followed = follow(known, &member, version, head)?;
+        let followed = match follow(known.clone(), &member, version, head) {
+            // Several versions were missed: each must be seen.
+            Err(RefreshError::Chain(ChainError::Gap { .. })) => {
+                self.catch_up(&link, &member, known, &keyserver).await?
+            }
+            followed => followed?,
+        };
         self.change(lock, |state| state.membership = Some(followed))?;
         Ok(())
+    }
+}
+
+impl Workstation {
+    /// Fetches the versions between the known one and the one in force, and follows each.
+    async fn catch_up(
+        &self,
+        link: &Link,
+        member: &Member,
+        mut known: Membership,
+        keyserver: &VerifiedKeyserver,
+    ) -> Result<Membership, RefreshError> {
+        let mut profile = Profile::clone(&member.profile);
+        loop {
+            let after = profile.head().number;
+            let now = self.environment.now();
+            let (id, items) = (random::request_id(now)?, vec![Item::ProfileChain { after }]);
+            let body = RequestBody::new(id, now, profile.id(), items).map_err(AskError::from)?;
+            let answers = link
+                .ask(
+                    &member.keys,
+                    &member.device,
+                    body,
+                    Expect::Nothing,
+                    &self.environment,
+                )
+                .await?;
+            let (versions, head) = match answers.into_iter().next() {
+                Some(ItemAnswer::Chain { versions, head }) => (versions, head),
+                Some(ItemAnswer::Denied(Denial::Disabled)) => return Err(RefreshError::Disabled),
+                _ => return Err(RefreshError::BadAnswer),
+            };
+            let (shown, _) = head.verify(keyserver.root_key())?;
+            let mut chain = known.versions.clone();
+            for version in versions {
+                profile = profile.advance(version.clone())?;
+                chain.push(version);
+            }
+            let there = profile.head() == shown;
+            // Whoever shows nothing new, or something else than was said, would be asked for ever.
+            if profile.head().number == after || (!there && profile.head().number >= shown.number) {
+                return Err(RefreshError::BadAnswer);
+            }
+            known.follow(&profile, chain, head)?;
+            if there {
+                return Ok(known);
+            }
+        }
     }
 }
 

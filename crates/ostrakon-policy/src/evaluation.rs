@@ -1,4 +1,4 @@
-use jiff::Zoned;
+use jiff::Timestamp;
 use ostrakon_types::{Candidate, Proposal, RequestKind};
 use serde::Serialize;
 
@@ -45,7 +45,7 @@ impl RuleFailure {
 
 impl Evaluation {
     /// A denial, as yet.
-    pub(crate) fn new(kind: RequestKind, now: &Zoned) -> Self {
+    pub(crate) fn new(kind: RequestKind, now: Timestamp) -> Self {
         Self {
             proposal: Proposal::new(Vec::new()),
             sessions: Vec::new(),

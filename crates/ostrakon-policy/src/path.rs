@@ -9,7 +9,7 @@
 mod fold;
 mod pattern;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
 use ostrakon_types::MetaItem;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
@@ -23,6 +23,8 @@ pub(crate) struct CanonicalPath<'a> {
     text: Cow<'a, str>,
     /// Whether leading components may be missing.
     partial: bool,
+    /// What regular expressions search, once one of them has asked.
+    haystack: OnceCell<Box<str>>,
 }
 
 impl<'a> CanonicalPath<'a> {
@@ -31,6 +33,7 @@ impl<'a> CanonicalPath<'a> {
         Ok(Self {
             text: canonical(&item.meta)?,
             partial: !item.complete,
+            haystack: OnceCell::new(),
         })
     }
 
@@ -54,11 +57,12 @@ impl<'a> CanonicalPath<'a> {
     }
 
     /// What regular expressions search: with `/` in front when the path is complete.
-    pub(crate) fn haystack(&self) -> Cow<'_, str> {
+    pub(crate) fn haystack(&self) -> &str {
         if self.partial {
-            Cow::Borrowed(&self.text)
+            &self.text
         } else {
-            Cow::Owned(format!("/{}", self.text))
+            self.haystack
+                .get_or_init(|| ["/", &self.text].concat().into())
         }
     }
 }
@@ -100,6 +104,9 @@ pub(crate) fn nfc(text: &str) -> Cow<'_, str> {
 
 /// The one spelling in which a path is compared, or what is wrong with it.
 fn canonical(text: &str) -> Result<Cow<'_, str>, &'static str> {
+    if is_plain(text.as_bytes()) {
+        return Ok(Cow::Borrowed(text));
+    }
     let text = nfc(text);
     if text.is_empty() {
         return Err("is empty");
@@ -122,6 +129,22 @@ fn canonical(text: &str) -> Result<Cow<'_, str>, &'static str> {
         }
     }
     Ok(text)
+}
+
+/// Whether the path is canonical at first sight, as nearly all are: ASCII without a component that is empty
+/// or begins with a dot. Of others it says nothing. Every byte is looked at alike, so that the compiler
+/// can take many at once.
+fn is_plain(path: &[u8]) -> bool {
+    let Some((first, behind)) = path.split_first() else {
+        return false;
+    };
+    let odd = |byte: u8| (byte == 0) | (byte == b'\\') | !byte.is_ascii();
+    let begins_oddly = |byte: u8| (byte == b'/') | (byte == b'.');
+    let is_odd = path.iter().zip(behind).fold(
+        odd(*first) | begins_oddly(*first),
+        |is_odd, (byte, next)| is_odd | odd(*next) | ((*byte == b'/') & begins_oddly(*next)),
+    );
+    !is_odd
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 use ostrakon_types::{ApprovalRequest, Candidate, Charge, RequestKind, UnixMillis};
 
 use crate::{
-    Evaluation, Rule, RuleError, RuleFailure, SessionLimits, Verdict, index::Index,
+    Evaluation, Rule, RuleError, RuleFailure, SessionLimits, Verdict,
+    index::{Candidates, Index},
     rule_id::Content,
 };
 
@@ -107,9 +108,10 @@ impl Policy {
     }
 
     /// The rule sets that may approve the request, ascending, as far as the index tells.
-    pub(crate) fn candidates(&self, request: &ApprovalRequest) -> Vec<u32> {
+    pub(crate) fn candidates(&self, request: &ApprovalRequest) -> Candidates<'_> {
         let tree = self.trees.get(&request.kind);
-        tree.map_or_else(Vec::new, |tree| tree.index.candidates(request))
+        tree.map(|tree| tree.index.candidates(request))
+            .unwrap_or_default()
     }
 
     pub(crate) fn tree(&self, kind: RequestKind) -> Option<&[RuleSet]> {
@@ -129,10 +131,10 @@ impl Policy {
         let Some(tree) = self.trees.get(&request.kind) else {
             return Self::default_for(request.kind, now);
         };
-        let candidates = tree.index.candidates(request).into_iter();
-        let sets = candidates.filter_map(|index| {
-            let set = tree.sets.get(usize::try_from(index).ok()?)?;
-            Some((index, set))
+        let candidates = tree.index.candidates(request);
+        let sets = candidates.iter().filter_map(|index| {
+            let set = tree.sets.get(usize::try_from(*index).ok()?)?;
+            Some((*index, set))
         });
         self.try_each(sets, request, now)
     }
@@ -155,11 +157,12 @@ impl Policy {
         request: &ApprovalRequest,
         now: Timestamp,
     ) -> Evaluation {
-        let now = now.to_zoned(self.time_zone.clone());
-        let mut evaluation = Evaluation::new(request.kind, &now);
+        let mut evaluation = Evaluation::new(request.kind, now);
+        // What time it is in the zone takes a while to tell, and does not matter unless a set is tried.
+        let mut zoned = None;
         for (index, set) in sets {
-            let Some((charges, session)) = set.approve(request, &now, index, &mut evaluation)
-            else {
+            let now = zoned.get_or_insert_with(|| now.to_zoned(self.time_zone.clone()));
+            let Some((charges, session)) = set.approve(request, now, index, &mut evaluation) else {
                 continue;
             };
             let last = charges.is_empty();
@@ -172,7 +175,7 @@ impl Policy {
     }
 
     fn default_for(kind: RequestKind, now: Timestamp) -> Evaluation {
-        let mut evaluation = Evaluation::new(kind, &now.to_zoned(TimeZone::UTC));
+        let mut evaluation = Evaluation::new(kind, now);
         if Self::approves_by_default(kind) {
             evaluation.propose(Candidate::new(None, Vec::new()), None);
         }
@@ -194,7 +197,11 @@ impl RuleSet {
         for rule in &self.rules {
             match rule.judge(request, now) {
                 Ok((verdict, charges)) if verdict.is_held() => {
-                    all.extend(charges);
+                    if all.is_empty() {
+                        all = charges;
+                    } else {
+                        all.extend(charges);
+                    }
                     session = strictest(session, verdict.session());
                 }
                 Ok(_) => return None,
@@ -230,8 +237,8 @@ fn in_order(charges: &mut [Charge]) {
 }
 
 /// The instant as the ledger counts it.
-pub(crate) fn millis(now: &Zoned) -> UnixMillis {
-    UnixMillis(now.timestamp().as_millisecond())
+pub(crate) fn millis(now: Timestamp) -> UnixMillis {
+    UnixMillis(now.as_millisecond())
 }
 
 #[cfg(test)]

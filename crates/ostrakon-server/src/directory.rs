@@ -1,11 +1,9 @@
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
 };
 
+use ostrakon_custody::Ledger;
 use ostrakon_shards::{card::Card, profile::Profile};
 use ostrakon_storage::{Store, StoreError};
 use ostrakon_types::{DeviceId, ProfileId};
@@ -19,8 +17,8 @@ const REMEMBERED: usize = 4096;
 pub(crate) struct Directory {
     store: Arc<Store>,
     remembered: RwLock<HashMap<DeviceId, Arc<Member>>>,
-    /// Grows with every change of profiles that this process makes or learns of.
-    generation: AtomicU64,
+    /// Knows how often profiles have changed.
+    ledger: Ledger,
 }
 
 /// A device as it was known in one generation of the directory.
@@ -37,8 +35,13 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    fn belongs_to(&self, ids: &[ProfileId]) -> bool {
-        ids.len() == self.profiles.len() && ids.iter().all(|id| self.profiles.contains_key(id))
+    /// Whether it still belongs to these profiles and no others, each in this version.
+    fn belongs_to(&self, heads: &[(ProfileId, u64)]) -> bool {
+        let is_known = |(id, number): &(ProfileId, u64)| {
+            let known = self.profiles.get(id);
+            known.is_some_and(|profile| profile.head().number == *number)
+        };
+        heads.len() == self.profiles.len() && heads.iter().all(is_known)
     }
 
     /// The profile, if the device belongs to it.
@@ -48,25 +51,19 @@ impl Member {
 }
 
 impl Directory {
-    pub(crate) fn new(store: Arc<Store>) -> Self {
+    pub(crate) fn new(store: Arc<Store>, ledger: Ledger) -> Self {
         Self {
             store,
             remembered: RwLock::default(),
-            generation: AtomicU64::new(0),
+            ledger,
         }
     }
 
     /// Whether nothing has changed since, as far as this process knows.
     ///
-    /// A database that other processes write to needs whoever watches it to call
-    /// [`changed`](Self::changed). A home has one process at a time, so today nobody else does.
+    /// What other processes change on the same database does not show. A home has one process at a time.
     pub(crate) fn is_current(&self, seen: &Seen) -> bool {
-        seen.generation == self.generation.load(Ordering::Acquire)
-    }
-
-    /// Profiles have changed: whoever was seen before is to be looked up again.
-    pub(crate) fn changed(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        seen.generation == self.ledger.profile_changes()
     }
 
     /// The device, if it is known.
@@ -75,17 +72,17 @@ impl Directory {
     /// When the database fails, or a profile in it is damaged.
     pub(crate) async fn member(&self, device: &DeviceId) -> Result<Option<Seen>, StoreError> {
         // Before the question, so that what changes meanwhile makes the answer an old one.
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.ledger.profile_changes();
         let seen = |member| Some(Seen { member, generation });
         // Asked also about a device that is remembered, so that time does not tell strangers which
         // devices are known, and so that what another process changed is seen.
-        let ids = self.store.profiles_of(device).await?;
+        let heads = self.store.profiles_of(device).await?;
         if let Some(member) = self.remembered(device)
-            && member.belongs_to(&ids)
+            && member.belongs_to(&heads)
         {
             return Ok(seen(member));
         }
-        let Some(member) = self.look_up(device, ids).await? else {
+        let Some(member) = self.look_up(device, heads).await? else {
             return Ok(None);
         };
         let member = Arc::new(member);
@@ -102,7 +99,6 @@ impl Directory {
 
     /// Forgets a device whose profiles have changed.
     pub(crate) fn forget(&self, device: &DeviceId) {
-        self.changed();
         self.remembered
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -120,7 +116,7 @@ impl Directory {
     async fn look_up(
         &self,
         device: &DeviceId,
-        ids: Vec<ProfileId>,
+        heads: Vec<(ProfileId, u64)>,
     ) -> Result<Option<Member>, StoreError> {
         let corrupt = || StoreError::Corrupt {
             table: "profile_versions",
@@ -128,7 +124,7 @@ impl Directory {
         };
         let mut profiles = HashMap::new();
         let mut card = None;
-        for id in ids {
+        for (id, _) in heads {
             let chain = self.store.profile(&id).await?;
             let profile = Profile::from_chain(chain).map_err(|_| corrupt())?;
             card = Some(profile.member(device).ok_or_else(corrupt)?.clone());

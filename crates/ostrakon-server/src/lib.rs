@@ -10,13 +10,16 @@
 //! `ostrakon-custody`, which gives an approval for what is on record and for nothing else.
 
 pub mod admin;
+pub mod audit;
 mod clock;
 pub mod config;
 mod directory;
 mod home;
 mod node;
+mod offline;
 mod pipeline;
 mod policy;
+pub mod quota;
 mod rate;
 mod routes;
 mod server;

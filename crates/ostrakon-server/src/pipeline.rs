@@ -3,7 +3,9 @@
 //! One direction, no way back. Whatever fails before the sender is known answers alike, so that a
 //! stranger learns nothing; whoever is known gets a sealed answer.
 
+mod changes;
 mod items;
+mod relay;
 
 use std::sync::{
     Arc,
@@ -11,7 +13,7 @@ use std::sync::{
 };
 
 use ostrakon_custody::{
-    Ledger, LedgerError, RequestItem, SettleRequest, ShardKey, Signer, Verdict,
+    AuditEvent, Ledger, LedgerError, RequestItem, SettleRequest, ShardKey, Signer, Verdict,
 };
 use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::{RequestKey, Store, StoreError};
@@ -21,7 +23,9 @@ use ostrakon_transport::{
 };
 use ostrakon_types::{DeviceId, ErrorChain, UnixMillis};
 
+pub(crate) use self::items::{ALL_PROFILES, new_profiles};
 use crate::{
+    audit::{Reason, Tallies},
     clock::Clock,
     directory::{Directory, Member, Seen},
     policy::InForce,
@@ -43,7 +47,9 @@ pub(crate) struct Pipeline {
     pub(crate) directory: Directory,
     pub(crate) sessions: Sessions,
     pub(crate) first_contacts: RateLimit,
+    pub(crate) relayed: RateLimit,
     pub(crate) max_new_profiles_per_day: u64,
+    pub(crate) tallies: Tallies,
 }
 
 /// Why a request got no sealed answer.
@@ -51,7 +57,7 @@ pub(crate) struct Pipeline {
 pub(crate) enum Unanswered {
     /// The sender is nobody that is known, or the envelope is nothing that opens.
     #[error("stranger")]
-    Stranger,
+    Stranger(#[source] Stranger),
     /// Too many that are not known yet.
     #[error("too many first contacts")]
     TooMany,
@@ -61,8 +67,19 @@ pub(crate) enum Unanswered {
 }
 
 impl From<Stranger> for Unanswered {
-    fn from(_: Stranger) -> Self {
-        Self::Stranger
+    fn from(stranger: Stranger) -> Self {
+        Self::Stranger(stranger)
+    }
+}
+
+impl Unanswered {
+    /// As what it is counted.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Stranger(stranger) => Reason::from(*stranger),
+            Self::TooMany => Reason::TooManyFirstContacts,
+            Self::Unavailable => Reason::Unavailable,
+        }
     }
 }
 
@@ -97,11 +114,15 @@ impl Pipeline {
                 self.authenticate(opened, now).await?
             }
         };
+        let device = authentic.device();
         let sealed = match authentic.parse(now) {
             Ok(body) => {
-                let device = authentic.device();
                 let member = seen.as_ref().map(|seen| &*seen.member);
                 let answer = self.decide(device, member, &body, now).await?;
+                if let Answer::Refused(code) = answer {
+                    self.record_refusal(device, member.is_some(), Some(&body), code, now)
+                        .await?;
+                }
                 let response = ResponseBody {
                     request_id: Some(body.request_id()),
                     server_time: now,
@@ -110,7 +131,9 @@ impl Pipeline {
                 self.seal(&authentic, &response, seen, now)
             }
             Err(code) => {
-                tracing::info!(device = %authentic.device(), reason = %code, "request refused");
+                tracing::info!(%device, reason = %code, "request refused");
+                self.record_refusal(device, seen.is_some(), None, code, now)
+                    .await?;
                 authentic.reply().seal(&ResponseBody::refused(now, code))
             }
         };
@@ -198,7 +221,7 @@ impl Pipeline {
         let mut answers = Vec::with_capacity(judged.len());
         for (item, judged) in body.items().iter().zip(judged) {
             answers.push(
-                self.carry_out(item, judged, &mut verdicts, body, now)
+                self.carry_out(item, judged, &mut verdicts, device, body, now)
                     .await?,
             );
         }
@@ -227,6 +250,32 @@ impl Pipeline {
             items,
         };
         self.ledger.settle(request).await
+    }
+
+    /// Puts a refusal on record before it is answered, or counts it where there are too many.
+    async fn record_refusal(
+        &self,
+        device: DeviceId,
+        known: bool,
+        body: Option<&RequestBody>,
+        code: RefusalCode,
+        now: UnixMillis,
+    ) -> Result<(), Unanswered> {
+        if !known {
+            self.tallies.count(Reason::FirstContactRefused);
+            return Ok(());
+        }
+        if !self.tallies.records(device, now) {
+            return Ok(());
+        }
+        let event = AuditEvent::Refused {
+            device,
+            profile: body.map(RequestBody::profile),
+            request: body.map(RequestBody::request_id),
+            reason: code.to_string(),
+        };
+        let recorded = self.ledger.note(event, now).await;
+        recorded.map_err(|_| Unanswered::Unavailable)
     }
 
     pub(crate) fn is_enabled(&self) -> bool {

@@ -8,6 +8,8 @@
 //! | [`channel`], [`seal`] | HPKE (RFC 9180): a context between two parties, and the one-shot box |
 //! | [`identity`] | what a key shard server signs about itself |
 //! | [`profile`] | devices and threshold as a chain of signed versions |
+//! | [`pairing`] | how two devices that have never met come to know each other's cards |
+//! | [`ceremony`] | what M of a profile's devices are asked to approve, and their answers |
 //! | [`record`], [`chain_key`] | what a database may hold: sealed values, and authenticated chains |
 //! | [`random`], [`words`], [`name`], [`suite`], [`stack`] | the small parts of all that |
 //!
@@ -53,6 +55,7 @@
 
 mod base64_text;
 pub mod card;
+pub mod ceremony;
 pub mod chain_key;
 pub mod channel;
 pub mod device;
@@ -61,6 +64,7 @@ mod hash;
 pub mod identity;
 pub mod kem;
 pub mod name;
+pub mod pairing;
 pub mod profile;
 pub mod random;
 pub mod record;

@@ -4,7 +4,7 @@
 //! repeat.
 
 use hpke::rand_core::{TryCryptoRng, TryRng};
-use ostrakon_types::{CryptographicId, LocationId, RequestId, SetId, UnixMillis};
+use ostrakon_types::{CeremonyId, CryptographicId, LocationId, RequestId, SetId, UnixMillis};
 
 /// The operating system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ macro_rules! random_ids {
         }
     )+ };
 }
-random_ids!(SetId, CryptographicId, LocationId);
+random_ids!(SetId, CryptographicId, LocationId, CeremonyId);
 
 mod sealed {
     pub trait Sealed {}

@@ -11,8 +11,10 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::{
+    card::{Card, DeviceKind},
     device::DeviceKeys,
-    hash::DOMAIN,
+    hash::{DOMAIN, sha256},
+    name::Name,
     random::{RandomError, Source, System},
     secret::assert_secret,
 };
@@ -101,6 +103,21 @@ impl RecoveryWords {
         text
     }
 
+    /// The recovery device's card. It is the same wherever the words are entered, its name included,
+    /// so that they alone tell which device they are.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a text of 23 plain characters is a name"
+    )]
+    pub fn card(&self) -> Card {
+        let keys = self.device_keys();
+        let digest = sha256(keys.signing.verify_key().as_bytes());
+        let [a, b, ..] = *digest.as_bytes();
+        let name = format!("recovery words {a:02x}{b:02x}");
+        keys.card(DeviceKind::Recovery, Name::new(&name).expect("a name"))
+    }
+
     /// Derives the recovery device's keys, always the same ones, by HKDF-SHA256.
     #[must_use]
     #[expect(clippy::expect_used, reason = "HKDF refuses only more than 8160 bytes")]
@@ -136,6 +153,8 @@ mod tests {
         assert_eq!(again.to_text(), text);
         let keys = words.device_keys().to_bytes();
         assert_eq!(keys, again.device_keys().to_bytes());
+        assert_eq!(words.card(), again.card());
+        assert_eq!(words.card().kind, DeviceKind::Recovery);
         let other = RecoveryWords::generate().unwrap();
         assert_ne!(keys, other.device_keys().to_bytes());
     }

@@ -1,17 +1,28 @@
 mod audit;
+mod ceremonies;
+mod checkpoints;
+mod counters;
 mod keys;
-mod ledger;
 mod policies;
 mod profiles;
+mod requests;
+mod rows;
 mod server;
+mod snapshot;
+mod transaction;
 
 use std::path::Path;
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
-pub use ledger::{Counter, RequestKey, Transaction};
+pub use ceremonies::{CeremonyRecord, NoticeRecord};
+pub use checkpoints::{ArchiveRow, CheckpointRow};
+pub use counters::{Counter, CounterChange, LONGEST_WINDOW};
 pub use policies::PolicyVersion;
 pub use profiles::{LocationRecord, MAX_LOCATIONS};
+pub use requests::{REQUESTS_KEPT, RequestKey, RequestRecord};
 pub use server::ServerRecord;
+pub use snapshot::Snapshot;
+pub use transaction::Transaction;
 
 use self::keys::Keys;
 use crate::{ProtectorKey, StoreError, sqlite::Sqlite};

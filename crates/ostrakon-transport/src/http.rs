@@ -1,7 +1,8 @@
 //! HTTP plumbing, for the server and for its clients.
 //!
 //! A server's side is [`serve`], which runs an axum `Router` on a listener within [`ListenerLimits`],
-//! and [`InFlightLimit`], which refuses requests at once where there are too many. A client's side is
+//! and [`InFlightLimit`], which refuses requests at once where there are too many; a [`Desk`] is a small
+//! server in a command that waits for other devices. A client's side is
 //! [`HttpClient`], which tries several servers, and [`UnixClient`] for the administration socket.
 //!
 //! What is deliberately absent: HTTP/2 (one more parser before authentication, and nothing here
@@ -11,6 +12,7 @@
 mod body;
 mod client;
 mod connection;
+mod desk;
 mod limit;
 mod listener;
 mod pace;
@@ -21,6 +23,7 @@ mod unix;
 pub use client::{
     AttemptError, BaseUrl, ClientConfig, HttpClient, ParseBaseUrlError, RequestError, TlsError,
 };
+pub use desk::{Desk, serve_desk};
 pub use limit::{InFlight, InFlightLimit};
 pub use listener::{Drained, Listener, ListenerLimits, Peer, serve};
 pub use unix::{UnixClient, UnixError};

@@ -15,7 +15,10 @@ pub(crate) mod secret;
 
 pub use item::{Item, ReleaseKind};
 pub use request::{RequestBody, RequestBodyError};
-pub use response::{Answer, Failure, ItemAnswer, LocationEntry, RefusalCode, ResponseBody};
+pub use response::{
+    Answer, CeremonyOutcome, Failure, ItemAnswer, LocationEntry, PendingNotice, RefusalCode,
+    ResponseBody,
+};
 
 /// The greatest number of items in one request.
 pub const MAX_ITEMS: usize = 256;
@@ -23,6 +26,17 @@ pub const MAX_ITEMS: usize = 256;
 pub const MAX_PATH_LEN: usize = 4096;
 /// The greatest number of locations in one answer, and so of one profile.
 pub const MAX_LOCATIONS: usize = 4096;
+/// The greatest number of versions of a profile in one answer. With the most devices that a profile can
+/// have, they still fit into one.
+pub const MAX_CHAIN: usize = 16;
+/// The greatest number of notices of one ceremony: one for each device of a profile.
+pub const MAX_NOTICES: usize = 64;
+/// The greatest length in bytes of a sealed notice.
+pub const MAX_NOTICE_LEN: usize = 256 << 10;
+/// The greatest length in bytes of a sealed answer to a ceremony.
+pub const MAX_ANSWER_LEN: usize = 16 << 10;
+/// The greatest number of ceremonies that one device may have open at once.
+pub const MAX_PENDING_CEREMONIES: usize = 3;
 
 #[cfg(test)]
 mod tests;

@@ -122,6 +122,10 @@ id!(
     RequestId, 16
 );
 id!(
+    /// Names one ceremony: 16 random bytes.
+    CeremonyId, 16
+);
+id!(
     /// A SHA-256 digest.
     Digest, 32
 );

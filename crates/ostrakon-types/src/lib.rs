@@ -14,7 +14,8 @@ mod time;
 
 pub use error_chain::ErrorChain;
 pub use id::{
-    CryptographicId, DeviceId, Digest, LocationId, ParseIdError, ProfileId, RequestId, SetId,
+    CeremonyId, CryptographicId, DeviceId, Digest, LocationId, ParseIdError, ProfileId, RequestId,
+    SetId,
 };
 pub use kss_id::{KssId, ParseKssIdError};
 pub use request::{

@@ -10,7 +10,7 @@ pub(crate) async fn run(context: Context) -> Result<(), Failure> {
     print(&context.with_profile().await?)
 }
 
-pub(super) fn print(context: &Context) -> Result<(), Failure> {
+pub(crate) fn print(context: &Context) -> Result<(), Failure> {
     let view = context
         .workstation
         .profile()
@@ -77,7 +77,7 @@ fn json(view: &ProfileView<'_>) {
 }
 
 /// The name of a kind of devices, as in JSON.
-fn kind(kind: impl serde::Serialize) -> String {
+pub(crate) fn kind(kind: impl serde::Serialize) -> String {
     match serde_json::to_value(kind) {
         Ok(serde_json::Value::String(name)) => name,
         _ => "device".to_owned(),

@@ -31,6 +31,23 @@ pub(crate) struct State {
     pub(crate) groups: Vec<SecurityGroup>,
     #[n(4)]
     pub(crate) folders: Vec<SecureFolder>,
+    /// What is known of other devices. There is none in a home that a version of before wrote.
+    #[n(5)]
+    pub(crate) people: Option<People>,
+}
+
+/// What a home knows of itself as one of several devices.
+#[derive(Clone, Default, Encode, Decode)]
+pub(crate) struct People {
+    /// This device's card, from when it has one: before it belongs to a profile.
+    #[n(0)]
+    pub(crate) card: Option<Card>,
+    /// Where this home last waited for other devices.
+    #[n(1)]
+    pub(crate) listen: Option<String>,
+    /// Where other devices of the profile wait for this one's answers.
+    #[n(2)]
+    pub(crate) relays: Vec<String>,
 }
 
 /// What was drawn for an onboarding, so that its repetition does not make a second profile.
@@ -82,6 +99,7 @@ impl Default for State {
             membership: None,
             groups: Vec::new(),
             folders: Vec::new(),
+            people: None,
         }
     }
 }
@@ -117,6 +135,24 @@ impl Membership {
         self.versions = versions;
         self.signed_head = Some(signed_head);
         Ok(())
+    }
+}
+
+impl State {
+    /// Changes what is known of other devices.
+    pub(crate) fn people_mut(&mut self) -> &mut People {
+        self.people.get_or_insert_default()
+    }
+}
+
+impl People {
+    /// Notes where another device waits, as the last of a few.
+    pub(crate) fn note_relay(&mut self, url: String) {
+        const MOST: usize = 8;
+        self.relays.retain(|known| *known != url);
+        self.relays.push(url);
+        let over = self.relays.len().saturating_sub(MOST);
+        self.relays.drain(..over);
     }
 }
 

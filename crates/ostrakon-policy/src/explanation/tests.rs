@@ -83,3 +83,19 @@ fn explanations_serialize() {
     assert_eq!(json["at"], "2026-07-01T13:00:00+01:00[Europe/London]");
     assert!(json.get("items").is_none());
 }
+
+#[test]
+fn what_did_not_fit_is_told_of_a_denial() {
+    let at = "2026-07-01T12:00:00Z";
+    let explanation = explain(RequestKind::Decrypt, &["a"], at);
+    let charges = explanation.rule_sets[1].rules[0].charges.clone();
+    let refused: Vec<_> = charges.into_iter().map(|each| each.charge).collect();
+    let told = explanation.clone().with_refused(&refused[..1]);
+    assert_eq!(told.outcome, Outcome::QuotaUsedUp);
+    assert!(told.to_string().contains("2 of 2 used"), "{told}");
+    // Another limit on the same counter may fit.
+    let mut other = refused[0].clone();
+    other.limit += 1;
+    let told = explanation.with_refused(&[other]);
+    assert_eq!(told.outcome, Outcome::Approved { rule_set: 1 });
+}

@@ -1,4 +1,4 @@
-use ostrakon_custody::{Act, Approval, RequestItem, Verdict, binding};
+use ostrakon_custody::{Act, Approval, Explain, RequestItem, Verdict, binding};
 use ostrakon_shards::{
     profile::{Profile, SignedVersion},
     sealed_shard::{SealedShard, ShardContext},
@@ -17,16 +17,18 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// The counter of new profiles, over all profiles.
 const NEW_PROFILES: &str = "server/new-profiles";
-const ALL_PROFILES: ProfileId = ProfileId::from_bytes([0; 16]);
+pub(crate) const ALL_PROFILES: ProfileId = ProfileId::from_bytes([0; 16]);
 
 /// An item after the policy was asked.
 pub(super) struct Judged {
     /// What goes to the ledger; nothing for what needs no decision.
     pub(super) request: Option<RequestItem>,
     /// Whether anything went there.
-    decided: bool,
-    /// The new profile, as it will be once approved.
-    founded: Option<(Profile, SignedVersion)>,
+    pub(super) decided: bool,
+    /// The new profile, or the changed one, as it will be once approved.
+    pub(super) founded: Option<(Profile, SignedVersion)>,
+    /// Why it cannot be done, whatever a policy says.
+    pub(super) failure: Option<Failure>,
 }
 
 impl Pipeline {
@@ -72,6 +74,9 @@ impl Pipeline {
                 }))
             }
             Item::CreateProfile { version } => Some(self.judge_profile(device, body, version, now)),
+            Item::ChangeProfile { version } => {
+                Some(self.judge_change(device, member_of()?, version, now))
+            }
             Item::CreateLocation { location, name } => {
                 let profile = member_of()?;
                 let request = ApprovalRequest {
@@ -132,6 +137,7 @@ impl Pipeline {
             cryptographic_id: OpaqueId::new(&[]),
         };
         let (proposal, explanation) = self.propose(&request, now);
+        let explanation = explanation.or_else(|| Some(Explain::Quota(Box::new(of_the_server))));
         let mut judged = Judged::decide(RequestItem {
             kind: RequestKind::CreateProfile,
             cryptographic_id: None,
@@ -144,7 +150,11 @@ impl Pipeline {
         judged
     }
 
-    fn propose(&self, request: &ApprovalRequest, now: UnixMillis) -> (Proposal, Option<String>) {
+    pub(super) fn propose(
+        &self,
+        request: &ApprovalRequest,
+        now: UnixMillis,
+    ) -> (Proposal, Option<Explain>) {
         if self.is_enabled() {
             self.policy.current().propose(request, now)
         } else {
@@ -155,17 +165,7 @@ impl Pipeline {
     /// Profiles are free, and each has quotas of its own: so their number has a limit that no policy
     /// lifts.
     fn within_the_server_limit(&self, mut proposal: Proposal, now: UnixMillis) -> Proposal {
-        let window = UnixMillis(now.0 - now.0.rem_euclid(DAY));
-        let charge = Charge {
-            key: CounterKey {
-                profile: ALL_PROFILES,
-                rule_id: NEW_PROFILES.to_owned(),
-                period: Period::Day,
-                window,
-            },
-            limit: self.max_new_profiles_per_day,
-            resets_at: window.plus(DAY),
-        };
+        let charge = new_profiles(now, self.max_new_profiles_per_day);
         for candidate in &mut proposal.candidates {
             let mut charges = candidate.charges().to_vec();
             charges.push(charge.clone());
@@ -206,6 +206,7 @@ impl Pipeline {
         item: &Item,
         judged: Judged,
         verdicts: &mut impl Iterator<Item = Verdict>,
+        device: DeviceId,
         body: &RequestBody,
         now: UnixMillis,
     ) -> Result<ItemAnswer, Unanswered> {
@@ -261,10 +262,37 @@ impl Pipeline {
                     _ => return Err(Unanswered::Unavailable),
                 }
             }
+            Item::ChangeProfile { .. } => self.changed(judged, now),
+            Item::ProfileChain { after } => self.chain(&body.profile(), *after, now).await?,
+            Item::OpenCeremony { .. }
+            | Item::PendingCeremonies
+            | Item::AnswerCeremony { .. }
+            | Item::CeremonyAnswers { .. }
+            | Item::CloseCeremony { .. } => self.relay(item, device, body, now).await?,
             // A kind of item that this release does not know cannot have been decoded.
             _ => return Err(Unanswered::Unavailable),
         })
     }
+}
+
+/// What a new profile counts on.
+pub(crate) fn new_profiles(now: UnixMillis, limit: u64) -> Charge {
+    let window = UnixMillis(now.0 - now.0.rem_euclid(DAY));
+    Charge {
+        key: CounterKey {
+            profile: ALL_PROFILES,
+            rule_id: NEW_PROFILES.to_owned(),
+            period: Period::Day,
+            window,
+        },
+        limit,
+        resets_at: window.plus(DAY),
+    }
+}
+
+/// Why a new profile that the policy approves is denied.
+fn of_the_server(_refused: &[Charge]) -> String {
+    "the policy approves; `max_new_profiles_per_day` in server.toml is used up".to_owned()
 }
 
 /// What the requester is told. No profile has a quota of new profiles: that is the server's.
@@ -278,19 +306,27 @@ fn as_told(item: &Item, denial: Denial) -> Denial {
 }
 
 impl Judged {
-    fn nothing() -> Self {
+    pub(super) fn nothing() -> Self {
         Self {
             request: None,
             decided: false,
             founded: None,
+            failure: None,
         }
     }
 
-    fn decide(request: RequestItem) -> Self {
+    pub(super) fn decide(request: RequestItem) -> Self {
         Self {
             request: Some(request),
             decided: true,
-            founded: None,
+            ..Self::nothing()
+        }
+    }
+
+    pub(super) fn fails(failure: Failure) -> Self {
+        Self {
+            failure: Some(failure),
+            ..Self::nothing()
         }
     }
 }

@@ -85,6 +85,15 @@ impl ProfileVersion {
         key.sign(PURPOSE, &canonical::encode(self))
     }
 
+    /// Whether the device with this card signed this version so.
+    #[must_use]
+    pub fn is_signed_by(&self, card: &Card, signature: &Signature) -> bool {
+        let message = canonical::encode(self);
+        card.verify
+            .verify_strict(PURPOSE, &message, signature)
+            .is_ok()
+    }
+
     /// The device with this id.
     #[must_use]
     pub fn member(&self, id: &DeviceId) -> Option<&Card> {

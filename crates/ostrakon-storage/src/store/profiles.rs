@@ -62,21 +62,30 @@ impl Store {
             .collect()
     }
 
-    /// The profiles of which the device is a member.
+    /// The profiles of which the device is a member, each with the number of its newest version.
     ///
     /// # Errors
     /// When the database fails or an id is damaged.
-    pub async fn profiles_of(&self, device: &DeviceId) -> Result<Vec<ProfileId>, StoreError> {
-        let rows = sqlx::query("SELECT profile FROM devices WHERE device = ?")
-            .bind(device.as_bytes().as_slice())
-            .fetch_all(&self.db.reader)
-            .await?;
+    pub async fn profiles_of(
+        &self,
+        device: &DeviceId,
+    ) -> Result<Vec<(ProfileId, u64)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT profile, number FROM devices JOIN profiles USING (profile) WHERE device = ?",
+        )
+        .bind(device.as_bytes().as_slice())
+        .fetch_all(&self.db.reader)
+        .await?;
         let corrupt = |_| StoreError::Corrupt {
             table: "devices",
             column: "profile",
         };
         rows.iter()
-            .map(|row| ProfileId::try_from(row.try_get::<&[u8], _>("profile")?).map_err(corrupt))
+            .map(|row| {
+                let id = ProfileId::try_from(row.try_get::<&[u8], _>("profile")?);
+                let number: i64 = row.try_get("number")?;
+                Ok((id.map_err(corrupt)?, number.try_into().unwrap_or(0)))
+            })
             .collect()
     }
 
@@ -143,19 +152,70 @@ impl Transaction<'_> {
         let id = profile.id();
         let number = i64::try_from(profile.head().number).unwrap_or(i64::MAX);
         let inserted = sqlx::query(
-            "INSERT INTO profiles (profile, number, first_words, created_at) VALUES (?, ?, ?, ?)
-             ON CONFLICT DO NOTHING",
+            "INSERT INTO profiles (profile, number, first_words, created_at, head)
+             VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         )
         .bind(id.as_bytes().as_slice())
         .bind(number)
         .bind(profile.words().first(UNIQUE_WORDS))
         .bind(now.0)
+        .bind(profile.head().hash.as_bytes().as_slice())
         .execute(&mut *self.tx)
         .await?;
         if inserted.rows_affected() == 0 {
             return Ok(false);
         }
-        let place = version_row(&id, number);
+        self.insert_version(&id, number, profile, signed).await?;
+        Ok(true)
+    }
+
+    /// Stores the next version of a profile. `false` when the version that it continues is not the
+    /// newest any more, or there is no such profile.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn advance_profile(
+        &mut self,
+        profile: &Profile,
+        signed: &SignedVersion,
+    ) -> Result<bool, StoreError> {
+        let (id, head) = (profile.id(), profile.head());
+        let number = i64::try_from(head.number).unwrap_or(i64::MAX);
+        let previous = signed
+            .version()
+            .previous
+            .map(|hash| hash.as_bytes().to_vec());
+        let advanced = sqlx::query(
+            "UPDATE profiles SET number = ?, head = ?
+             WHERE profile = ? AND number = ? AND (head = ? OR head IS NULL)",
+        )
+        .bind(number)
+        .bind(head.hash.as_bytes().as_slice())
+        .bind(id.as_bytes().as_slice())
+        .bind(number.saturating_sub(1))
+        .bind(previous)
+        .execute(&mut *self.tx)
+        .await?;
+        if advanced.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query("DELETE FROM devices WHERE profile = ?")
+            .bind(id.as_bytes().as_slice())
+            .execute(&mut *self.tx)
+            .await?;
+        self.insert_version(&id, number, profile, signed).await?;
+        Ok(true)
+    }
+
+    /// Stores a version, and its devices as those of the profile.
+    async fn insert_version(
+        &mut self,
+        id: &ProfileId,
+        number: i64,
+        profile: &Profile,
+        signed: &SignedVersion,
+    ) -> Result<(), StoreError> {
+        let place = version_row(id, number);
         let sealed = self.store.keys.seal(VERSION, &place, &signed.to_bytes())?;
         sqlx::query("INSERT INTO profile_versions (profile, number, sealed) VALUES (?, ?, ?)")
             .bind(id.as_bytes().as_slice())
@@ -170,7 +230,7 @@ impl Transaction<'_> {
                 .execute(&mut *self.tx)
                 .await?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Stores a new secure folder under a fresh folder key. `false` when it is there already, or the

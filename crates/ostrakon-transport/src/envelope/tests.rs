@@ -423,14 +423,13 @@ proptest! {
         byte: u8,
         cut in 0..3_usize,
     ) {
-        let (server, device) = (Server::fixed(), Device::fixed());
-        let (version, _) = new_profile(&device);
+        let server = Server::fixed();
         let whole = ostrakon_types::canonical::encode(&(
             1,
             RequestId::from_bytes([0; 16]),
             NOW,
             PROFILE,
-            vec![release(&server, "a/b").0, location(), Item::CreateProfile { version }],
+            vec![release(&server, "a/b").0, location(), Item::ListLocations],
         ));
         let at = at.index(whole.len());
         let mut bytes = whole;

@@ -4,11 +4,14 @@ use minicbor::{Decode, Encode};
 use ostrakon_shards::{
     name::Name,
     profile::SignedVersion,
+    seal::Sealed,
     sealed_shard::{SealedShard, ShardContext},
 };
-use ostrakon_types::{LocationId, ProfileId, RequestKind};
+use ostrakon_types::{CeremonyId, DeviceId, LocationId, ProfileId, RequestKind, UnixMillis};
 
-use super::{MAX_PATH_LEN, RequestBodyError};
+use super::{
+    CeremonyOutcome, MAX_ANSWER_LEN, MAX_NOTICE_LEN, MAX_NOTICES, MAX_PATH_LEN, RequestBodyError,
+};
 
 /// What a released shard is to be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
@@ -65,6 +68,64 @@ pub enum Item {
     /// The profile's version that is in force.
     #[n(4)]
     ProfileHead,
+    /// The replacement of the profile's version by the next one.
+    #[n(5)]
+    ChangeProfile {
+        /// The next version, signed by all who must sign it but the server, which adds its own
+        /// signature.
+        #[n(0)]
+        version: SignedVersion,
+    },
+    /// The versions of the profile that follow a known one.
+    #[n(6)]
+    ProfileChain {
+        /// The known one's number.
+        #[n(0)]
+        after: u64,
+    },
+    /// Keeps the notices of a ceremony until their devices fetch them. The server reads none.
+    #[n(7)]
+    OpenCeremony {
+        /// Its id, drawn by the requester.
+        #[n(0)]
+        id: CeremonyId,
+        /// How long the notices are kept.
+        #[n(1)]
+        expires_at: UnixMillis,
+        /// What is for whom.
+        #[n(2)]
+        notices: Vec<(DeviceId, Sealed)>,
+    },
+    /// The notices that wait for the asking device.
+    #[n(8)]
+    PendingCeremonies,
+    /// Keeps an answer until the requester fetches it. The server cannot read it.
+    #[n(9)]
+    AnswerCeremony {
+        /// The ceremony.
+        #[n(0)]
+        id: CeremonyId,
+        /// The answer, sealed to the requester.
+        #[n(1)]
+        answer: Sealed,
+    },
+    /// The answers to a ceremony that the asking device opened.
+    #[n(10)]
+    CeremonyAnswers {
+        /// The ceremony.
+        #[n(0)]
+        id: CeremonyId,
+    },
+    /// Ends a ceremony that the asking device opened.
+    #[n(11)]
+    CloseCeremony {
+        /// The ceremony.
+        #[n(0)]
+        id: CeremonyId,
+        /// How it ended, as the requester says: for the audit log.
+        #[n(1)]
+        outcome: CeremonyOutcome,
+    },
 }
 
 impl From<ReleaseKind> for RequestKind {
@@ -78,6 +139,26 @@ impl From<ReleaseKind> for RequestKind {
 }
 
 impl Item {
+    /// Whether the item asks for a list, which a request may ask for once only.
+    pub(super) fn asks_for_a_list(&self) -> bool {
+        matches!(
+            self,
+            Self::ListLocations
+                | Self::ProfileHead
+                | Self::ProfileChain { .. }
+                | Self::PendingCeremonies
+                | Self::CeremonyAnswers { .. }
+        )
+    }
+
+    /// Whether a request with this item has no other.
+    pub(super) fn stands_alone(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateProfile { .. } | Self::ChangeProfile { .. }
+        )
+    }
+
     /// As what a policy judges the item; `None` for what every member of the profile may know.
     #[must_use]
     pub fn kind(&self) -> Option<RequestKind> {
@@ -85,7 +166,15 @@ impl Item {
             Self::Release { kind, .. } => Some((*kind).into()),
             Self::CreateProfile { .. } => Some(RequestKind::CreateProfile),
             Self::CreateLocation { .. } => Some(RequestKind::CreateLocation),
-            Self::ListLocations | Self::ProfileHead => None,
+            Self::ChangeProfile { .. } => Some(RequestKind::ChangeProfile),
+            Self::ListLocations
+            | Self::ProfileHead
+            | Self::ProfileChain { .. }
+            | Self::OpenCeremony { .. }
+            | Self::PendingCeremonies
+            | Self::AnswerCeremony { .. }
+            | Self::CeremonyAnswers { .. }
+            | Self::CloseCeremony { .. } => None,
         }
     }
 
@@ -102,7 +191,28 @@ impl Item {
                 let hash = version.version().hash();
                 hash.as_bytes().starts_with(profile.as_bytes())
             }
-            Self::CreateLocation { .. } | Self::ListLocations | Self::ProfileHead => true,
+            Self::OpenCeremony { notices, .. } => {
+                let fits = |(_, notice): &(_, Sealed)| notice.to_bytes().len() <= MAX_NOTICE_LEN;
+                if notices.len() > MAX_NOTICES || !notices.iter().all(fits) {
+                    return Err(RequestBodyError::CeremonyTooLarge);
+                }
+                true
+            }
+            Self::AnswerCeremony { answer, .. } => {
+                if answer.to_bytes().len() > MAX_ANSWER_LEN {
+                    return Err(RequestBodyError::CeremonyTooLarge);
+                }
+                true
+            }
+            // Which profile a version continues shows by its place in the chain alone.
+            Self::ChangeProfile { .. }
+            | Self::CreateLocation { .. }
+            | Self::ListLocations
+            | Self::ProfileHead
+            | Self::ProfileChain { .. }
+            | Self::PendingCeremonies
+            | Self::CeremonyAnswers { .. }
+            | Self::CloseCeremony { .. } => true,
         };
         if own {
             Ok(())
@@ -127,6 +237,20 @@ impl fmt::Debug for Item {
                 .finish_non_exhaustive(),
             Self::ListLocations => f.write_str("ListLocations"),
             Self::ProfileHead => f.write_str("ProfileHead"),
+            Self::ChangeProfile { .. } => f.debug_struct("ChangeProfile").finish_non_exhaustive(),
+            Self::ProfileChain { after } => f
+                .debug_struct("ProfileChain")
+                .field("after", after)
+                .finish(),
+            Self::OpenCeremony { id, .. } => ceremony(f, "OpenCeremony", id),
+            Self::PendingCeremonies => f.write_str("PendingCeremonies"),
+            Self::AnswerCeremony { id, .. } => ceremony(f, "AnswerCeremony", id),
+            Self::CeremonyAnswers { id } => ceremony(f, "CeremonyAnswers", id),
+            Self::CloseCeremony { id, .. } => ceremony(f, "CloseCeremony", id),
         }
     }
+}
+
+fn ceremony(f: &mut fmt::Formatter<'_>, name: &str, id: &CeremonyId) -> fmt::Result {
+    f.debug_struct(name).field("id", id).finish_non_exhaustive()
 }

@@ -36,9 +36,15 @@ pub enum RequestBodyError {
     /// A list is asked for more than once, which would make an answer of any size.
     #[error("request asks for the same list more than once")]
     Repeated,
+    /// What makes or changes a profile stands beside other items.
+    #[error("what makes or changes a profile must be asked alone")]
+    NotAlone,
     /// A path is longer than [`MAX_PATH_LEN`](super::MAX_PATH_LEN).
     #[error("path is too long")]
     PathTooLong,
+    /// A ceremony has more notices than a profile has devices, or longer ones than are kept.
+    #[error("ceremony is too large")]
+    CeremonyTooLarge,
 }
 
 impl RequestBody {
@@ -57,8 +63,16 @@ impl RequestBody {
     ) -> Result<Self, RequestBodyError> {
         check_count(items.len() as u64)?;
         items.iter().try_for_each(|item| item.check(&profile))?;
-        for list in [Item::ListLocations, Item::ProfileHead] {
-            if items.iter().filter(|item| **item == list).count() > 1 {
+        // What it comes to hangs on what is in force, so on a retry the decisions of the first try would not
+        // belong to the same items; and a stranger may ask for one profile, not for hundreds.
+        if items.len() > 1 && items.iter().any(Item::stands_alone) {
+            return Err(RequestBodyError::NotAlone);
+        }
+        let mut lists: Vec<_> = items.iter().filter(|item| item.asks_for_a_list()).collect();
+        while let Some(list) = lists.pop() {
+            let same =
+                |other: &&Item| std::mem::discriminant(*other) == std::mem::discriminant(list);
+            if lists.iter().any(same) {
                 return Err(RequestBodyError::Repeated);
             }
         }

@@ -4,12 +4,15 @@ use minicbor::{Decode, Decoder, Encode, Encoder, encode::Write};
 use ostrakon_shards::{
     name::Name,
     profile::{SignedHead, SignedVersion},
+    seal::Sealed,
     share::Shard,
 };
-use ostrakon_types::{Denial, LocationId, RequestId, UnixMillis, canonical::DecodeError};
+use ostrakon_types::{
+    CeremonyId, Denial, LocationId, RequestId, UnixMillis, canonical::DecodeError,
+};
 use zeroize::Zeroizing;
 
-use super::{MAX_ITEMS, MAX_LOCATIONS, secret};
+use super::{MAX_CHAIN, MAX_ITEMS, MAX_LOCATIONS, MAX_NOTICES, secret};
 
 const VERSION: u8 = 1;
 
@@ -82,6 +85,81 @@ pub enum ItemAnswer {
     /// Granted, but it cannot be done.
     #[n(6)]
     Failed(#[n(0)] Failure),
+    /// The profile's next version is in force.
+    #[n(7)]
+    ProfileChanged {
+        /// It, with the server's signature, too.
+        #[n(0)]
+        version: SignedVersion,
+        /// The server's word that it is in force.
+        #[n(1)]
+        head: SignedHead,
+    },
+    /// Versions of the profile, in their order: the next ones after the known one, not always all.
+    #[n(8)]
+    Chain {
+        /// The versions.
+        #[cbor(n(0), decode_with = "at_most_max_chain")]
+        versions: Vec<SignedVersion>,
+        /// The server's word on which version is in force.
+        #[n(1)]
+        head: SignedHead,
+    },
+    /// What was asked of the relay is done.
+    #[n(9)]
+    Relayed,
+    /// The notices that wait for the device.
+    #[n(10)]
+    Notices(#[cbor(n(0), decode_with = "at_most_max_items")] Vec<PendingNotice>),
+    /// The answers to a ceremony so far, each sealed to the requester.
+    #[n(11)]
+    CeremonyAnswers(#[cbor(n(0), decode_with = "at_most_max_notices")] Vec<Sealed>),
+}
+
+/// A ceremony that waits for a device.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PendingNotice {
+    /// The ceremony.
+    #[n(0)]
+    pub id: CeremonyId,
+    /// Until when the relay keeps it.
+    #[n(1)]
+    pub expires_at: UnixMillis,
+    /// What the device is asked, sealed to it.
+    #[n(2)]
+    pub notice: Sealed,
+}
+
+/// How a ceremony ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+#[non_exhaustive]
+pub enum CeremonyOutcome {
+    /// With enough approvals.
+    #[n(0)]
+    Approved,
+    /// With a denial.
+    #[n(1)]
+    Denied,
+    /// Without enough answers in time.
+    #[n(2)]
+    Expired,
+    /// Given up by the requester.
+    #[n(3)]
+    Cancelled,
+}
+
+impl CeremonyOutcome {
+    /// The name, for logs and records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// A secure folder.
@@ -158,6 +236,18 @@ pub enum Failure {
     #[n(2)]
     #[error("too many folders")]
     TooManyLocations,
+    /// The version does not continue the one in force: a fork, a rollback, or too late.
+    #[n(3)]
+    #[error("profile has another version by now")]
+    ProfileConflict,
+    /// The device has as many ceremonies open as it may have.
+    #[n(4)]
+    #[error("too many pending ceremonies")]
+    TooManyCeremonies,
+    /// There is no such ceremony for this device, or none any more.
+    #[n(5)]
+    #[error("there is no such ceremony, or it is over")]
+    NoCeremony,
 }
 
 impl ResponseBody {
@@ -223,6 +313,20 @@ fn at_most_max_locations<'b, T: Decode<'b, C>, C>(
     ctx: &mut C,
 ) -> Result<Vec<T>, minicbor::decode::Error> {
     at_most(MAX_LOCATIONS, d, ctx)
+}
+
+fn at_most_max_chain<'b, T: Decode<'b, C>, C>(
+    d: &mut Decoder<'b>,
+    ctx: &mut C,
+) -> Result<Vec<T>, minicbor::decode::Error> {
+    at_most(MAX_CHAIN, d, ctx)
+}
+
+fn at_most_max_notices<'b, T: Decode<'b, C>, C>(
+    d: &mut Decoder<'b>,
+    ctx: &mut C,
+) -> Result<Vec<T>, minicbor::decode::Error> {
+    at_most(MAX_NOTICES, d, ctx)
 }
 
 fn at_most<'b, T: Decode<'b, C>, C>(

@@ -1,5 +1,11 @@
-use ostrakon_shards::profile::{Profile, SignedHead};
-use ostrakon_types::{Denial, LocationId, RequestId, RequestKind, UnixMillis, canonical};
+use ostrakon_shards::{
+    profile::{Profile, SignedHead},
+    seal::{Sealed, seal},
+    suite::Suite,
+};
+use ostrakon_types::{
+    CeremonyId, Denial, DeviceId, LocationId, RequestId, RequestKind, UnixMillis, canonical,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -21,10 +27,34 @@ fn all_answers() -> Vec<ItemAnswer> {
             location: LocationId::from_bytes([1; 16]),
         },
         ItemAnswer::Locations(vec![entry(); 2]),
-        ItemAnswer::Head { version, head },
+        ItemAnswer::Head {
+            version: version.clone(),
+            head,
+        },
         ItemAnswer::Denied(Denial::Disabled),
         ItemAnswer::Failed(Failure::ShardMismatch),
+        ItemAnswer::ProfileChanged {
+            version: version.clone(),
+            head,
+        },
+        ItemAnswer::Chain {
+            versions: vec![version; 2],
+            head,
+        },
+        ItemAnswer::Relayed,
+        ItemAnswer::Notices(vec![PendingNotice {
+            id: CeremonyId::from_bytes([4; 16]),
+            expires_at: NOW,
+            notice: sealed(10),
+        }]),
+        ItemAnswer::CeremonyAnswers(vec![sealed(10); 2]),
     ]
+}
+
+/// Something sealed, of this length in all but a few bytes.
+fn sealed(len: usize) -> Sealed {
+    let key = &Device::fixed().card.kem;
+    seal(Suite::X25519, "tests", key, &[], &vec![0; len]).unwrap()
 }
 
 fn entry() -> LocationEntry {
@@ -97,9 +127,20 @@ fn requests_out_of_bounds_are_not_made() {
     assert_eq!(new(vec![longest]), None);
     let (too_long, _) = release(&server, &"x".repeat(MAX_PATH_LEN + 1));
     assert_eq!(new(vec![too_long]), Some(RequestBodyError::PathTooLong));
-    let (version, _) = new_profile(&Device::fixed());
-    let foreign = vec![location(), Item::CreateProfile { version }];
+    let (version, profile) = new_profile(&Device::fixed());
+    let create = Item::CreateProfile { version };
+    let foreign = vec![location(), create.clone()];
     assert_eq!(new(foreign), Some(RequestBodyError::OtherProfile));
+    let own = |items| RequestBody::new(id, NOW, profile, items).err();
+    assert_eq!(own(vec![create.clone()]), None);
+    let alone = Some(RequestBodyError::NotAlone);
+    assert_eq!(own(vec![create.clone(), create.clone()]), alone);
+    let Item::CreateProfile { version } = create.clone() else {
+        unreachable!()
+    };
+    let change = Item::ChangeProfile { version };
+    assert_eq!(own(vec![change.clone()]), None);
+    assert_eq!(own(vec![change, location()]), alone);
 }
 
 #[test]
@@ -155,7 +196,14 @@ proptest! {
 fn a_list_is_asked_for_once() {
     let new = |items| RequestBody::new(RequestId::from_bytes([1; 16]), NOW, PROFILE, items);
     assert!(new(vec![Item::ListLocations, Item::ProfileHead]).is_ok());
-    for list in [Item::ListLocations, Item::ProfileHead] {
+    let id = CeremonyId::from_bytes([1; 16]);
+    for list in [
+        Item::ListLocations,
+        Item::ProfileHead,
+        Item::ProfileChain { after: 1 },
+        Item::PendingCeremonies,
+        Item::CeremonyAnswers { id },
+    ] {
         let repeated = new(vec![
             list.clone(),
             Item::CreateLocation {
@@ -166,4 +214,31 @@ fn a_list_is_asked_for_once() {
         ]);
         assert_eq!(repeated.err(), Some(RequestBodyError::Repeated));
     }
+}
+
+#[test]
+fn ceremonies_out_of_bounds_are_not_relayed() {
+    let new = |item| RequestBody::new(RequestId::from_bytes([1; 16]), NOW, PROFILE, vec![item]);
+    let id = CeremonyId::from_bytes([1; 16]);
+    let open = |count, len| {
+        let notices = vec![(DeviceId::from_bytes([1; 16]), sealed(len)); count];
+        let expires_at = NOW;
+        let item = Item::OpenCeremony {
+            id,
+            expires_at,
+            notices,
+        };
+        new(item).err()
+    };
+    let too_large = Some(RequestBodyError::CeremonyTooLarge);
+    assert_eq!(open(MAX_NOTICES, 10), None);
+    assert_eq!(open(MAX_NOTICES + 1, 10), too_large);
+    assert_eq!(open(1, MAX_NOTICE_LEN - 100), None);
+    assert_eq!(open(1, MAX_NOTICE_LEN), too_large);
+    let answer = |len| {
+        let answer = sealed(len);
+        new(Item::AnswerCeremony { id, answer }).err()
+    };
+    assert_eq!(answer(MAX_ANSWER_LEN - 100), None);
+    assert_eq!(answer(MAX_ANSWER_LEN), too_large);
 }

@@ -1,0 +1,49 @@
+mod answer;
+mod list;
+mod show;
+mod watch;
+
+use ostrakon_client::{BaseUrl, people::PendingApproval};
+
+use crate::{cli::ApprovalsCommand, context::Context, error::Failure, show::aside};
+
+pub(crate) async fn run(context: Context, command: ApprovalsCommand) -> Result<(), Failure> {
+    let context = context.with_profile().await?;
+    match command {
+        ApprovalsCommand::List { relays } => list::run(context, &relays.relay).await,
+        ApprovalsCommand::Show { id, relays } => show::run(context, &id, &relays.relay).await,
+        ApprovalsCommand::Approve { id, words, relays } => {
+            answer::approve(context, &id, words.as_deref(), &relays.relay).await
+        }
+        ApprovalsCommand::Deny { id, relays } => answer::deny(context, &id, &relays.relay).await,
+        ApprovalsCommand::Watch { relays } => watch::run(context, &relays.relay).await,
+    }
+}
+
+/// What waits for this device. What it must not answer is said aside.
+async fn pending(
+    context: &mut Context,
+    relays: &[BaseUrl],
+) -> Result<Vec<PendingApproval>, Failure> {
+    let found = context.workstation.approvals(relays).await?;
+    for why in &found.refused {
+        aside(&format!("warning: this device does not answer {why}"));
+    }
+    Ok(found.pending)
+}
+
+/// The one whose id begins so.
+async fn find(
+    context: &mut Context,
+    id: &str,
+    relays: &[BaseUrl],
+) -> Result<PendingApproval, Failure> {
+    let pending = pending(context, relays).await?;
+    let fits = |waiting: &PendingApproval| waiting.id().to_string().starts_with(id);
+    let mut fitting = pending.into_iter().filter(fits);
+    match (fitting.next(), fitting.next()) {
+        (Some(only), None) if !id.is_empty() => Ok(only),
+        (Some(_), _) => Err(Failure::ambiguous_approval(id)),
+        (None, _) => Err(Failure::no_such_approval(id)),
+    }
+}

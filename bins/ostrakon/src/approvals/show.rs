@@ -1,0 +1,76 @@
+use ostrakon_client::{
+    BaseUrl,
+    people::{Question, Requester},
+};
+use ostrakon_types::UnixMillis;
+use serde_json::json;
+
+use super::find;
+use crate::{
+    cli::Format,
+    context::Context,
+    error::{Failure, local_time},
+    show::line,
+};
+
+pub(crate) async fn run(mut context: Context, id: &str, relays: &[BaseUrl]) -> Result<(), Failure> {
+    let waiting = find(&mut context, id, relays).await?;
+    match context.format {
+        Format::Json => json(&waiting.question),
+        Format::Human => human(&waiting.question),
+    }
+    Ok(())
+}
+
+fn human(question: &Question) {
+    let ceremony = question.ceremony();
+    let shown = question.description();
+    line(&format!("asks to    {}", shown.title));
+    for (label, text) in &shown.details {
+        line(&format!("{label:<10} {text}"));
+    }
+    line(&format!("profile    {}", question.profile().version().name));
+    line(&format!("asked by   {}", requester(question)));
+    line(&format!("needs      {} approvals", ceremony.threshold));
+    line(&format!("until      {}", expiry(ceremony.expires_at)));
+    line(&format!("id         {}", ceremony.id));
+    if question.must_compare() {
+        line(&"NOBODY KNOWS WHO ASKS: the machine shows eight words; give them with `--words`");
+    }
+}
+
+fn json(question: &Question) {
+    let ceremony = question.ceremony();
+    let shown = question.description();
+    let details = shown
+        .details
+        .iter()
+        .map(|(label, text)| json!([label, text]));
+    line(&json!({
+        "id": ceremony.id,
+        "kind": ceremony.subject.kind(),
+        "title": shown.title,
+        "details": details.collect::<Vec<_>>(),
+        "profile": ceremony.profile,
+        "requester": requester(question),
+        "needed": ceremony.threshold,
+        "must_compare": question.must_compare(),
+        "opened_at": ceremony.opened_at,
+        "expires_at": ceremony.expires_at,
+    }));
+}
+
+fn requester(question: &Question) -> String {
+    match &question.ceremony().requester {
+        Requester::Device(id) => match question.profile().member(id) {
+            Some(card) => format!("{} ({id})", card.name),
+            None => id.to_string(),
+        },
+        Requester::Server(record) => format!("key shard server {}", record.kss_id()),
+        Requester::Machine(card) => format!("unknown machine {} ({})", card.name, card.id()),
+    }
+}
+
+pub(super) fn expiry(at: UnixMillis) -> String {
+    local_time(at)
+}

@@ -1,0 +1,187 @@
+//! What went wrong between devices.
+
+use std::{io, path::Path};
+
+use ostrakon_client::RefreshError;
+use ostrakon_client::people::{
+    AddDeviceError, AnswerApprovalError, ChangeProfileError, HoldError, JoinError,
+    ListApprovalsError, ListenError, LoadWordsError, ParseWordsError,
+};
+
+use super::{DENIED, FAILED, Failure};
+use crate::show;
+
+impl Failure {
+    pub(crate) fn input(error: &io::Error) -> Self {
+        Self::new(FAILED, format!("cannot read standard input: {error}"))
+    }
+
+    pub(crate) fn no_invitation() -> Self {
+        Self::new(FAILED, "this is neither a code nor the text of a QR code")
+            .hint("copy it whole, in quotes; `ostrakon device add` on the other device shows it")
+    }
+
+    pub(crate) fn no_image(path: &Path) -> Self {
+        Self::new(
+            FAILED,
+            format!("`{}` is not a PNG image that can be read", show::path(path)),
+        )
+    }
+
+    pub(crate) fn no_qr_code(path: &Path) -> Self {
+        Self::new(
+            FAILED,
+            format!("`{}` shows no QR code that can be read", show::path(path)),
+        )
+        .hint("the whole code must be on it, with the margin around it")
+    }
+
+    pub(crate) fn no_such_approval(id: &str) -> Self {
+        Self::new(FAILED, format!("nothing that waits here has the id `{id}`")).hint(
+            "`ostrakon approvals list` lists what waits; `--relay URL` looks where a command waits",
+        )
+    }
+
+    pub(crate) fn ambiguous_approval(id: &str) -> Self {
+        Self::new(FAILED, format!("more than one id begins with `{id}`"))
+    }
+}
+
+impl From<ChangeProfileError> for Failure {
+    fn from(error: ChangeProfileError) -> Self {
+        match error {
+            ChangeProfileError::NoProfile => Self::no_profile(),
+            ChangeProfileError::Open(error) => error.into(),
+            ChangeProfileError::Ask(error) => error.into(),
+            ChangeProfileError::Hold(error) => error.into(),
+            ChangeProfileError::Refresh(error) => (*error).into(),
+            ChangeProfileError::Listen(error) => error.into(),
+            ChangeProfileError::Denied(denied) => Self::denied(
+                "the key shard server denied the change of the profile",
+                &denied,
+            ),
+            error @ ChangeProfileError::NoSuchDevice(_) => {
+                Self::of(&error).hint("`ostrakon device list` lists them")
+            }
+            error @ ChangeProfileError::Own => {
+                Self::of(&error).hint("remove it from another device of the profile")
+            }
+            error @ ChangeProfileError::Conflict => {
+                Self::of(&error).hint("look with `ostrakon profile show`, and try again")
+            }
+            error => Self::of(&error),
+        }
+    }
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        Self::of(&error).hint(
+            "`--listen IP:PORT` takes another address; perhaps another command waits on this one",
+        )
+    }
+}
+
+impl From<RefreshError> for Failure {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::NoProfile => Self::no_profile(),
+            RefreshError::Open(error) => error.into(),
+            RefreshError::Ask(error) => error.into(),
+            error => Self::of(&error),
+        }
+    }
+}
+
+impl From<HoldError> for Failure {
+    fn from(error: HoldError) -> Self {
+        match error {
+            HoldError::Ask(error) => error.into(),
+            HoldError::DeniedBy { .. } => Self::new(DENIED, error.to_string()),
+            HoldError::Denied(denied) => Self::denied(
+                "the key shard server denied to relay the request for approval",
+                &denied,
+            ),
+            HoldError::Expired => Self::of(&error).hint(
+                "`ostrakon approvals list` on the other devices shows it while the command waits",
+            ),
+            error => Self::of(&error),
+        }
+    }
+}
+
+impl From<AddDeviceError> for Failure {
+    fn from(error: AddDeviceError) -> Self {
+        match error {
+            AddDeviceError::Change(error) => error.into(),
+            error @ AddDeviceError::NoCode(_) => {
+                Self::of(&error).hint("use `--method qr`, or `--listen` with an IPv4 address")
+            }
+            error @ AddDeviceError::Gone => Self::of(&error).hint(
+                "`ostrakon device link ID` here and `ostrakon device join` there make up for it",
+            ),
+            error @ AddDeviceError::Digits => {
+                Self::of(&error).hint("nothing was changed; try again, or use `--method qr`")
+            }
+            error => Self::of(&error),
+        }
+    }
+}
+
+impl From<JoinError> for Failure {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Open(error) => error.into(),
+            JoinError::Ask(error) => error.into(),
+            JoinError::NotApproved => Self::new(DENIED, error.to_string()),
+            error @ JoinError::Unreachable(_) => Self::of(&error)
+                .hint("the other device must still wait, and be reachable from here"),
+            error @ JoinError::OtherHost => {
+                Self::of(&error).hint("scan the code anew; nothing was sent to whoever answered")
+            }
+            error => Self::of(&error),
+        }
+    }
+}
+
+impl From<ListApprovalsError> for Failure {
+    fn from(error: ListApprovalsError) -> Self {
+        match error {
+            ListApprovalsError::NoProfile => Self::no_profile(),
+            ListApprovalsError::Open(error) => error.into(),
+            ListApprovalsError::Refresh(error) => (*error).into(),
+            ListApprovalsError::Relay(error) => error.into(),
+            error => Self::of(&error),
+        }
+    }
+}
+
+impl From<AnswerApprovalError> for Failure {
+    fn from(error: AnswerApprovalError) -> Self {
+        match error {
+            AnswerApprovalError::NoProfile => Self::no_profile(),
+            AnswerApprovalError::Open(error) => error.into(),
+            AnswerApprovalError::Ask(error) => error.into(),
+            AnswerApprovalError::Relay(error) => error.into(),
+            error @ AnswerApprovalError::NotCompared => {
+                Self::of(&error).hint("give the words with `--words`, or deny it")
+            }
+            error => Self::of(&error),
+        }
+    }
+}
+
+impl From<ParseWordsError> for Failure {
+    fn from(error: ParseWordsError) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl From<LoadWordsError> for Failure {
+    fn from(error: LoadWordsError) -> Self {
+        match error {
+            LoadWordsError::Open(error) => error.into(),
+            error => Self::of(&error).hint("name a fresh folder with `--home`"),
+        }
+    }
+}

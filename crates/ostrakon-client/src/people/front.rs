@@ -1,0 +1,414 @@
+//! The listener of a command that waits for other devices.
+//!
+//! It has an identity of its own that lasts as long as the command, so that devices speak to it as they
+//! speak to a key shard server, in envelopes. It is a relay: what it keeps is sealed.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ostrakon_shards::{
+    card::Card,
+    device::DeviceKeys,
+    identity::{PublicCard, VerifiedKeyserver, VerifyPublicCardError},
+    kem::KemSecret,
+    name::Name,
+    pairing::{Invitation, Opening, Pairing, Role},
+    profile::Profile,
+    random::RandomError,
+    seal::Sealed,
+    sign::SigningKey,
+};
+use ostrakon_transport::{
+    binding::{Announcement, ENVELOPE_TYPE, KEYSERVER_PATH, REQUESTS_PATH},
+    envelope::EnvelopeKey,
+    http::{Desk, Drained, ListenerLimits, serve_desk},
+    message::{
+        Answer, Failure, Item, ItemAnswer, PendingNotice, RefusalCode, RequestBody, ResponseBody,
+    },
+};
+use ostrakon_types::{CeremonyId, DeviceId, Digest, UnixMillis, canonical};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+};
+
+use super::wire::{Call, PAIRING_PATH, PAIRING_TYPE, Reply};
+
+/// Letters that a guest may send.
+const LETTERS: usize = 4;
+
+/// How long answers may take to be sent at the end.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Why a command cannot wait for other devices.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The address cannot be had.
+    #[error("cannot listen on {at}")]
+    Bind {
+        /// Where.
+        at: SocketAddr,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The identity that was made does not verify.
+    #[error(transparent)]
+    Identity(#[from] VerifyPublicCardError),
+}
+
+/// The listener, while it stands.
+pub(crate) struct Front {
+    address: SocketAddr,
+    state: Arc<Shared>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Drained>,
+}
+
+struct Shared {
+    announcement: Vec<u8>,
+    envelope_key: EnvelopeKey,
+    identity: VerifiedKeyserver,
+    clock: fn() -> UnixMillis,
+    inner: Mutex<Inner>,
+    /// Something came.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    pairing: Option<HostSide>,
+    relay: Option<Relayed>,
+}
+
+/// The host's side of one pairing.
+pub(crate) struct HostSide {
+    pub(crate) keys: Arc<DeviceKeys>,
+    pub(crate) card: Card,
+    /// What the guest's device is to be called.
+    pub(crate) name: Option<Name>,
+    pub(crate) stage: Stage,
+}
+
+/// How far a pairing has come.
+pub(crate) enum Stage {
+    /// Whoever has the invitation may come.
+    Invited(Invitation),
+    /// Whoever comes first may commit.
+    Open(Opening),
+    /// Somebody has.
+    Committed(Opening, Digest),
+    /// A guest is there.
+    Paired {
+        pairing: Pairing,
+        /// What made it so, in case it is said again.
+        by: Vec<u8>,
+        reply: Vec<u8>,
+        digits: Option<ostrakon_shards::pairing::Digits>,
+        from_guest: Vec<Sealed>,
+        for_guest: Vec<Sealed>,
+    },
+    /// Somebody tried what does not fit. There is no second try.
+    Failed,
+}
+
+/// The one ceremony that is relayed.
+pub(crate) struct Relayed {
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) id: CeremonyId,
+    pub(crate) expires_at: UnixMillis,
+    pub(crate) notices: BTreeMap<DeviceId, Sealed>,
+    pub(crate) answers: BTreeMap<DeviceId, Sealed>,
+}
+
+impl Front {
+    /// Begins to listen.
+    pub(crate) async fn open(
+        at: SocketAddr,
+        clock: fn() -> UnixMillis,
+    ) -> Result<Self, ListenError> {
+        let listener = TcpListener::bind(at).await;
+        let bind = |cause| ListenError::Bind { at, cause };
+        let listener = listener.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let (root, envelope) = (SigningKey::generate()?, KemSecret::generate()?);
+        let shards = KemSecret::generate()?;
+        let name = Name::new("waiting device").map_err(|_| VerifyPublicCardError::Device)?;
+        let card = PublicCard::issue(&root, 1, name, shards.public(), envelope.public());
+        let identity = card.verify(&card.claimed_id())?;
+        let announcement = serde_json::to_vec(&Announcement::from(card)).unwrap_or_default();
+        let state = Arc::new(Shared {
+            announcement,
+            envelope_key: EnvelopeKey::new(envelope),
+            identity,
+            clock,
+            inner: Mutex::default(),
+            changed: Notify::new(),
+        });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let desk = Arc::clone(&state) as Arc<dyn Desk>;
+        let mut limits = ListenerLimits::default();
+        limits.connections = 32;
+        limits.body_bytes_total = 16 << 20;
+        limits.drain_timeout = DRAIN;
+        let serving = tokio::spawn(serve_desk(listener, desk, limits, async move {
+            let _ = stopped.await;
+        }));
+        Ok(Self {
+            address,
+            state,
+            stop,
+            serving,
+        })
+    }
+
+    /// Ends it, once all that was answered is sent.
+    pub(crate) async fn close(self) {
+        drop(self.stop);
+        let _ = self.serving.await;
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address for other devices.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits until something has come since the last look.
+    pub(crate) async fn changed(&self) {
+        self.state.changed.notified().await;
+    }
+
+    /// Lets a guest come.
+    pub(crate) fn host(&self, side: HostSide) {
+        self.inner().pairing = Some(side);
+    }
+
+    /// Looks at the pairing.
+    pub(crate) fn pairing<T>(&self, look: impl FnOnce(&mut HostSide) -> T) -> Option<T> {
+        self.inner().pairing.as_mut().map(look)
+    }
+
+    /// Relays a ceremony, instead of the one before.
+    pub(crate) fn relay(&self, relayed: Option<Relayed>) {
+        self.inner().relay = relayed;
+    }
+
+    /// The answers so far.
+    pub(crate) fn answers(&self) -> Vec<Sealed> {
+        let inner = self.inner();
+        let answers = inner.relay.as_ref().map(|relay| relay.answers.values());
+        answers.into_iter().flatten().cloned().collect()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.state.inner()
+    }
+}
+
+impl Desk for Shared {
+    fn answer(&self, path: &str, body: &[u8]) -> Option<(&'static str, Vec<u8>)> {
+        match path {
+            KEYSERVER_PATH => Some(("application/json", self.announcement.clone())),
+            REQUESTS_PATH => Some((ENVELOPE_TYPE, self.envelope(body)?)),
+            PAIRING_PATH => Some((PAIRING_TYPE, self.call(body)?)),
+            _ => None,
+        }
+    }
+}
+
+impl Shared {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a member's envelope, as a key shard server would.
+    fn envelope(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let opened = self
+            .envelope_key
+            .open(&self.identity.kss_id(), bytes)
+            .ok()?;
+        let mut inner = self.inner();
+        let relay = inner.relay.as_mut()?;
+        let card = relay.profile.member(&opened.device()).cloned()?;
+        let authentic = opened.verify(&card).ok()?;
+        let now = (self.clock)();
+        let response = match authentic.parse(now) {
+            Ok(body) if body.profile() != relay.profile.id() => {
+                ResponseBody::refused(now, RefusalCode::NotAMember)
+            }
+            Ok(body) => {
+                let device = authentic.device();
+                let answer = |item| relay.answer(device, item, now);
+                let answers = body.items().iter().map(answer).collect();
+                respond(&body, now, answers)
+            }
+            Err(code) => ResponseBody::refused(now, code),
+        };
+        drop(inner);
+        self.changed.notify_one();
+        authentic.reply().seal(&response).ok()
+    }
+
+    /// Answers a guest.
+    fn call(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let call = canonical::decode(bytes).ok()?;
+        let mut inner = self.inner();
+        let reply = inner.pairing.as_mut()?.answer(call, bytes);
+        drop(inner);
+        self.changed.notify_one();
+        Some(reply)
+    }
+}
+
+fn respond(body: &RequestBody, now: UnixMillis, answers: Vec<ItemAnswer>) -> ResponseBody {
+    ResponseBody {
+        request_id: Some(body.request_id()),
+        server_time: now,
+        answer: Answer::Items(answers),
+    }
+}
+
+impl Relayed {
+    fn answer(&mut self, device: DeviceId, item: &Item, now: UnixMillis) -> ItemAnswer {
+        let open = now < self.expires_at;
+        match item {
+            Item::PendingCeremonies => {
+                let waits = open && !self.answers.contains_key(&device);
+                let notice = self.notices.get(&device).filter(|_| waits);
+                let pending = notice.map(|notice| PendingNotice {
+                    id: self.id,
+                    expires_at: self.expires_at,
+                    notice: notice.clone(),
+                });
+                ItemAnswer::Notices(pending.into_iter().collect())
+            }
+            Item::AnswerCeremony { id, answer }
+                if open && *id == self.id && self.notices.contains_key(&device) =>
+            {
+                self.answers.insert(device, answer.clone());
+                ItemAnswer::Relayed
+            }
+            // Nothing else is kept here.
+            _ => ItemAnswer::Failed(Failure::NoCeremony),
+        }
+    }
+}
+
+impl HostSide {
+    /// What a guest is answered. The same call gets the same answer, so that a lost one can be asked
+    /// for again.
+    fn answer(&mut self, call: Call, bytes: &[u8]) -> Vec<u8> {
+        if let Stage::Paired { by, reply, .. } = &self.stage
+            && *by == bytes
+        {
+            return reply.clone();
+        }
+        let reply = match call {
+            Call::Greeting => Reply::Greeting {
+                card: self.card.clone(),
+                name: self.name.clone(),
+            },
+            Call::Hello(hello) => self.hello(&hello, bytes),
+            Call::Commit(commitment) => self.commit(commitment),
+            Call::Reveal(opening) => self.reveal(&opening, bytes),
+            Call::Letter { number, letter } => self.letter(number, letter),
+            Call::Fetch(number) => match &self.stage {
+                Stage::Paired { for_guest, .. } => for_guest
+                    .get(usize::try_from(number).unwrap_or(usize::MAX))
+                    .map_or(Reply::Wait, |letter| Reply::Letter(letter.clone())),
+                _ => Reply::Refused,
+            },
+        };
+        canonical::encode(&reply)
+    }
+
+    fn hello(&mut self, hello: &Sealed, bytes: &[u8]) -> Reply {
+        let Stage::Invited(invitation) = &self.stage else {
+            return Reply::Refused;
+        };
+        // Whoever does not have the invitation spoils nothing.
+        let Ok(guest) = invitation.receive(&self.keys, hello) else {
+            return Reply::Refused;
+        };
+        let pairing = invitation.pair(Role::Host, self.card.clone(), guest);
+        self.stage = Stage::paired(pairing, None, bytes, &Reply::Taken);
+        Reply::Taken
+    }
+
+    fn commit(&mut self, commitment: Digest) -> Reply {
+        match &self.stage {
+            Stage::Open(opening) => {
+                let own = opening.commitment(Role::Host);
+                self.stage = Stage::Committed(opening.clone(), commitment);
+                Reply::Commit(own)
+            }
+            Stage::Committed(opening, known) if *known == commitment => {
+                Reply::Commit(opening.commitment(Role::Host))
+            }
+            _ => Reply::Refused,
+        }
+    }
+
+    fn reveal(&mut self, guest: &Opening, bytes: &[u8]) -> Reply {
+        let Stage::Committed(own, commitment) = &self.stage else {
+            return Reply::Refused;
+        };
+        if guest.commitment(Role::Guest) != *commitment {
+            self.stage = Stage::Failed;
+            return Reply::Refused;
+        }
+        let own = own.clone();
+        let (pairing, digits) = own.meet(Role::Host, guest);
+        let reply = Reply::Reveal(own);
+        self.stage = Stage::paired(pairing, Some(digits), bytes, &reply);
+        reply
+    }
+
+    fn letter(&mut self, number: u32, letter: Sealed) -> Reply {
+        let Stage::Paired { from_guest, .. } = &mut self.stage else {
+            return Reply::Refused;
+        };
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        match from_guest.get(number) {
+            Some(known) if *known == letter => Reply::Taken,
+            None if number == from_guest.len() && number < LETTERS => {
+                from_guest.push(letter);
+                Reply::Taken
+            }
+            _ => Reply::Refused,
+        }
+    }
+}
+
+impl Stage {
+    fn paired(
+        pairing: Pairing,
+        digits: Option<ostrakon_shards::pairing::Digits>,
+        by: &[u8],
+        reply: &Reply,
+    ) -> Self {
+        Self::Paired {
+            pairing,
+            by: by.to_vec(),
+            reply: canonical::encode(reply),
+            digits,
+            from_guest: Vec::new(),
+            for_guest: Vec::new(),
+        }
+    }
+}

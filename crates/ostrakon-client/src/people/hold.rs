@@ -1,0 +1,277 @@
+//! Holding a ceremony: from its opening to its end.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ostrakon_shards::{
+    ceremony::{
+        AnswerError, Completed, NoticeError, OpenCeremonyError, Plan, Requester, Standing, Subject,
+        TakeError, Tally,
+    },
+    profile::SignedVersion,
+    random::{self, RandomError},
+    seal::{SealError, Sealed},
+};
+use ostrakon_transport::message::{CeremonyOutcome, Failure, Item, ItemAnswer, RequestBody};
+use ostrakon_types::{Denial, DeviceId};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    News, Person,
+    front::{Front, Relayed},
+};
+use crate::{
+    ask::{AskError, Expect, Link},
+    workstation::{Member, Workstation},
+};
+
+/// How often the relay is asked for answers.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Bytes of a profile's newest versions that go along with a notice, for devices that missed them.
+const CHAIN_BYTES: usize = 128 << 10;
+
+/// Why other devices have not approved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HoldError {
+    /// It cannot be asked.
+    #[error(transparent)]
+    Open(#[from] OpenCeremonyError),
+    /// This device's own answer could not be made.
+    #[error(transparent)]
+    Own(#[from] NoticeError),
+    /// This device's own answer could not be sealed.
+    #[error(transparent)]
+    OwnAnswer(#[from] AnswerError),
+    /// This device's own answer does not count.
+    #[error(transparent)]
+    OwnTake(#[from] TakeError),
+    /// A notice could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The key shard server could not be asked to relay.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The key shard server does not relay it.
+    #[error("the key shard server does not relay the request for approval")]
+    Relay(#[source] Failure),
+    /// The key shard server is disabled.
+    #[error("the key shard server denied to relay the request for approval")]
+    Denied(Denial),
+    /// The key shard server answered something else than was asked.
+    #[error("the key shard server's answer makes no sense")]
+    BadAnswer,
+    /// A device denied it.
+    #[error("device {by} denied it")]
+    DeniedBy {
+        /// Which.
+        by: DeviceId,
+    },
+    /// Not enough devices answered in time.
+    #[error("not enough devices approved in time")]
+    Expired,
+}
+
+impl Workstation {
+    /// Asks the profile's devices to approve `subject`, this one included, and waits for `needed` of
+    /// them: through `front` where there is one, else through the key shard server.
+    pub(crate) async fn hold(
+        &self,
+        member: &Member,
+        subject: Subject,
+        needed: u8,
+        lifetime_ms: i64,
+        front: Option<&Front>,
+        person: &mut dyn Person,
+    ) -> Result<Completed, HoldError> {
+        let now = self.environment.now();
+        let plan = Plan {
+            subject,
+            threshold: needed,
+            requester: Requester::Device(member.device.id()),
+            lifetime_ms,
+        };
+        let mut tally = Tally::open(&member.profile, plan, &member.keys.signing, now)?;
+        let own = tally.notice(Vec::new(), None);
+        let question = own.examine(&member.profile, &member.device.id(), now)?;
+        let answer = question.approve(&member.keys, None)?;
+        tally.take(&answer, now)?;
+        if tally.standing(now) != Standing::Approved {
+            let notices = self.notices(member, &tally)?;
+            match front {
+                Some(front) => {
+                    self.wait_here(member, &mut tally, notices, front, person)
+                        .await
+                }
+                None => self.wait_there(member, &mut tally, notices, person).await,
+            }?;
+        }
+        tally
+            .complete(self.environment.now())
+            .map_err(|standing| match standing {
+                Standing::Denied { by } => HoldError::DeniedBy { by },
+                _ => HoldError::Expired,
+            })
+    }
+
+    fn notices(
+        &self,
+        member: &Member,
+        tally: &Tally,
+    ) -> Result<BTreeMap<DeviceId, Sealed>, SealError> {
+        let known = self.state().membership.as_ref();
+        let versions = recent(known.map_or(&[], |membership| &membership.versions));
+        let others = tally.asked().filter(|card| **card != member.device);
+        others
+            .map(|card| Ok((card.id(), tally.notice_for(card, versions.clone(), None)?)))
+            .collect()
+    }
+
+    fn opened(
+        &self,
+        member: &Member,
+        tally: &Tally,
+        front: Option<&Front>,
+        person: &mut dyn Person,
+    ) {
+        let ceremony = tally.ceremony();
+        person.hear(&News::Opened {
+            id: ceremony.id,
+            description: ceremony.subject.describe(member.profile.version()),
+            standing: tally.standing(self.environment.now()),
+            expires_at: ceremony.expires_at,
+            here: front.map(Front::address),
+        });
+    }
+
+    /// Relays the ceremony in this very process.
+    async fn wait_here(
+        &self,
+        member: &Member,
+        tally: &mut Tally,
+        notices: BTreeMap<DeviceId, Sealed>,
+        front: &Front,
+        person: &mut dyn Person,
+    ) -> Result<(), HoldError> {
+        let ceremony = tally.ceremony();
+        front.relay(Some(Relayed {
+            profile: Arc::clone(&member.profile),
+            id: ceremony.id,
+            expires_at: ceremony.expires_at,
+            notices,
+            answers: BTreeMap::new(),
+        }));
+        self.opened(member, tally, Some(front), person);
+        while self.is_open(tally) {
+            let _ = timeout(POLL, front.changed()).await;
+            self.take_all(tally, &front.answers(), person);
+        }
+        front.relay(None);
+        Ok(())
+    }
+
+    /// Relays the ceremony through the key shard server.
+    async fn wait_there(
+        &self,
+        member: &Member,
+        tally: &mut Tally,
+        notices: BTreeMap<DeviceId, Sealed>,
+        person: &mut dyn Person,
+    ) -> Result<(), HoldError> {
+        let keyserver = member.keyserver.clone().ok_or(AskError::NoUrl)?;
+        let link = Link::new(&self.config, self.config.urls_or(&member.urls), keyserver)?;
+        let (id, expires_at) = (tally.ceremony().id, tally.ceremony().expires_at);
+        let notices = notices.into_iter().collect();
+        let open = Item::OpenCeremony {
+            id,
+            expires_at,
+            notices,
+        };
+        self.ask_relay(member, &link, open).await?;
+        self.opened(member, tally, None, person);
+        while self.is_open(tally) {
+            match self
+                .ask_relay(member, &link, Item::CeremonyAnswers { id })
+                .await
+            {
+                Ok(ItemAnswer::CeremonyAnswers(answers)) => self.take_all(tally, &answers, person),
+                // It went with its time, which the loop finds out; or for another reason, and then
+                // waiting is no use.
+                Err(HoldError::Relay(Failure::NoCeremony)) if !self.is_open(tally) => break,
+                Ok(_) => return Err(HoldError::BadAnswer),
+                Err(error) => return Err(error),
+            }
+            if self.is_open(tally) {
+                sleep(POLL).await;
+            }
+        }
+        let outcome = match tally.standing(self.environment.now()) {
+            Standing::Approved => CeremonyOutcome::Approved,
+            Standing::Denied { .. } => CeremonyOutcome::Denied,
+            Standing::Open { .. } => CeremonyOutcome::Cancelled,
+            Standing::Expired => CeremonyOutcome::Expired,
+        };
+        // For the server's records alone: whether it is heard changes nothing.
+        let close = Item::CloseCeremony { id, outcome };
+        let _ = self.ask_relay(member, &link, close).await;
+        Ok(())
+    }
+
+    fn is_open(&self, tally: &Tally) -> bool {
+        let standing = tally.standing(self.environment.now());
+        matches!(standing, Standing::Open { .. })
+    }
+
+    /// Counts what is new and good among the answers. What a relay makes up is passed over.
+    fn take_all(&self, tally: &mut Tally, answers: &[Sealed], person: &mut dyn Person) {
+        for answer in answers {
+            if let Ok(device) = tally.take(answer, self.environment.now()) {
+                person.hear(&News::Answered(device));
+            }
+        }
+    }
+
+    pub(crate) async fn ask_relay(
+        &self,
+        member: &Member,
+        link: &Link,
+        item: Item,
+    ) -> Result<ItemAnswer, HoldError> {
+        let now = self.environment.now();
+        let id = random::request_id(now)?;
+        let body = RequestBody::new(id, now, member.profile.id(), vec![item]);
+        let body = body.map_err(AskError::from)?;
+        let answers = link
+            .ask(
+                &member.keys,
+                &member.device,
+                body,
+                Expect::More,
+                &self.environment,
+            )
+            .await?;
+        match answers.into_iter().next() {
+            Some(ItemAnswer::Denied(denial)) => Err(HoldError::Denied(denial)),
+            Some(ItemAnswer::Failed(failure)) => Err(HoldError::Relay(failure)),
+            Some(answer) => Ok(answer),
+            None => Err(HoldError::BadAnswer),
+        }
+    }
+}
+
+/// The newest versions, as many as fit.
+fn recent(versions: &[SignedVersion]) -> Vec<SignedVersion> {
+    let mut left = CHAIN_BYTES;
+    let fits = |signed: &&SignedVersion| {
+        let length = signed.to_bytes().len();
+        let fits = length <= left;
+        left = left.saturating_sub(length);
+        fits
+    };
+    let mut recent: Vec<_> = versions.iter().rev().take_while(fits).cloned().collect();
+    recent.reverse();
+    recent
+}

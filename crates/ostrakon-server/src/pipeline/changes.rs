@@ -1,0 +1,108 @@
+//! Changes of profiles: judged by the policy, and one successor to each version.
+
+use ostrakon_custody::{Act, RequestItem};
+use ostrakon_shards::profile::{ChainError, Profile, SignedVersion};
+use ostrakon_transport::message::{Failure, ItemAnswer, MAX_CHAIN};
+use ostrakon_types::{
+    ApprovalRequest, DeviceId, OpaqueId, ProfileId, ProfileRef, RequestKind, UnixMillis,
+};
+
+use super::{Pipeline, Unanswered, items::Judged};
+
+impl Pipeline {
+    /// The next version must lack nothing but this server's own signature, which it gets by the policy's
+    /// approval alone: whatever stands under this server's name in what was sent is replaced, so that
+    /// it counts once.
+    ///
+    /// This is the one place at which a change can be let in, and so the one at which a server that must
+    /// not take any refuses it.
+    pub(super) fn judge_change(
+        &self,
+        device: DeviceId,
+        profile: &Profile,
+        signed: &SignedVersion,
+        now: UnixMillis,
+    ) -> Judged {
+        let version = signed.version();
+        let own = self.keyserver.device_id();
+        // This server could not be asked for what belongs to a profile without it.
+        if version.member(&own).is_none() {
+            return Judged::fails(Failure::InvalidProfile);
+        }
+        let others = signed.signatures().iter().filter(|(id, _)| *id != own);
+        let signatures = others.copied().chain([(own, self.signer.join(version))]);
+        let signed = SignedVersion::new(version.clone(), signatures);
+        let next = match profile.advance(signed.clone()) {
+            Ok(next) => next,
+            // An answer was lost, and the change asked for again.
+            Err(ChainError::Repeated { .. }) => {
+                return Judged {
+                    founded: Some((profile.clone(), signed)),
+                    ..Judged::nothing()
+                };
+            }
+            Err(ChainError::Rollback { .. } | ChainError::Gap { .. } | ChainError::Fork { .. }) => {
+                return Judged::fails(Failure::ProfileConflict);
+            }
+            Err(_) => return Judged::fails(Failure::InvalidProfile),
+        };
+        let request = ApprovalRequest {
+            kind: RequestKind::ChangeProfile,
+            device_id: OpaqueId::new(device.as_bytes()),
+            profile: ProfileRef {
+                id: profile.id(),
+                words: profile.words(),
+            },
+            meta: Vec::new(),
+            cryptographic_id: OpaqueId::new(&[]),
+        };
+        let (proposal, explanation) = self.propose(&request, now);
+        let mut judged = Judged::decide(RequestItem {
+            kind: RequestKind::ChangeProfile,
+            cryptographic_id: None,
+            meta: Vec::new(),
+            proposal,
+            explanation,
+            act: Act::ChangeProfile(Box::new((next.clone(), signed.clone()))),
+        });
+        judged.founded = Some((next, signed));
+        judged
+    }
+
+    /// What became of a change that was approved, or was in force already.
+    pub(super) fn changed(&self, judged: Judged, now: UnixMillis) -> ItemAnswer {
+        match judged {
+            Judged {
+                founded: Some((profile, version)),
+                ..
+            } => {
+                // Who was removed, too, is looked up again: the directory compares versions.
+                for card in &profile.version().devices {
+                    self.directory.forget(&card.id());
+                }
+                let head = self.signer.head(profile.head(), now);
+                ItemAnswer::ProfileChanged { version, head }
+            }
+            judged => ItemAnswer::Failed(judged.failure.unwrap_or(Failure::InvalidProfile)),
+        }
+    }
+
+    /// The versions that follow number `after`, and the word on the newest.
+    pub(super) async fn chain(
+        &self,
+        id: &ProfileId,
+        after: u64,
+        now: UnixMillis,
+    ) -> Result<ItemAnswer, Unanswered> {
+        let chain = self.store.profile(id).await?;
+        let profile = Profile::from_chain(chain.iter().cloned());
+        let profile = profile.map_err(|_| Unanswered::Unavailable)?;
+        let later = chain
+            .into_iter()
+            .filter(|signed| signed.version().number > after);
+        Ok(ItemAnswer::Chain {
+            versions: later.take(MAX_CHAIN).collect(),
+            head: self.signer.head(profile.head(), now),
+        })
+    }
+}

@@ -1,0 +1,268 @@
+use ostrakon_shards::seal::Sealed;
+use ostrakon_types::{CeremonyId, DeviceId, ProfileId, UnixMillis};
+use sqlx::{Row as _, sqlite::SqliteRow};
+
+use super::{Store, Transaction};
+use crate::StoreError;
+
+/// A ceremony that is relayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CeremonyRecord {
+    /// The profile whose devices are asked.
+    pub profile: ProfileId,
+    /// Its id.
+    pub id: CeremonyId,
+    /// The device that opened it.
+    pub requester: DeviceId,
+    /// Until when it is kept.
+    pub expires_at: UnixMillis,
+}
+
+/// A notice that waits for a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticeRecord {
+    /// The ceremony.
+    pub id: CeremonyId,
+    /// Until when it is kept.
+    pub expires_at: UnixMillis,
+    /// What the device is asked, sealed to it.
+    pub notice: Sealed,
+}
+
+impl Store {
+    /// The notices that wait for a device at `now`, the oldest ceremony first, `most` at most.
+    ///
+    /// # Errors
+    /// When the database fails or a notice is damaged.
+    pub async fn notices(
+        &self,
+        profile: &ProfileId,
+        device: &DeviceId,
+        now: UnixMillis,
+        most: u32,
+    ) -> Result<Vec<NoticeRecord>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT c.ceremony, c.expires_at, n.notice
+             FROM ceremonies c JOIN ceremony_notices n USING (profile, ceremony)
+             WHERE c.profile = ? AND n.device = ? AND c.expires_at > ?
+               AND NOT EXISTS (SELECT 1 FROM ceremony_answers a
+                               WHERE a.profile = c.profile AND a.ceremony = c.ceremony
+                                 AND a.device = n.device)
+             ORDER BY c.opened_at, c.ceremony LIMIT ?",
+        )
+        .bind(profile.as_bytes().as_slice())
+        .bind(device.as_bytes().as_slice())
+        .bind(now.0)
+        .bind(most)
+        .fetch_all(&self.db.reader)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(NoticeRecord {
+                    id: id(row)?,
+                    expires_at: UnixMillis(row.try_get("expires_at")?),
+                    notice: sealed(row, "ceremony_notices", "notice")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The answers to a ceremony that `requester` opened. None when there is no such ceremony, or it
+    /// has expired.
+    ///
+    /// # Errors
+    /// When the database fails or an answer is damaged.
+    pub async fn ceremony_answers(
+        &self,
+        profile: &ProfileId,
+        ceremony: &CeremonyId,
+        requester: &DeviceId,
+        now: UnixMillis,
+    ) -> Result<Option<Vec<Sealed>>, StoreError> {
+        let found = sqlx::query(
+            "SELECT 1 FROM ceremonies
+             WHERE profile = ? AND ceremony = ? AND requester = ? AND expires_at > ?",
+        )
+        .bind(profile.as_bytes().as_slice())
+        .bind(ceremony.as_bytes().as_slice())
+        .bind(requester.as_bytes().as_slice())
+        .bind(now.0)
+        .fetch_optional(&self.db.reader)
+        .await?;
+        if found.is_none() {
+            return Ok(None);
+        }
+        let rows =
+            sqlx::query("SELECT answer FROM ceremony_answers WHERE profile = ? AND ceremony = ?")
+                .bind(profile.as_bytes().as_slice())
+                .bind(ceremony.as_bytes().as_slice())
+                .fetch_all(&self.db.reader)
+                .await?;
+        let answers = rows
+            .iter()
+            .map(|row| sealed(row, "ceremony_answers", "answer"));
+        answers.collect::<Result<_, _>>().map(Some)
+    }
+}
+
+impl Transaction<'_> {
+    /// Keeps a ceremony with its notices. `false` when its requester has `most` open already. Kept
+    /// again, by the same requester, it stays as it is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open_ceremony(
+        &mut self,
+        record: &CeremonyRecord,
+        notices: &[(DeviceId, Sealed)],
+        now: UnixMillis,
+        most: u32,
+    ) -> Result<bool, StoreError> {
+        let (profile, ceremony) = (record.profile.as_bytes(), record.id.as_bytes());
+        let requester = record.requester.as_bytes();
+        let opened = sqlx::query(
+            "INSERT INTO ceremonies (profile, ceremony, requester, opened_at, expires_at)
+             SELECT ?, ?, ?, ?, ?
+             WHERE (SELECT count(*) FROM ceremonies
+                    WHERE profile = ? AND requester = ? AND expires_at > ?) < ?
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(profile.as_slice())
+        .bind(ceremony.as_slice())
+        .bind(requester.as_slice())
+        .bind(now.0)
+        .bind(record.expires_at.0)
+        .bind(profile.as_slice())
+        .bind(requester.as_slice())
+        .bind(now.0)
+        .bind(most)
+        .execute(&mut *self.tx)
+        .await?;
+        if opened.rows_affected() == 0 {
+            let known = sqlx::query(
+                "SELECT 1 FROM ceremonies WHERE profile = ? AND ceremony = ? AND requester = ?",
+            )
+            .bind(profile.as_slice())
+            .bind(ceremony.as_slice())
+            .bind(requester.as_slice())
+            .fetch_optional(&mut *self.tx)
+            .await?;
+            return Ok(known.is_some());
+        }
+        for (device, notice) in notices {
+            sqlx::query(
+                "INSERT INTO ceremony_notices (profile, ceremony, device, notice)
+                 VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            )
+            .bind(profile.as_slice())
+            .bind(ceremony.as_slice())
+            .bind(device.as_bytes().as_slice())
+            .bind(notice.to_bytes())
+            .execute(&mut *self.tx)
+            .await?;
+        }
+        Ok(true)
+    }
+
+    /// Keeps a device's answer, in place of an earlier one. `false` when the device was not asked, or
+    /// the ceremony is over.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn answer_ceremony(
+        &mut self,
+        profile: &ProfileId,
+        ceremony: &CeremonyId,
+        device: &DeviceId,
+        answer: &Sealed,
+        now: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        let answered = sqlx::query(
+            "INSERT OR REPLACE INTO ceremony_answers (profile, ceremony, device, answer)
+             SELECT n.profile, n.ceremony, n.device, ?
+             FROM ceremony_notices n JOIN ceremonies c USING (profile, ceremony)
+             WHERE n.profile = ? AND n.ceremony = ? AND n.device = ? AND c.expires_at > ?",
+        )
+        .bind(answer.to_bytes())
+        .bind(profile.as_bytes().as_slice())
+        .bind(ceremony.as_bytes().as_slice())
+        .bind(device.as_bytes().as_slice())
+        .bind(now.0)
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(answered.rows_affected() == 1)
+    }
+
+    /// Forgets a ceremony that `requester` opened. `false` when there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn close_ceremony(
+        &mut self,
+        profile: &ProfileId,
+        ceremony: &CeremonyId,
+        requester: &DeviceId,
+    ) -> Result<bool, StoreError> {
+        let closed = sqlx::query(
+            "DELETE FROM ceremonies WHERE profile = ? AND ceremony = ? AND requester = ?",
+        )
+        .bind(profile.as_bytes().as_slice())
+        .bind(ceremony.as_bytes().as_slice())
+        .bind(requester.as_bytes().as_slice())
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(closed.rows_affected() == 1)
+    }
+
+    /// Forgets all ceremonies that have expired by `now`, and says which.
+    ///
+    /// # Errors
+    /// When the database fails or an id is damaged.
+    pub async fn expire_ceremonies(
+        &mut self,
+        now: UnixMillis,
+    ) -> Result<Vec<CeremonyRecord>, StoreError> {
+        let rows = sqlx::query(
+            "DELETE FROM ceremonies WHERE expires_at <= ?
+             RETURNING profile, ceremony, requester, expires_at",
+        )
+        .bind(now.0)
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let corrupt = |column| {
+            move |_| StoreError::Corrupt {
+                table: "ceremonies",
+                column,
+            }
+        };
+        rows.iter()
+            .map(|row| {
+                let profile: &[u8] = row.try_get("profile")?;
+                let requester: &[u8] = row.try_get("requester")?;
+                Ok(CeremonyRecord {
+                    profile: ProfileId::try_from(profile).map_err(corrupt("profile"))?,
+                    id: id(row)?,
+                    requester: DeviceId::try_from(requester).map_err(corrupt("requester"))?,
+                    expires_at: UnixMillis(row.try_get("expires_at")?),
+                })
+            })
+            .collect()
+    }
+}
+
+fn id(row: &SqliteRow) -> Result<CeremonyId, StoreError> {
+    let bytes: &[u8] = row.try_get("ceremony")?;
+    CeremonyId::try_from(bytes).map_err(|_| StoreError::Corrupt {
+        table: "ceremonies",
+        column: "ceremony",
+    })
+}
+
+fn sealed(
+    row: &SqliteRow,
+    table: &'static str,
+    column: &'static str,
+) -> Result<Sealed, StoreError> {
+    let bytes: &[u8] = row.try_get(column)?;
+    Sealed::from_bytes(bytes).map_err(|_| StoreError::Corrupt { table, column })
+}
