@@ -17,9 +17,9 @@ use ostrakon_shards::{
     suite::Suite,
 };
 use ostrakon_transport::{
-    binding::{Announcement, ExchangeError, KEYSERVER_PATH, exchange},
+    binding::{Announcement, ExchangeError, KEYSERVER_PATH, exchange, exchange_on},
     envelope::{ClientSession, Contact, SealRequestError, VALIDITY_MILLIS, seal_request},
-    http::{BaseUrl, ClientConfig, HttpClient, RequestError, TlsError},
+    http::{BaseUrl, ClientConfig, HttpClient, RequestError, SingleConnection, TlsError},
     message::{Answer, Item, ItemAnswer, RefusalCode, RequestBody, RequestBodyError},
 };
 use ostrakon_types::UnixMillis;
@@ -161,7 +161,22 @@ impl Link {
         expect: Expect,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
-        self.send(keys, card, Some(expect), body, environment).await
+        let expect = Some(expect);
+        self.send(None, keys, card, expect, body, environment).await
+    }
+
+    /// Asks on one connection, which tries nothing again.
+    pub(crate) async fn ask_on(
+        &self,
+        connection: &mut SingleConnection,
+        keys: &DeviceKeys,
+        card: &Card,
+        body: RequestBody,
+        expect: Expect,
+        environment: &Environment,
+    ) -> Result<Vec<ItemAnswer>, AskError> {
+        let (on, expect) = (Some(connection), Some(expect));
+        self.send(on, keys, card, expect, body, environment).await
     }
 
     /// Asks as a device that the server does not know yet.
@@ -172,13 +187,14 @@ impl Link {
         body: RequestBody,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
-        self.send(keys, card, None, body, environment).await
+        self.send(None, keys, card, None, body, environment).await
     }
 
     /// Sends the request, in a session if there is one and then in as many envelopes as it takes. It
     /// stays the same one to the server. To expect nothing at all is to be unknown.
     async fn send(
         &self,
+        mut on: Option<&mut SingleConnection>,
         keys: &DeviceKeys,
         card: &Card,
         expect: Option<Expect>,
@@ -211,7 +227,11 @@ impl Link {
                 Some(sealed) => sealed,
                 None => seal_request(keys, card, contact, &self.keyserver, suite, &body)?,
             };
-            let response = match exchange(&self.http, envelope, &pending).await {
+            let exchanged = match on.as_deref_mut() {
+                Some(connection) => exchange_on(connection, &envelope, &pending).await,
+                None => exchange(&self.http, envelope, &pending).await,
+            };
+            let response = match exchanged {
                 Ok(received) => {
                     if let Some(session) = received.session {
                         self.sessions(|sessions| sessions.current = Some(Arc::new(session)));

@@ -26,7 +26,8 @@ use ostrakon_shards::{
     suite::Suite,
 };
 use ostrakon_transport::{
-    http::BaseUrl,
+    binding::single_connection,
+    http::{BaseUrl, SingleConnection},
     message::{Item, ItemAnswer, MAX_ITEMS, RequestBody},
 };
 use ostrakon_types::{Denial, ErrorChain, ProfileId};
@@ -133,7 +134,8 @@ pub enum LoadError {
 /// A device that asks a server for its shares.
 pub struct LoadClient {
     link: Link,
-    loopback: bool,
+    /// Where the server is, in the order in which to try.
+    urls: Vec<BaseUrl>,
     keys: Arc<DeviceKeys>,
     card: Card,
     profile: ProfileId,
@@ -151,8 +153,8 @@ impl LoadClient {
         let keyserver = member.keyserver.as_ref().ok_or(LoadError::NoProfile)?;
         let urls = workstation.config.urls_or(&member.urls);
         Ok(Self {
-            loopback: urls.iter().all(BaseUrl::is_loopback),
-            link: Link::new(&workstation.config, urls, keyserver.clone())?,
+            link: Link::new(&workstation.config, urls.clone(), keyserver.clone())?,
+            urls,
             keys: Arc::clone(&member.keys),
             card: member.device.clone(),
             profile: member.profile.id(),
@@ -188,8 +190,8 @@ impl LoadClient {
         let asked = link.first_contact(&keys, &own, body.map_err(AskError::from)?, &environment);
         match asked.await?.pop() {
             Some(ItemAnswer::ProfileCreated { .. }) => Ok(Self {
-                loopback: url.is_loopback(),
                 link,
+                urls: vec![url.clone()],
                 keys: Arc::new(keys),
                 card: own,
                 profile,
@@ -204,7 +206,7 @@ impl LoadClient {
     /// Whether the server is asked on this machine alone.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.loopback
+        self.urls.iter().all(BaseUrl::is_loopback)
     }
 
     /// Sends requests for as long as the options say. Numbers out of range are taken as the nearest
@@ -227,7 +229,7 @@ impl LoadClient {
             report: Mutex::default(),
         });
         // Alone, so that what is wrong is found at once, and with one session for all that follow.
-        run.ask(0, &mut LoadReport::default()).await?;
+        run.ask(None, 0, &mut LoadReport::default()).await?;
         let begin = Instant::now() + options.warm_up;
         let end = begin + options.duration;
         let mut connections = JoinSet::new();
@@ -254,6 +256,11 @@ impl Run {
     /// One request after the other until `end`; those that were begun from `begin` on are counted.
     async fn connection(self: Arc<Self>, number: usize, begin: Instant, end: Instant) {
         let mut report = LoadReport::default();
+        // Through TLS, or to one of several servers, as every client does; else in the leanest way.
+        let mut connection = match &self.client.urls[..] {
+            [url] => single_connection(url),
+            _ => None,
+        };
         let mut first = number * self.batch;
         loop {
             let sent = Instant::now();
@@ -261,7 +268,7 @@ impl Run {
                 break;
             }
             let mut asked = LoadReport::default();
-            let outcome = self.ask(first, &mut asked).await;
+            let outcome = self.ask(connection.as_mut(), first, &mut asked).await;
             first += self.batch;
             if sent < begin {
                 continue;
@@ -285,17 +292,25 @@ impl Run {
     }
 
     /// Asks for the files from number `first` on, and verifies what is released.
-    async fn ask(&self, first: usize, report: &mut LoadReport) -> Result<(), AskError> {
+    async fn ask(
+        &self,
+        connection: Option<&mut SingleConnection>,
+        first: usize,
+        report: &mut LoadReport,
+    ) -> Result<(), AskError> {
         let client = &self.client;
         let now = client.environment.now();
         let id = random::request_id(now).map_err(AskError::Random)?;
         let items = self.files.items(first, self.batch);
         let body = RequestBody::new(id, now, client.profile, items)?;
         let (keys, card) = (&client.keys, &client.card);
-        let asked = client
-            .link
-            .ask(keys, card, body, self.expect, &client.environment);
-        for (number, answer) in (first..).zip(asked.await?) {
+        let (link, environment) = (&client.link, &client.environment);
+        let expect = self.expect;
+        let answers = match connection {
+            Some(on) => link.ask_on(on, keys, card, body, expect, environment).await,
+            None => link.ask(keys, card, body, expect, environment).await,
+        };
+        for (number, answer) in (first..).zip(answers?) {
             match answer {
                 ItemAnswer::Released(shard) if self.files.check(number, &shard) => {
                     report.released += 1;

@@ -9,7 +9,7 @@ use ostrakon_types::KssId;
 use super::{Announcement, ENVELOPE_TYPE, KEYSERVER_PATH, REQUESTS_PATH};
 use crate::{
     envelope::{OpenResponseError, PendingResponse, Received},
-    http::{HttpClient, RequestError},
+    http::{BaseUrl, HttpClient, RequestError, SingleConnection},
 };
 
 /// Why a sealed request has no answer.
@@ -71,8 +71,35 @@ pub async fn exchange(
     let envelope_type = HeaderValue::from_static(ENVELOPE_TYPE);
     request.headers_mut().insert(CONTENT_TYPE, envelope_type);
     let response = client.send(&request).await?;
-    match response.status() {
-        StatusCode::OK => Ok(pending.receive(response.body())?),
+    received(response.status(), response.body(), pending)
+}
+
+/// A connection of its own for [`exchange_on`], if the server is reached by plain HTTP.
+#[must_use]
+pub fn single_connection(url: &BaseUrl) -> Option<SingleConnection> {
+    SingleConnection::new(url, REQUESTS_PATH, ENVELOPE_TYPE)
+}
+
+/// Sends a sealed request once, on one connection, and opens the answer.
+///
+/// # Errors
+/// When there is no answer, or not that of a server that knows the device.
+pub async fn exchange_on(
+    connection: &mut SingleConnection,
+    envelope: &[u8],
+    pending: &PendingResponse,
+) -> Result<Received, ExchangeError> {
+    let (status, body) = connection.post(envelope).await?;
+    received(status, &body, pending)
+}
+
+fn received(
+    status: StatusCode,
+    body: &[u8],
+    pending: &PendingResponse,
+) -> Result<Received, ExchangeError> {
+    match status {
+        StatusCode::OK => Ok(pending.receive(body)?),
         StatusCode::BAD_REQUEST => Err(ExchangeError::Stranger),
         status => Err(ExchangeError::Status(status)),
     }

@@ -28,6 +28,11 @@ impl BaseUrl {
         self.scheme == Scheme::HTTPS
     }
 
+    /// Host and port as they were given, and the path, of an `http` URL.
+    pub(super) fn plain(&self) -> Option<(&str, &str)> {
+        (!self.is_https()).then_some((&self.authority, &self.prefix))
+    }
+
     /// Whether it is this machine by its name or number, whatever a resolver says.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
