@@ -58,8 +58,8 @@ fn sixty_four_clients_share_a_limit_of_a_hundred() {
     assert_eq!(records.counted(&user.profile), 100);
     assert_eq!(records.counted(&neighbour.profile), 1);
     assert_eq!(records.released().len(), 101);
-    // 192 requests, 1 of the neighbour's, 2 new profiles, and the policy.
-    assert_eq!(records.audit.len(), 192 + 1 + 2 + 1);
+    // 192 requests, 1 of the neighbour's, 2 new profiles, the policy, the start and the stop.
+    assert_eq!(records.audit.len(), 192 + 1 + 2 + 1 + 2);
 }
 
 #[test]

@@ -110,6 +110,10 @@ fn outage(call: &str, error: &str) {
             .contains("not ready  ledger cannot be written"),
         "{status:?}"
     );
+    assert!(
+        status.stdout.contains(", cannot be written\n"),
+        "{status:?}"
+    );
     // An operator's change is not made without its record either.
     home.write_policy("decrypt: []");
     let load = run(keyserver_command(home.path()).args(["policy", "--load"]));
@@ -132,6 +136,13 @@ fn outage(call: &str, error: &str) {
     assert!(status.success(), "{log}");
     assert!(log.contains("the ledger cannot be written"), "{log}");
     assert!(log.contains("the ledger can be written again"), "{log}");
+    // What could not be recorded while it lasted is no gap, and the last checkpoint covers all.
+    let verified = run(keyserver_command(home.path()).args(["audit", "verify", "--quotas"]));
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    assert!(
+        verified.stdout.contains("covers all of them\n"),
+        "{verified:?}"
+    );
     let records = home.records();
     assert_eq!(records.released().len(), 9);
     assert_eq!(records.counted(&user.profile), 9);
@@ -158,6 +169,54 @@ fn a_disk_that_fails_to_sync() {
 #[test]
 fn a_file_system_that_became_read_only() {
     outage("pwrite64", "EROFS");
+}
+
+/// The files of the audit log in the home: the log in the database is what counts, and goes on.
+#[test]
+fn a_head_file_and_a_state_file_that_cannot_be_written() {
+    let home = TestHome::create(&daily_limit(9));
+    let server = Keyserver::start(&home);
+    let user = TestUser::onboard(&server.identity, server.address);
+    server.stop();
+    let head = home.home().audit_head();
+    let state = home.home().audit_state().with_extension("new");
+    let strace = [
+        "strace",
+        "-D",
+        "-I2",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        head.to_str().unwrap(),
+        "-P",
+        state.to_str().unwrap(),
+        "-e",
+        "trace=pwrite64,fsync",
+        "-e",
+        "inject=pwrite64,fsync:error=ENOSPC",
+    ];
+    let server = Serve::on(&home).under(&strace).start();
+    let at = server.address;
+    server.wait_for_log("an audit checkpoint is not where it should be");
+    let file = user.file("Public/a");
+    assert!(user.decrypt(at, &file).is(&file));
+    assert!(wait_until_ready(&server, 503).contains("audit checkpoint cannot be written"));
+    let log = server.log();
+    let told = log.matches("the head file of the audit log cannot be written");
+    assert_eq!(told.count(), 1, "{log}");
+    heal(&server);
+    wait_until_ready(&server, 200);
+    assert!(user.decrypt(at, &file).is(&file));
+    let (status, log) = server.stop();
+    assert!(status.success(), "{log}");
+    assert!(
+        log.contains("the head file of the audit log can be written again"),
+        "{log}"
+    );
+    let verified = run(keyserver_command(home.path()).args(["audit", "verify"]));
+    assert_eq!(verified.code, Some(0), "{verified:?}");
 }
 
 #[test]

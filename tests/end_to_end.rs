@@ -248,8 +248,8 @@ fn a_server_with_another_id_is_refused() {
     assert_eq!(impostor.stop().0.code(), Some(0));
     assert_eq!(
         other.records().audit.len(),
-        1,
-        "only the policy's loading is on record"
+        3,
+        "the policy's loading, the start and the stop alone are on record"
     );
 }
 
@@ -303,7 +303,10 @@ fn the_demonstration_shows_what_it_says_and_leaves_nothing_behind() {
         "3 decrypted",
         "the policy does not allow it",
         "the quota is used up until",
-        "9 approvals, 5 denials",
+        "24 requests at once, a quota of 5: 5 approved",
+        "15 approvals, 24 denials",
+        "are missing",
+        "was changed",
     ] {
         assert!(ran.stdout.contains(said), "{said}: {ran:?}");
     }

@@ -68,10 +68,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "examples/embed-policy",
         &["ostrakon-types", "ostrakon-policy"],
     ),
-    (
-        "examples/server-with-rule",
-        &["ostrakon-server", "custom-rule"],
-    ),
+    ("examples/server-with-rule", &["keyserver", "custom-rule"]),
     (
         "tests",
         &[
@@ -165,8 +162,8 @@ fn documented(text: &str) -> Vec<(String, Vec<String>)> {
             let named = named.split(',').map(str::trim);
             let named = named.filter(|name| *name != "nothing");
             let named = named.map(|name| match name {
-                // The one example that another names.
-                "custom-rule" => name.to_owned(),
+                // What an example names: another, and a program.
+                "custom-rule" | "keyserver" => name.to_owned(),
                 name => format!("ostrakon-{name}"),
             });
             let named = named.collect();

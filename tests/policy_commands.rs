@@ -258,8 +258,62 @@ fn misspelt_policies_are_shown_where_they_are_wrong() {
     let said: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(said["ok"], false);
     let missing = home.path().join("none.yml");
-    let ran = policy(&home, &["check", missing.to_str().unwrap()]);
+    let missing = missing.to_str().unwrap();
+    let ran = policy(&home, &["check", missing]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("\nhint: check the path"), "{ran:?}");
+}
+
+#[test]
+fn whatever_is_missing_is_said_with_what_can_be_done() {
+    let home = TestHome::empty();
+    let good = home.path().join("good.yml");
+    fs::write(&good, "decrypt: []\n").unwrap();
+    let question = home.path().join("question.yml");
+    let text = "request: {type: decrypt, device_id: '64', cryptographic_id: '63', profile: {id: da585c21572cc938b99cd6ab4df19e3d}}\n";
+    fs::write(&question, text).unwrap();
+    let good = good.to_str().unwrap();
+    let question = question.to_str().unwrap();
+    for arguments in [
+        &["check", "no-such.yml"][..],
+        &["check", home.path().to_str().unwrap()],
+        &["test", "no-such.yml"],
+        &["explain", question],
+        &["explain", "no-such.yml"],
+        &["explain", "--policy", "no-such.yml", question],
+        &["simulate", "no-such.yml", "--since", "2026-03-09"],
+        &["simulate", good, "--since", "2026-03-09"],
+        &["--load"],
+    ] {
+        let ran = policy(&home, arguments);
+        assert_eq!(ran.code, Some(1), "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.starts_with("error: "), "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.contains("\nhint: "), "{arguments:?}: {ran:?}");
+        assert_eq!(ran.stderr.lines().count(), 2, "{arguments:?}: {ran:?}");
+    }
+    // Without a server, a request in a file is explained all the same.
+    let ran = policy(&home, &["explain", "--policy", good, question]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    // What is wrong with a request is shown where it is.
+    for (right, wrong, said) in [
+        (
+            "decrypt",
+            "decrpt",
+            "error: request: unknown request type `decrpt`",
+        ),
+        ("request", "requst", "error: unknown field `requst`"),
+        (
+            "request",
+            "at: noon\nrequest",
+            "error: `noon` is no instant; write it like",
+        ),
+    ] {
+        fs::write(question, text.replacen(right, wrong, 1)).unwrap();
+        let ran = policy(&home, &["explain", "--policy", good, question]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stderr.starts_with(said), "{said}: {ran:?}");
+        assert!(ran.stderr.contains("question.yml:1:"), "{ran:?}");
+    }
 }
 
 #[test]
@@ -305,6 +359,13 @@ fn suites_say_what_failed_and_why() {
     fs::write(&broken, "name: x\ncasess: []\n").unwrap();
     let ran = policy(&home, &["test", broken.to_str().unwrap()]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
+    let ran = policy(
+        &home,
+        &["test", "--format", "json", broken.to_str().unwrap()],
+    );
+    let said: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(said["failed"], 1);
+    assert_eq!(said["unread"][0]["line"], 2, "{said}");
     let empty = tempfile::tempdir().unwrap();
     let ran = policy(&home, &["test", empty.path().to_str().unwrap()]);
     assert_eq!(ran.code, Some(1), "{ran:?}");

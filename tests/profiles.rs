@@ -1,12 +1,11 @@
 //! What a key shard server does with changes of profiles and with the ceremonies that it relays, asked by
 //! devices that follow no rules.
 //!
-//! Bugs planted to see these tests fail: `advance_profile` without its conditions, and the chain not
-//! checked (`a_fork_and_a_rollback_are_refused`); the server's own signature added beside the one that
-//! was sent, and both counted (`the_servers_word_counts_once_and_only_by_its_policy`); the limit of open
-//! ceremonies at the insert left out, and the membership of the asking device
-//! (`only_members_open_ceremonies_and_three_at_most`); `expires_at` not compared in `answer_ceremony` and
-//! `notices` (`after_its_end_a_ceremony_is_gone`).
+//! Bugs planted to see these tests fail: the place of a version in the chain not checked
+//! (`a_fork_and_a_rollback_are_refused`); a key shard server's signature counted as two, and the policy not
+//! asked (`the_servers_word_counts_once_and_only_by_its_policy`); the limit of open ceremonies left out, and
+//! any device of the profile let see the answers (`only_members_open_ceremonies_and_three_at_most`); the
+//! end of a ceremony not compared (`after_its_end_a_ceremony_is_gone`).
 
 #![allow(
     clippy::unwrap_used,

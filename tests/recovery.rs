@@ -21,8 +21,13 @@ use ostrakon_shards::{
     name::Name,
     profile::{ProfileVersion, SignedVersion},
 };
-use ostrakon_testkit::{APPROVE_ALL, Keyserver, Ran, Serve, TestHome, command::binary, run};
+use ostrakon_testkit::{Keyserver, Ran, Serve, TestHome, command::binary, run};
 use tempfile::TempDir;
+
+const POLICY: &str = "\
+decrypt: [[{rule: approve-rule}]]
+change_profile: [[{rule: approve-rule}]]
+";
 
 /// The devices of a profile of administrators, any three of which suffice.
 struct Administrators {
@@ -117,7 +122,7 @@ impl User {
 
 #[tokio::test]
 async fn a_recovered_server_has_its_id_and_its_users_do_nothing() {
-    let lost = TestHome::create(APPROVE_ALL);
+    let lost = TestHome::create(POLICY);
     let server = Keyserver::start(&lost);
     let (address, id) = (server.address, server.identity.kss_id());
     let alice = User::new(&server);
@@ -136,6 +141,8 @@ async fn a_recovered_server_has_its_id_and_its_users_do_nothing() {
     // It goes on after its backup was made, with nothing lost.
     let server = Serve::on(&lost).at(address).start();
     assert_eq!(alice.decrypt("a").code, Some(0));
+    let ran = alice.run(&["profile", "threshold", "2"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     server.stop();
 
     assert!(administrators.recover(&file, 2).is_err());
@@ -145,10 +152,14 @@ async fn a_recovered_server_has_its_id_and_its_users_do_nothing() {
         .await
         .unwrap();
     assert_eq!(keyserver.kss_id(), id);
-    new.write_policy(APPROVE_ALL);
+    new.write_policy(POLICY);
     let server = Serve::on(&new).at(address).start();
     let ran = alice.decrypt("b");
     assert_eq!(ran.code, Some(0), "{ran:?}\n{}", server.log());
+    // It may lack what its predecessor let in, so it lets in no change of a profile.
+    let ran = alice.run(&["profile", "threshold", "2"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("server changes no profiles"), "{ran:?}");
     server.stop();
 
     // Should the lost server come back, it stops at the first client that has met the new one.
@@ -163,8 +174,8 @@ async fn a_recovered_server_has_its_id_and_its_users_do_nothing() {
 
 #[tokio::test]
 async fn nothing_is_recovered_onto_a_home_that_has_a_server() {
-    let home = TestHome::create(APPROVE_ALL);
-    let other = TestHome::create(APPROVE_ALL);
+    let home = TestHome::create(POLICY);
+    let other = TestHome::create(POLICY);
     let administrators = Administrators::new();
     let clock = Clock::system();
     let versions = &administrators.versions;

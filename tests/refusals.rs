@@ -589,7 +589,7 @@ fn profiles_are_founded_by_their_own_devices() {
     ));
     // A stranger with a card gets no shard by asking for one at once.
     let file = user.file("Public/a");
-    let (envelope, pending) = user.first_contact(&user.body(vec![user.founding(), file.item()]));
+    let (envelope, pending) = user.first_contact(&user.body(vec![file.item()]));
     let asked = opened(&post(at, &envelope), &pending);
     assert!(
         matches!(asked, Asked::Refused(RefusalCode::NotAMember)),

@@ -208,7 +208,13 @@ fn on_disk(folder: &Path) -> Vec<u8> {
 fn users_data_is_in_no_log_and_in_no_file() {
     for (format, level) in [("text", "debug"), ("json", "debug"), ("json", "trace")] {
         let home = TestHome::create("decrypt: [[{rule: meta-rule, paths: [/Public]}]]\n");
+        let outside = tempfile::tempdir().unwrap();
+        let checkpoints = outside.path().join("checkpoints");
         let server = Serve::on(&home)
+            .with(
+                "OSTRAKON_AUDIT_CHECKPOINT_FILE",
+                checkpoints.to_str().unwrap(),
+            )
             .with("OSTRAKON_LOG_FORMAT", format)
             .with("OSTRAKON_LOG_LEVEL", level)
             .start();
@@ -250,7 +256,24 @@ fn users_data_is_in_no_log_and_in_no_file() {
         let (envelope, _) =
             elsewhere.seal(&elsewhere.body(vec![elsewhere.file("canary-path-7f3a").item()]));
         assert_eq!(ostrakon_testkit::user::post(at, &envelope).status, 400);
-        run(keyserver_command(home.path()).arg("status"));
+        // What commands show, but for the two that read the audit log to the operator.
+        let mut shown = Vec::new();
+        for arguments in [
+            &["status"][..],
+            &["quota", "list"],
+            &["audit", "verify", "--quotas", "--format", "json"],
+        ] {
+            let ran = run(keyserver_command(home.path()).args(arguments));
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+            shown.extend([ran.stdout.into_bytes(), ran.stderr.into_bytes()]);
+        }
+        shown.push(fs::read(format!("/proc/{}/cmdline", server.id())).unwrap());
+        let export = run(keyserver_command(home.path()).args(["audit", "export"]));
+        assert!(
+            export.stdout.contains("Public/canary-path-7f3a"),
+            "{export:?}"
+        );
+        assert!(!export.stdout.contains("canary-folder") && !export.stdout.contains("-profile-"));
 
         let key = fs::read_to_string(home.home().instance_key()).unwrap();
         let digits = key.trim_end().rsplit(':').next().unwrap();
@@ -259,6 +282,14 @@ fn users_data_is_in_no_log_and_in_no_file() {
         let running = on_disk(home.path());
         let (status, log) = server.stop();
         assert!(status.success());
+        let archive = outside.path().join("archive");
+        let archived = run(keyserver_command(home.path())
+            .args(["audit", "archive"])
+            .arg(&archive));
+        assert_eq!(archived.code, Some(0), "{archived:?}");
+        for path in [&checkpoints, &archive] {
+            shown.push(fs::read(path).unwrap());
+        }
         let stopped = on_disk(home.path());
         // The search finds what is there: ids in both, and the request's kinds of answers.
         assert!(log.contains(&body.request_id().to_string()), "{log}");
@@ -276,7 +307,12 @@ fn users_data_is_in_no_log_and_in_no_file() {
                 );
             }
         }
-        for bytes in [&running, &stopped] {
+        for bytes in &shown {
+            for secret in ["canary-", digits] {
+                assert!(!find(bytes, secret.as_bytes()), "{secret} is shown");
+            }
+        }
+        for bytes in [&running, &stopped].into_iter().chain(&shown) {
             assert!(!find(bytes, granted.shard.values()), "the shard in a file");
         }
     }

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
+use ostrakon_server::{Clock, quota::ProfileName};
+use ostrakon_types::UnixMillis;
+
+use crate::since::Since;
 
 /// The key shard server and its administration.
 ///
@@ -33,6 +37,9 @@ pub(crate) enum Format {
     Human,
     /// JSON for programs.
     Json,
+    /// The Common Event Format, for `audit export` alone.
+    #[value(hide = true)]
+    Cef,
 }
 
 /// What to do.
@@ -58,9 +65,12 @@ pub(crate) enum Command {
     Disable,
     /// Show what state the server is in, and its id.
     Status,
-    /// Check the audit log.
+    /// Read, check and archive the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Show which profiles are at quota, and set quotas back.
+    #[command(subcommand)]
+    Quota(QuotaCommand),
     /// Load, dump, check and test policies.
     Policy(PolicyArgs),
     /// Print a completion script for a shell.
@@ -75,10 +85,93 @@ pub(crate) enum Command {
 }
 
 /// What to do with the audit log.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Read the whole log, check every link of its chain, and say where it is not what was written.
-    Verify,
+    /// Show the newest records. They name paths.
+    Tail {
+        /// So many.
+        #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 10)]
+        lines: u64,
+        /// Go on with those that come.
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Write records, one a line, to FILE or standard output: JSON, or with `--format cef` the Common Event
+    /// Format. They name paths.
+    Export {
+        /// From this time on: such as 2026-03-09T00:00:00Z, or 7d for seven days ago.
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        since: Option<UnixMillis>,
+        /// Up to this time.
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        until: Option<UnixMillis>,
+        /// A new file; by default standard output.
+        file: Option<PathBuf>,
+    },
+    /// Read the whole log, check it against its checkpoints, and say where it is not what was written.
+    Verify {
+        /// Check it against the checkpoints in the lines of FILE, too; by default those of
+        /// `audit.checkpoint_file`.
+        #[arg(long, value_name = "FILE")]
+        checkpoints: Option<PathBuf>,
+        /// Check archives, too.
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        archive: Vec<PathBuf>,
+        /// Compare every counter, and every request that is remembered, with the log.
+        #[arg(long)]
+        quotas: bool,
+    },
+    /// Move records to a new FILE, as far as a checkpoint covers them.
+    Archive {
+        /// Only those that were written before; 90d for ninety days ago.
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        before: Option<UnixMillis>,
+        /// The new file.
+        file: PathBuf,
+    },
+}
+
+/// What to do with quotas.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuotaCommand {
+    /// List the profiles that are at quota, by rule, with the time of reset.
+    List,
+    /// Set counters back to zero.
+    Clear {
+        /// Those of these profiles, each by its id or its first words, four at least.
+        #[arg(
+            long,
+            value_name = "ID",
+            num_args = 1..,
+            required_unless_present = "all",
+            conflicts_with = "all"
+        )]
+        profile: Vec<ProfileName>,
+        /// Those of every profile.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// A time as RFC 3339 writes it, or how long ago it was: `30s`, `15m`, `1h`, `7d`, `4w`.
+fn moment(text: &str) -> Result<UnixMillis, String> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(UnixMillis(at.as_millisecond()));
+    }
+    let wrong = || "neither a time, such as 2026-03-09T00:00:00Z, nor how long ago, such as 7d";
+    let unit = text.chars().last().and_then(|unit| match unit {
+        's' => Some(1),
+        'm' => Some(60),
+        'h' => Some(60 * 60),
+        'd' => Some(24 * 60 * 60),
+        'w' => Some(7 * 24 * 60 * 60),
+        _ => None,
+    });
+    let count = text.get(..text.len().saturating_sub(1));
+    let count = count.and_then(|count| count.parse::<u32>().ok());
+    let (unit, count) = unit.zip(count).ok_or_else(wrong)?;
+    let ago = i64::from(count) * unit * 1000;
+    Ok(Clock::system().now().plus(-ago))
 }
 
 /// How to run the server.
@@ -136,10 +229,44 @@ pub(crate) enum PolicyCommand {
     Simulate {
         /// The policy.
         file: PathBuf,
-        /// Compare requests from this time on, such as 2026-03-09T00:00:00Z.
+        /// Compare requests from this time on: 2026-03-09T17:00:00Z, or 2026-03-09 for the whole day.
         #[arg(long, value_name = "TIME")]
-        since: Timestamp,
+        since: Since,
     },
     /// Print the JSON Schema of policy files, for editors.
     Schema,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_absolutely_or_by_how_long_ago() {
+        assert_eq!(moment("1970-01-01T00:00:01Z"), Ok(UnixMillis(1000)));
+        assert_eq!(moment("1970-01-01T02:00:01+02:00"), Ok(UnixMillis(1000)));
+        for (text, seconds) in [
+            ("30s", 30),
+            ("15m", 900),
+            ("1h", 3600),
+            ("7d", 604_800),
+            ("4w", 2_419_200),
+        ] {
+            let ago = Clock::system().now().since(moment(text).unwrap());
+            assert!((0..5000).contains(&(ago - seconds * 1000)), "{text}: {ago}");
+        }
+        for text in [
+            "",
+            "d",
+            "7",
+            "-7d",
+            "7y",
+            "1.5h",
+            "yesterday",
+            "2026-13-01T00:00:00Z",
+            "7µ",
+        ] {
+            assert!(moment(text).is_err(), "{text}");
+        }
+    }
 }

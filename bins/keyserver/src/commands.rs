@@ -7,12 +7,13 @@ pub(crate) mod dev;
 pub(crate) mod enable;
 pub(crate) mod generate;
 pub(crate) mod policy;
+pub(crate) mod quota;
 pub(crate) mod serve;
 pub(crate) mod status;
 
 use std::{env, path::PathBuf};
 
-use ostrakon_server::Home;
+use ostrakon_server::{BuildError, Config, Home};
 
 use crate::{cli::Format, error::Failure};
 
@@ -36,6 +37,13 @@ impl Context {
             format,
         })
     }
+}
+
+/// What `server.toml` and the variables say.
+fn config(context: &Context) -> Result<Config, Failure> {
+    let text = context.home.read_config().map_err(BuildError::from)?;
+    let config = Config::load(&text, |name| env::var(name).ok());
+    Ok(config.map_err(BuildError::from)?)
 }
 
 fn default_home() -> Option<PathBuf> {

@@ -3,7 +3,8 @@
 use std::{io, path::PathBuf};
 
 use ostrakon_server::{
-    BuildError, HomeError, ProtectorError, admin::AskError, policy_engine::LoadPolicyError,
+    BuildError, HomeError, ProtectorError, admin::AskError, audit::ArchiveError,
+    policy_engine::LoadPolicyError, setup::StoppedError,
 };
 use ostrakon_types::ErrorChain;
 
@@ -56,7 +57,20 @@ impl Failure {
 
     pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
         let path: PathBuf = path.to_owned();
-        move |error| Self::new(format!("cannot use `{}`: {error}", path.display()))
+        move |error| {
+            let said = Self::new(format!("cannot use `{}`: {error}", path.display()));
+            match error.kind() {
+                io::ErrorKind::NotFound => {
+                    said.hint("check the path; a relative one begins in the current folder")
+                }
+                io::ErrorKind::IsADirectory => said.hint("name a file in it"),
+                io::ErrorKind::PermissionDenied => {
+                    said.hint("`ls -l` says whose it is, and who may use it")
+                }
+                io::ErrorKind::InvalidData => said.hint("it must be text in UTF-8"),
+                _ => said,
+            }
+        }
     }
 
     /// Prints it to standard error and gives the exit code.
@@ -93,6 +107,7 @@ impl From<BuildError> for Failure {
                 said.hint("`chmod 600` the file, and ask who could read it until now")
             }
             BuildError::Home(HomeError::Io { ref source, .. })
+            | BuildError::Protector(ProtectorError::Io(ref source))
                 if source.kind() == io::ErrorKind::NotFound =>
             {
                 said.hint("`keyserver create` makes a server there; `--home` says where one is")
@@ -115,10 +130,33 @@ impl From<BuildError> for Failure {
                 }
                 _ => said,
             },
+            BuildError::AuditFaults { .. } => said.hint("`keyserver audit verify` tells all of it"),
+            BuildError::Broken(_) => said.hint(
+                "that is on record now, and the server disabled; look into it, then ask again",
+            ),
             BuildError::Listen { .. } => {
                 said.hint("set another `listen` in server.toml, or stop what listens there")
             }
             _ => said,
+        }
+    }
+}
+
+impl From<StoppedError> for Failure {
+    fn from(error: StoppedError) -> Self {
+        match error {
+            StoppedError::Build(error) => error.into(),
+            error => Self::new(ErrorChain(&error).to_string()),
+        }
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Open(error) => error.into(),
+            ArchiveError::Ask(error) => error.into(),
+            error => Self::new(ErrorChain(&error).to_string()),
         }
     }
 }

@@ -1,51 +1,9 @@
 //! The key shard server and its administration.
 
-mod cli;
-mod commands;
-mod error;
-mod hardening;
-
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::{
-    cli::{AuditCommand, Cli, Command},
-    error::Failure,
-};
+use keyserver::{Registry, main_with};
 
 fn main() -> ExitCode {
-    hardening::protect_secrets();
-    hardening::raise_descriptor_limit();
-    let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return ExitCode::from(Failure::new(format!("cannot start: {error}")).report());
-        }
-    };
-    match runtime.block_on(run(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => ExitCode::from(failure.report()),
-    }
-}
-
-async fn run(cli: Cli) -> Result<(), Failure> {
-    let home = commands::Context::new(cli.home, cli.format);
-    match cli.command {
-        Command::Serve(args) if args.dev => commands::dev::run().await,
-        Command::Serve(_) => commands::serve::run(&home?).await,
-        Command::Demo { path } => commands::demo::run(path).await,
-        Command::Create { name } => commands::create::run(&home?, &name).await,
-        Command::Enable => commands::enable::run(&home?, true).await,
-        Command::Disable => commands::enable::run(&home?, false).await,
-        Command::Status => commands::status::run(&home?).await,
-        Command::Audit(AuditCommand::Verify) => commands::audit::run(&home?).await,
-        Command::Policy(args) => commands::policy::run(home, args, cli.format).await,
-        Command::Completions { shell } => commands::generate::completions(shell),
-        Command::Man => commands::generate::man(),
-    }
+    main_with(&Registry::bundled())
 }

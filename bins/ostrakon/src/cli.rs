@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
 use clap_complete::Shell;
 use ostrakon_client::{BaseUrl, Suite, people::Name};
 use ostrakon_types::{DeviceId, KssId};
@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Encrypt(EncryptArguments),
     /// Decrypt files and whole folders, as far as the key shard server's policy allows.
     Decrypt(DecryptArguments),
+    /// Ask a key shard server for as many shares as it gives, and tell how fast it was.
+    Bench(BenchArguments),
     /// Write a shell's completions to standard output.
     #[command(hide = true)]
     Completions {
@@ -316,6 +318,38 @@ pub(crate) struct DecryptArguments {
     /// Replace what exists.
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct BenchArguments {
+    /// The server, at which a profile is registered that nobody keeps
+    /// (default: this workstation's profile and its server, against its quotas).
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) server: Option<BaseUrl>,
+    /// Requests under way at once, each on a connection of its own.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u16).range(1..=4096))]
+    pub(crate) connections: u16,
+    /// For how many seconds requests are counted.
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: u64,
+    /// Seconds for which requests are sent before they are counted.
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = value_parser!(u64).range(0..=600))]
+    pub(crate) warm_up: u64,
+    /// Files in each request.
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = value_parser!(u16).range(1..=256))]
+    pub(crate) batch: u16,
+    /// The suite of shares and envelopes: `x25519`, or `x-wing`.
+    #[arg(long, default_value_t = Suite::X25519)]
+    pub(crate) suite: Suite,
+    /// Give every request an envelope of its own instead of a session for all.
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// What the paths of the files begin with, for the policy to judge.
+    #[arg(long, value_name = "PREFIX", default_value = "Bench/file-")]
+    pub(crate) path: String,
+    /// Ask a server on another machine. It is a lot of load, all of it on record.
+    #[arg(long)]
+    pub(crate) allow_remote: bool,
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ const FILE: &str = "ostrakon.toml";
 /// The workstation that commands work on, and how they answer.
 pub(crate) struct Context {
     pub(crate) workstation: Workstation,
+    pub(crate) config: Config,
     pub(crate) format: Format,
 }
 
@@ -41,7 +42,8 @@ impl Context {
             .or_else(|| below_home("XDG_DATA_HOME", ".local/share"));
         let home = home.ok_or_else(Failure::no_home)?;
         Ok(Self {
-            workstation: Workstation::open(&home, config, environment())?,
+            workstation: Workstation::open(&home, config.clone(), environment())?,
+            config,
             format: global.format,
         })
     }
@@ -58,7 +60,7 @@ impl Context {
     }
 }
 
-fn environment() -> Environment {
+pub(crate) fn environment() -> Environment {
     let user = set("USER").or_else(|| set("LOGNAME")).or_else(account);
     Environment {
         clock: now,

@@ -8,6 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use ostrakon_client::{
     AskError, ConfigProblem, CreateFolderError, CreateProfileError, DecryptError, EncryptError,
     FileError, HomeError, LoadConfigError, OnboardError, OpenError, Skip, Summary,
+    load::{LoadError, LoadReport},
 };
 use ostrakon_types::{Denial, ErrorChain, UnixMillis};
 
@@ -132,6 +133,31 @@ impl Failure {
             ),
         };
         Err(Self::new(code, format!("{what}, {done} {verb}")).hint_if(hint))
+    }
+
+    pub(crate) fn remote() -> Self {
+        Self::new(FAILED, "the server is on another machine").hint(
+            "`--allow-remote` asks it all the same; a benchmark is a lot of load, and stays on record",
+        )
+    }
+
+    /// What to say of a benchmark in which not everything was released.
+    pub(crate) fn of_load(report: &LoadReport) -> Result<(), Self> {
+        if report.failed > 0 {
+            let first = report.first_failure.as_deref().unwrap_or("unknown");
+            let message = format!("{} requests failed, the first: {first}", report.failed);
+            return Err(Self::new(FAILED, message));
+        }
+        if report.wrong > 0 {
+            let message = format!("{} shares were not those of their files", report.wrong);
+            return Err(Self::new(FAILED, message));
+        }
+        match report.denied() {
+            0 => Ok(()),
+            denied => Err(Self::new(DENIED, format!("{denied} shares denied")).hint(
+                "the policy must allow the paths of `--path`, and its quotas so many of them",
+            )),
+        }
     }
 
     fn denied(what: &str, denied: &Denial) -> Self {
@@ -311,6 +337,20 @@ impl From<AskError> for Failure {
             AskError::Unreachable(_) => Self::of(&error)
                 .hint("check `keyserver_urls` in the configuration, and the network"),
             _ => Self::of(&error),
+        }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Ask(error) => error.into(),
+            LoadError::Denied(denied) => {
+                Self::denied("the key shard server denied the new profile", &denied)
+            }
+            error @ LoadError::NoProfile => Self::of(&error)
+                .hint("`--server URL` registers one at a server, for the benchmark alone"),
+            error => Self::of(&error),
         }
     }
 }

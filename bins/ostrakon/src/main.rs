@@ -3,6 +3,7 @@
 //! What it does is in `ostrakon-client`; here is what a command line adds: flags, places, sentences.
 
 mod approvals;
+mod bench;
 mod cli;
 mod context;
 mod decrypt;
@@ -62,6 +63,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Folder { command } => folder::run(context, command).await,
         Command::Encrypt(arguments) => encrypt::run(context, arguments).await,
         Command::Decrypt(arguments) => decrypt::run(context, arguments).await,
+        Command::Bench(arguments) => bench::run(context, arguments).await,
         Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
 }

@@ -1,6 +1,11 @@
 //! Asking a key shard server.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hyper::{Request, StatusCode, Uri};
@@ -8,13 +13,13 @@ use ostrakon_shards::{
     card::Card,
     device::DeviceKeys,
     identity::{PublicCard, VerifiedKeyserver},
-    random,
+    random::{self, RandomError},
     suite::Suite,
 };
 use ostrakon_transport::{
-    binding::{Announcement, ExchangeError, KEYSERVER_PATH, exchange},
-    envelope::{Contact, SealRequestError, VALIDITY_MILLIS, seal_request},
-    http::{BaseUrl, ClientConfig, HttpClient, RequestError, TlsError},
+    binding::{Announcement, ExchangeError, KEYSERVER_PATH, exchange, exchange_on},
+    envelope::{ClientSession, Contact, SealRequestError, VALIDITY_MILLIS, seal_request},
+    http::{BaseUrl, ClientConfig, HttpClient, RequestError, SingleConnection, TlsError},
     message::{Answer, Item, ItemAnswer, RefusalCode, RequestBody, RequestBodyError},
 };
 use ostrakon_types::UnixMillis;
@@ -35,6 +40,19 @@ const SLOW_MILLIS: i64 = VALIDITY_MILLIS / 2;
 
 /// Fresh envelopes for one request.
 const MAX_ENVELOPES: u32 = 10;
+
+/// Sessions that may end before their time until no more are asked for. Behind a balancer that spreads
+/// requests over several servers, a session is of no use: it is with one of them.
+const BROKEN_SESSIONS: u32 = 3;
+
+/// Whether more requests will follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// This may be the only one.
+    Nothing,
+    /// So that a session pays.
+    More,
+}
 
 /// Why a key shard server gave no answer to go by.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +100,9 @@ pub enum AskError {
     /// The request could not be made.
     #[error(transparent)]
     Body(#[from] RequestBodyError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
     /// The request could not be sealed.
     #[error("cannot seal the request")]
     Seal(#[from] SealRequestError),
@@ -93,7 +114,20 @@ pub(crate) struct Link {
     keyserver: VerifiedKeyserver,
     patience: Duration,
     kept: Arc<Kept>,
+    sessions: Mutex<Sessions>,
 }
+
+/// The session with the server, if there is one.
+#[derive(Default)]
+struct Sessions {
+    current: Option<Arc<ClientSession>>,
+    /// Whether a request that asks for one is under way.
+    asked: bool,
+    broken: u32,
+}
+
+/// The right to ask for a session, until it is dropped: of many requests at once, one does.
+struct Asking<'a>(&'a Link);
 
 impl Link {
     pub(crate) fn new(
@@ -106,6 +140,7 @@ impl Link {
             keyserver,
             patience: config.request_timeout,
             kept: Arc::default(),
+            sessions: Mutex::default(),
         })
     }
 
@@ -139,25 +174,38 @@ impl Link {
         keys: &DeviceKeys,
         card: &Card,
         body: RequestBody,
+        expect: Expect,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
+        let expect = Some(expect);
         let asked = self
-            .send(keys, card, Contact::Known, body.clone(), environment)
+            .send(None, keys, card, expect, body.clone(), environment)
             .await;
-        let contact = match &asked {
-            Err(AskError::Refused(RefusalCode::ShowProfile)) => Contact::Known,
-            Err(AskError::Exchange(error)) if matches!(**error, ExchangeError::Stranger) => {
-                Contact::First
-            }
+        let first = match &asked {
+            Err(AskError::Refused(RefusalCode::ShowProfile)) => Some(Expect::Nothing),
+            Err(AskError::Exchange(error)) if matches!(**error, ExchangeError::Stranger) => None,
             _ => return asked,
         };
-        match self.show_profile(keys, card, contact, environment).await {
+        match self.show_profile(keys, card, first, environment).await {
             Ok(true) => {}
             Err(error @ AskError::Generation(_)) => return Err(error),
             Ok(false) | Err(_) => return asked,
         }
-        self.send(keys, card, Contact::Known, body, environment)
-            .await
+        self.send(None, keys, card, expect, body, environment).await
+    }
+
+    /// Asks on one connection, which tries nothing again.
+    pub(crate) async fn ask_on(
+        &self,
+        connection: &mut SingleConnection,
+        keys: &DeviceKeys,
+        card: &Card,
+        body: RequestBody,
+        expect: Expect,
+        environment: &Environment,
+    ) -> Result<Vec<ItemAnswer>, AskError> {
+        let (on, expect) = (Some(connection), Some(expect));
+        self.send(on, keys, card, expect, body, environment).await
     }
 
     /// Shows the profile to a server that was recovered or put back. Gives whether it knows it now.
@@ -165,7 +213,7 @@ impl Link {
         &self,
         keys: &DeviceKeys,
         card: &Card,
-        contact: Contact,
+        expect: Option<Expect>,
         environment: &Environment,
     ) -> Result<bool, AskError> {
         let Some((profile, item)) = self.kept.shown_profile() else {
@@ -176,7 +224,9 @@ impl Link {
             return Ok(false);
         };
         let body = RequestBody::new(id, now, profile, vec![item])?;
-        let shown = self.send(keys, card, contact, body, environment).await?;
+        let shown = self
+            .send(None, keys, card, expect, body, environment)
+            .await?;
         Ok(matches!(shown.as_slice(), [ItemAnswer::ProfileShown]))
     }
 
@@ -188,16 +238,17 @@ impl Link {
         body: RequestBody,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
-        self.send(keys, card, Contact::First, body, environment)
-            .await
+        self.send(None, keys, card, None, body, environment).await
     }
 
-    /// Sends the request, in as many envelopes as it takes. It stays the same one to the server.
+    /// Sends the request, in a session if there is one and then in as many envelopes as it takes. It
+    /// stays the same one to the server. To expect nothing at all is to be unknown.
     async fn send(
         &self,
+        mut on: Option<&mut SingleConnection>,
         keys: &DeviceKeys,
         card: &Card,
-        contact: Contact,
+        expect: Option<Expect>,
         mut body: RequestBody,
         environment: &Environment,
     ) -> Result<Vec<ItemAnswer>, AskError> {
@@ -209,10 +260,40 @@ impl Link {
             let again = envelopes < MAX_ENVELOPES && Instant::now() < deadline;
             let issued_at = environment.now();
             body = body.reissued(issued_at).showing(self.kept.generation());
-            let (envelope, pending) =
-                seal_request(keys, card, contact, &self.keyserver, suite, &body)?;
-            let response = match exchange(&self.http, envelope, &pending).await {
-                Ok(response) => response,
+            let session = expect.and_then(|_| self.session(suite, issued_at));
+            let sealed = session
+                .as_ref()
+                .and_then(|session| session.seal(&body).ok());
+            let in_session = sealed.is_some();
+            let asking = match expect {
+                Some(Expect::More) if !in_session => self.may_ask(),
+                _ => None,
+            };
+            let contact = match (expect, &asking) {
+                (None, _) => Contact::First,
+                (Some(_), Some(_)) => Contact::Lasting,
+                (Some(_), None) => Contact::Known,
+            };
+            let (envelope, pending) = match sealed {
+                Some(sealed) => sealed,
+                None => seal_request(keys, card, contact, &self.keyserver, suite, &body)?,
+            };
+            let exchanged = match on.as_deref_mut() {
+                Some(connection) => exchange_on(connection, &envelope, &pending).await,
+                None => exchange(&self.http, envelope, &pending).await,
+            };
+            let response = match exchanged {
+                Ok(received) => {
+                    if let Some(session) = received.session {
+                        self.sessions(|sessions| sessions.current = Some(Arc::new(session)));
+                    }
+                    received.response
+                }
+                // Forgotten, or a copy of the message was taken: an envelope of its own tells.
+                Err(error) if in_session && !matches!(error, ExchangeError::Request(_)) => {
+                    self.session_broke(session.as_ref());
+                    continue;
+                }
                 Err(ExchangeError::Request(RequestError::NoAnswer { .. }))
                     if again && self.patience > ENVELOPE_USE =>
                 {
@@ -239,6 +320,49 @@ impl Link {
                 Answer::Refused(refusal) => return Err(AskError::Refused(refusal)),
             }
         }
+    }
+}
+
+impl Link {
+    /// The session, where one may be used: it is as strong as the envelope would be, and not over.
+    fn session(&self, suite: Suite, now: UnixMillis) -> Option<Arc<ClientSession>> {
+        self.sessions(|sessions| {
+            if sessions.current.as_ref().is_some_and(|s| s.is_over(now)) {
+                sessions.current = None;
+            }
+            let session = sessions.current.as_ref()?;
+            (session.suite() >= suite).then(|| Arc::clone(session))
+        })
+    }
+
+    fn may_ask(&self) -> Option<Asking<'_>> {
+        self.sessions(|sessions| {
+            let may = !sessions.asked && sessions.broken < BROKEN_SESSIONS;
+            sessions.asked |= may;
+            may.then(|| Asking(self))
+        })
+    }
+
+    /// Gives up a session that the server did not take, unless another took its place meanwhile.
+    fn session_broke(&self, broken: Option<&Arc<ClientSession>>) {
+        self.sessions(|sessions| {
+            let is_it =
+                |current: &Arc<_>| broken.is_some_and(|broken| Arc::ptr_eq(current, broken));
+            if sessions.current.as_ref().is_some_and(is_it) {
+                sessions.current = None;
+                sessions.broken += 1;
+            }
+        });
+    }
+
+    fn sessions<T>(&self, change: impl FnOnce(&mut Sessions) -> T) -> T {
+        change(&mut self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.sessions(|sessions| sessions.asked = false);
     }
 }
 

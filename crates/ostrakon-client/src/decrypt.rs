@@ -14,7 +14,7 @@ use ostrakon_shards::random::{self, RandomError};
 use ostrakon_transport::message::{Item, ItemAnswer, ReleaseKind, RequestBody};
 
 use crate::{
-    ask::{AskError, Link},
+    ask::{AskError, Expect, Link},
     background,
     claims::Claims,
     encrypt::make_parent,
@@ -106,9 +106,14 @@ impl Workstation {
         let now = self.environment.now();
         let id = random::request_id(now)?;
         let body = RequestBody::new(id, now, member.profile.id(), items).map_err(AskError::from)?;
-        Ok(link
-            .ask(&member.keys, &member.device, body, &self.environment)
-            .await?)
+        let expect = if batch.len() < BATCH {
+            Expect::Nothing
+        } else {
+            Expect::More
+        };
+        let (keys, card) = (&member.keys, &member.device);
+        let asked = link.ask(keys, card, body, expect, &self.environment);
+        Ok(asked.await?)
     }
 }
 

@@ -14,7 +14,7 @@ use ostrakon_transport::message::{Failure, Item, ItemAnswer, RequestBody};
 use ostrakon_types::{Denial, LocationId};
 
 use crate::{
-    ask::{AskError, Link},
+    ask::{AskError, Expect, Link},
     folder::{PathError, SecureFolder, canonical_component},
     workstation::{Member, OpenError, Workstation},
 };
@@ -201,7 +201,13 @@ impl Workstation {
         let body = RequestBody::new(request, now, member.profile.id(), items);
         let body = body.map_err(AskError::from)?;
         let answers = link
-            .ask(&member.keys, &member.device, body, &self.environment)
+            .ask(
+                &member.keys,
+                &member.device,
+                body,
+                Expect::Nothing,
+                &self.environment,
+            )
             .await?;
         match answers.into_iter().next() {
             // Perhaps it was registered long ago, and the request forgotten since.
@@ -231,7 +237,13 @@ impl Workstation {
         let body = RequestBody::new(random::request_id(now)?, now, member.profile.id(), items);
         let body = body.map_err(AskError::from)?;
         let answers = link
-            .ask(&member.keys, &member.device, body, &self.environment)
+            .ask(
+                &member.keys,
+                &member.device,
+                body,
+                Expect::Nothing,
+                &self.environment,
+            )
             .await?;
         match answers.into_iter().next() {
             Some(ItemAnswer::Locations(known)) => {

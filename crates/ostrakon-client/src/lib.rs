@@ -37,6 +37,7 @@ mod folder;
 mod folders;
 mod home;
 mod kept;
+pub mod load;
 mod onboard;
 pub mod people;
 mod refresh;

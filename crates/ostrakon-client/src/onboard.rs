@@ -19,7 +19,7 @@ use ostrakon_transport::{
 use ostrakon_types::{Denial, KssId, ProfileId};
 
 use crate::{
-    ask::{AskError, Link},
+    ask::{AskError, Expect, Link},
     config::Config,
     folder::SecurityGroup,
     folders::CreateFolderError,
@@ -257,7 +257,9 @@ impl Workstation {
             let request = random::request_id(now).map_err(CreateProfileError::from)?;
             let body = RequestBody::new(request, now, id, vec![Item::ProfileHead]);
             let body = body.map_err(AskError::from)?;
-            let known = link.ask(&keys, own, body, &self.environment).await;
+            let known = link
+                .ask(&keys, own, body, Expect::Nothing, &self.environment)
+                .await;
             if let Ok([ItemAnswer::Head { version, head }]) = known.as_deref() {
                 return Ok((version.clone(), *head));
             }
@@ -362,7 +364,7 @@ impl Config {
 }
 
 /// The id of the profile that begins with this version.
-fn profile_id(version: &ProfileVersion) -> ProfileId {
+pub(crate) fn profile_id(version: &ProfileVersion) -> ProfileId {
     let hash = version.hash();
     let half = hash.as_bytes().first_chunk().copied();
     ProfileId::from_bytes(half.unwrap_or_default())

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `front` | a small listener in a command that waits: pairing, and the relay of one ceremony |
 //! | `host`, `guest` | the two sides on which a device is added or linked |
+//! | `desk`, `calls` | what those say to each other: the host's answers, the guest's calls |
 //! | `change` | a changed version of the profile: who must sign it, and how it comes into force |
 //! | `hold` | a ceremony from its opening to its end |
 //! | `approvals` | the other side of ceremonies: what waits for this device |
@@ -14,7 +15,9 @@
 //! [`ostrakon_shards::ceremony`]).
 
 mod approvals;
+mod calls;
 mod change;
+mod desk;
 mod front;
 mod guest;
 mod hold;

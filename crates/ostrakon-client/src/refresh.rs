@@ -10,7 +10,7 @@ use ostrakon_transport::message::{Item, ItemAnswer, RequestBody};
 use ostrakon_types::Denial;
 
 use crate::{
-    ask::{AskError, Link},
+    ask::{AskError, Expect, Link},
     home::{Lock, Membership},
     workstation::{Member, OpenError, Workstation},
 };
@@ -72,7 +72,13 @@ impl Workstation {
         let (id, items) = (random::request_id(now)?, vec![Item::ProfileHead]);
         let body = RequestBody::new(id, now, member.profile.id(), items).map_err(AskError::from)?;
         let answers = link
-            .ask(&member.keys, &member.device, body, &self.environment)
+            .ask(
+                &member.keys,
+                &member.device,
+                body,
+                Expect::Nothing,
+                &self.environment,
+            )
             .await?;
         let (version, head) = match answers.into_iter().next() {
             Some(ItemAnswer::Head { version, head }) => (version, head),
@@ -116,7 +122,13 @@ impl Workstation {
             let (id, items) = (random::request_id(now)?, vec![Item::ProfileChain { after }]);
             let body = RequestBody::new(id, now, profile.id(), items).map_err(AskError::from)?;
             let answers = link
-                .ask(&member.keys, &member.device, body, &self.environment)
+                .ask(
+                    &member.keys,
+                    &member.device,
+                    body,
+                    Expect::Nothing,
+                    &self.environment,
+                )
                 .await?;
             let (versions, head) = match answers.into_iter().next() {
                 Some(ItemAnswer::Chain { versions, head }) => (versions, head),

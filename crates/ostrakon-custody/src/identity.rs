@@ -11,7 +11,7 @@ use ostrakon_storage::{InstanceId, ServerRecord, Store, StoreError};
 use ostrakon_types::UnixMillis;
 use zeroize::Zeroizing;
 
-use crate::{AuditLog, ShardKey};
+use crate::{AuditLog, Checkpoint, Manifest, ShardKey, SignedCheckpoint, SignedManifest};
 
 /// A server's identity, unsealed: each key in the type that bounds its use.
 pub struct Identity {
@@ -164,6 +164,18 @@ impl Signer {
             Some(before) => before.next(&self.root, now),
             None => SignedGeneration::begin(&self.root, epoch, now),
         }
+    }
+
+    /// States how far the audit chains have come.
+    #[must_use]
+    pub fn checkpoint(&self, checkpoint: Checkpoint) -> SignedCheckpoint {
+        SignedCheckpoint::issue(&self.root, checkpoint)
+    }
+
+    /// States which records are in an archive.
+    #[must_use]
+    pub fn archive(&self, manifest: Manifest) -> SignedManifest {
+        SignedManifest::issue(&self.root, manifest)
     }
 
     /// States that `head` is a profile's newest version.

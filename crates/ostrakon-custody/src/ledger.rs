@@ -1,32 +1,51 @@
 //! The durable ledger.
 //!
 //! One task per process writes. It takes every request that waits, settles all of them in one
-//! transaction, commits, and only then answers: many waiting requests cost one commit, and a request
-//! that comes alone waits for no timer. When a transaction fails, each of its requests is tried alone,
-//! so that one cannot spoil the others.
+//! transaction, commits, and only then answers: many waiting requests cost one commit and a handful of
+//! statements, and a request that comes alone waits for no timer. When a transaction fails, each half
+//! of its requests is tried for itself, down to a single one, so that one cannot spoil the others.
+//!
+//! That a limit holds does not rest on there being one writer: counters are written on condition that
+//! they hold what was read, so other processes may settle on the same database.
 
+mod administer;
+mod alone;
+mod batch;
+mod ceremonies;
+mod draft;
+pub(crate) mod head_file;
+mod job;
 mod writer;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use ostrakon_shards::{
     profile::{Profile, SignedVersion},
     seal::Sealed,
 };
-use ostrakon_storage::{CeremonyRecord, LocationRecord, RequestKey, Store, StoreError};
+use ostrakon_storage::{
+    ArchiveRow, CeremonyRecord, CheckpointRow, InstanceId, LocationRecord, RequestKey, Store,
+    StoreError,
+};
 use ostrakon_types::{
-    CeremonyId, CryptographicId, Denial, DeviceId, Digest, MetaItem, ProfileId, Proposal, Refusal,
-    RequestKind, UnixMillis,
+    CeremonyId, Charge, CryptographicId, Denial, DeviceId, Digest, MetaItem, ProfileId, Proposal,
+    Refusal, RequestKind, UnixMillis,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     task::JoinHandle,
 };
 
-use crate::{Approval, AuditEvent, AuditLog, AuditRecord};
+pub use head_file::HeadFileError;
+
+use self::job::{Answer, Job, Waiting};
+use crate::{Approval, AuditEvent, AuditLog, AuditRecord, Break};
 
 /// A request whose items are to be decided.
 #[derive(Debug)]
@@ -52,10 +71,31 @@ pub struct RequestItem {
     pub meta: Vec<MetaItem>,
     /// What the policy says of it.
     pub proposal: Proposal,
-    /// Why, in words for the operator, where the policy denies.
-    pub explanation: Option<String>,
+    /// Why it is denied, if it is.
+    pub explanation: Option<Explain>,
     /// What an approval does.
     pub act: Act,
+}
+
+/// Makes words of the charges that do not fit.
+type ByCharges = dyn Fn(&[Charge]) -> String + Send + Sync;
+
+/// Why an item is denied, in words for the operator.
+pub enum Explain {
+    /// The policy denies it.
+    Policy(String),
+    /// Its quotas may be used up, which settling finds out: the words are made of the charges that do not
+    /// fit.
+    Quota(Box<ByCharges>),
+}
+
+impl fmt::Debug for Explain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Policy(_) => "Policy",
+            Self::Quota(_) => "Quota",
+        })
+    }
 }
 
 /// What the approval of an item does, in the same transaction.
@@ -111,10 +151,19 @@ pub enum Relay {
     },
 }
 
-/// What an operator changes.
+/// What an operator changes, or what the server does about itself.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Change {
+    /// Take a profile, or its newer versions, which a member has shown.
+    TakeProfile {
+        /// The profile in its newest version.
+        profile: Box<Profile>,
+        /// All its versions.
+        versions: Vec<SignedVersion>,
+        /// How many of them are there already.
+        known: u64,
+    },
     /// Answer requests, or none.
     SetEnabled(bool),
     /// Put a policy in force.
@@ -123,6 +172,35 @@ pub enum Change {
         time_zone: String,
         /// The text of the file.
         source: String,
+    },
+    /// Set a profile's counters, or every profile's, back to zero.
+    ClearQuota(Option<ProfileId>),
+    /// Put on record that a chain is not where a witness saw it, and answer no more requests.
+    Break(Break),
+    /// Keep a checkpoint. It is about the log, not in it.
+    Checkpoint(CheckpointRow),
+    /// Keep an archive's manifest, from which the chains begin.
+    Archive {
+        /// The manifest.
+        row: ArchiveRow,
+        /// The record of it: [`AuditEvent::Archived`].
+        event: AuditEvent,
+    },
+    /// Take at most some records away from the beginning of a chain, which an archive holds.
+    PruneRecords {
+        /// Whose chain.
+        instance: InstanceId,
+        /// The last number that may go.
+        through: u64,
+        /// At most so many.
+        count: u32,
+    },
+    /// Take at most some checkpoints away, which an archive holds.
+    PruneCheckpoints {
+        /// The first number that stays.
+        before: u64,
+        /// At most so many.
+        count: u32,
     },
 }
 
@@ -151,48 +229,32 @@ pub enum LedgerError {
     Stopped,
 }
 
-/// How much the ledger takes on.
+/// How much the ledger takes on. A request counts by its items.
 #[derive(Clone, Copy, Debug)]
 pub struct LedgerLimits {
-    /// Requests that wait for the writer at most; more wait for a place among them.
+    /// Items that wait for the writer at most; more wait for a place among them.
     pub queue: usize,
-    /// Requests that are settled in one transaction at most.
+    /// A transaction takes no further request once it has so many items.
     pub batch: usize,
 }
 
 impl Default for LedgerLimits {
     fn default() -> Self {
         Self {
-            queue: 1024,
-            batch: 256,
+            queue: 4096,
+            batch: 512,
         }
     }
-}
-
-enum Job {
-    Settle(
-        Box<SettleRequest>,
-        oneshot::Sender<Result<Vec<Verdict>, LedgerError>>,
-    ),
-    Administer(
-        Change,
-        UnixMillis,
-        oneshot::Sender<Result<i64, LedgerError>>,
-    ),
-    Forget(UnixMillis, oneshot::Sender<Result<i64, LedgerError>>),
-    Relay(
-        Box<Relay>,
-        UnixMillis,
-        oneshot::Sender<Result<i64, LedgerError>>,
-    ),
-    Note(AuditRecord, oneshot::Sender<Result<i64, LedgerError>>),
 }
 
 /// A handle to the durable ledger.
 #[derive(Clone)]
 pub struct Ledger {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Waiting>,
+    places: Arc<Semaphore>,
+    limits: LedgerLimits,
     writable: Arc<AtomicBool>,
+    profile_changes: Arc<AtomicU64>,
 }
 
 impl Ledger {
@@ -203,10 +265,27 @@ impl Ledger {
         audit: AuditLog,
         limits: LedgerLimits,
     ) -> (Self, JoinHandle<()>) {
-        let (jobs, waiting) = mpsc::channel(limits.queue.max(1));
+        let limits = LedgerLimits {
+            queue: limits.queue.clamp(1, Semaphore::MAX_PERMITS),
+            batch: limits.batch.max(1),
+        };
+        // Each job has a place, so there are never more of them.
+        let (jobs, queue) = mpsc::channel(limits.queue);
         let writable = Arc::new(AtomicBool::new(true));
-        let writer = writer::Writer::new(store, audit, Arc::clone(&writable), limits.batch.max(1));
-        (Self { jobs, writable }, tokio::spawn(writer.run(waiting)))
+        let profile_changes = Arc::new(AtomicU64::new(0));
+        let told = writer::Told {
+            writable: Arc::clone(&writable),
+            profile_changes: Arc::clone(&profile_changes),
+        };
+        let writer = writer::Writer::new(store, audit, told, limits.batch);
+        let ledger = Self {
+            jobs,
+            places: Arc::new(Semaphore::new(limits.queue)),
+            limits,
+            writable,
+            profile_changes,
+        };
+        (ledger, tokio::spawn(writer.run(queue)))
     }
 
     /// Decides the items of a request, durably, and answers with one verdict for each.
@@ -217,17 +296,18 @@ impl Ledger {
     /// When the request's id was used for another body, or nothing can be recorded: then nothing may
     /// be released.
     pub async fn settle(&self, request: SettleRequest) -> Result<Vec<Verdict>, LedgerError> {
-        self.ask(|reply| Job::Settle(Box::new(request), reply))
+        self.ask(|answer| Job::Settle(Box::new(request), answer))
             .await
     }
 
-    /// Makes a change of an operator's, with its audit record. Answers with the number of the policy
-    /// in force when one was loaded.
+    /// Makes a change, with its audit record. Answers with the number of the policy in force when one was
+    /// loaded, or of rows that were taken away; 1 when a profile was taken, 0 when it was not.
     ///
     /// # Errors
     /// When nothing can be recorded.
     pub async fn administer(&self, change: Change, now: UnixMillis) -> Result<i64, LedgerError> {
-        self.ask(|reply| Job::Administer(change, now, reply)).await
+        self.ask(|answer| Job::Administer(change, now, answer))
+            .await
     }
 
     /// Carries out what a device asks of the relay, with its audit record. `false` when it cannot be:
@@ -236,8 +316,8 @@ impl Ledger {
     /// # Errors
     /// When nothing can be recorded.
     pub async fn relay(&self, relay: Relay, now: UnixMillis) -> Result<bool, LedgerError> {
-        let done = self.ask(|reply| Job::Relay(Box::new(relay), now, reply));
-        Ok(done.await? != 0)
+        self.ask(|answer| Job::Relay(Box::new(relay), now, answer))
+            .await
     }
 
     /// Records that the approved shard of an item did not open, and so was not released.
@@ -256,34 +336,41 @@ impl Ledger {
             request: key.request,
             item,
         };
-        let record = AuditRecord { at: now, event };
-        self.ask(|reply| Job::Note(record, reply)).await.map(|_| ())
+        self.note(event, now).await
     }
 
-    /// Puts on record what happened to the server itself.
+    /// Writes a record of what needs no change.
     ///
     /// # Errors
-    /// When nothing can be recorded.
-    pub async fn note(
-        &self,
-        action: &str,
-        detail: String,
-        now: UnixMillis,
-    ) -> Result<(), LedgerError> {
-        let action = action.to_owned();
-        let event = AuditEvent::Administered { action, detail };
+    /// When it cannot be written.
+    pub async fn note(&self, event: AuditEvent, now: UnixMillis) -> Result<(), LedgerError> {
         let record = AuditRecord { at: now, event };
-        self.ask(|reply| Job::Note(record, reply)).await.map(|_| ())
+        self.ask(|answer| Job::Note(record, answer)).await
     }
 
-    /// Forgets requests that are too old to be retried, and ceremonies that have expired. Finds
-    /// out, too, whether the ledger can be
-    /// written.
+    /// Forgets requests that are too old to be retried, counters whose windows have ended, and ceremonies
+    /// that have expired: a few at a time, between the requests that wait.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    pub async fn forget(&self, now: UnixMillis) -> Result<(), LedgerError> {
+        while self.ask(|answer| Job::Forget(now, answer)).await? {}
+        Ok(())
+    }
+
+    /// Finds out whether the ledger can be written, by a write.
     ///
     /// # Errors
     /// When it cannot.
-    pub async fn forget(&self, now: UnixMillis) -> Result<(), LedgerError> {
-        self.ask(|reply| Job::Forget(now, reply)).await.map(|_| ())
+    pub async fn probe(&self) -> Result<(), LedgerError> {
+        self.ask(Job::Probe).await
+    }
+
+    /// How often this process may have made or changed profiles. It grows between the commit and its
+    /// answer, also when nobody waits for the answer any more.
+    #[must_use]
+    pub fn profile_changes(&self) -> u64 {
+        self.profile_changes.load(Ordering::Acquire)
     }
 
     /// Whether the last transaction could be written.
@@ -292,18 +379,21 @@ impl Ledger {
         self.writable.load(Ordering::Relaxed)
     }
 
-    async fn ask<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Job,
-    ) -> Result<T, LedgerError> {
-        let (reply, answer) = oneshot::channel();
+    async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, LedgerError> {
+        let (answer, answered) = oneshot::channel();
+        let job = job(answer);
+        // A request that is larger than the queue takes all of it.
+        let weight = u32::try_from(job.weight().min(self.limits.queue)).unwrap_or(u32::MAX);
+        let place = Arc::clone(&self.places).acquire_many_owned(weight).await;
+        let place = place.map_err(|_| LedgerError::Stopped)?;
+        let waiting = Waiting { job, _place: place };
         self.jobs
-            .send(job(reply))
+            .send(waiting)
             .await
             .map_err(|_| LedgerError::Stopped)?;
-        answer.await.map_err(|_| LedgerError::Stopped)?
+        answered.await.map_err(|_| LedgerError::Stopped)?
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

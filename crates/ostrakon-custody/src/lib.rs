@@ -16,11 +16,16 @@ mod identity;
 mod ledger;
 
 pub use approval::{Approval, ReleaseError, ShardKey, binding};
-pub use audit::{AuditEvent, AuditFault, AuditLog, AuditRecord};
+pub use audit::{
+    ArchiveReport, AuditError, AuditEvent, AuditFault, AuditLog, AuditRecord, AuditReport, Auditor,
+    Break, ChainHead, ChainReport, Charged, Checkpoint, CheckpointError, Evidence, FaultKind,
+    Manifest, ManifestError, Outside, SignedCheckpoint, SignedManifest, Span, Tally, Told,
+};
 pub use backup::BackUpError;
 pub use identity::{Identity, IdentityError, Signer};
 pub use ledger::{
-    Act, Change, Ledger, LedgerError, LedgerLimits, Relay, RequestItem, SettleRequest, Verdict,
+    Act, Change, Explain, HeadFileError, Ledger, LedgerError, LedgerLimits, Relay, RequestItem,
+    SettleRequest, Verdict,
 };
 
 /// Run as documentation tests.

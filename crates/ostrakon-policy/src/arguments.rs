@@ -1,4 +1,7 @@
-use std::{fmt, rc::Rc};
+mod note;
+mod shape;
+
+use std::{fmt, ops::RangeInclusive, rc::Rc};
 
 use jiff::tz::TimeZone;
 use ostrakon_types::RequestKind;
@@ -10,6 +13,9 @@ use crate::{
     source::Span,
 };
 
+pub use note::{Located, Note, Place};
+pub(crate) use shape::{Asked, Bounds, Shape};
+
 /// The arguments of one rule in a policy file, as its builder sees them.
 ///
 /// The methods that read an argument give its value, and report it when it is of a wrong type, so that
@@ -18,6 +24,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Arguments<'a> {
     entries: Vec<Entry<'a>>,
+    /// Whose arguments they are, in words.
+    owner: String,
     rule: Span,
     rule_id: &'a str,
     derived: bool,
@@ -30,27 +38,6 @@ pub struct Arguments<'a> {
     counts_approvals: bool,
 }
 
-/// An argument that the builder asked for.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) name: String,
-    pub(crate) shape: Shape,
-}
-
-/// What an argument must be.
-#[derive(Debug)]
-pub(crate) enum Shape {
-    Any,
-    Flag,
-    Count,
-    Counts,
-    Text,
-    Texts,
-    TextOrTexts,
-    Choice(Vec<String>),
-    Groups(Vec<Asked>),
-}
-
 #[derive(Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) key: &'a str,
@@ -59,47 +46,17 @@ pub(crate) struct Entry<'a> {
     pub(crate) node: Rc<Node>,
 }
 
-/// A place in a policy file, to report something there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(pub(crate) Span);
-
-/// A value and the place where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Located<T> {
-    /// The value.
-    pub value: T,
-    /// Where it stands.
-    pub place: Place,
-}
-
-/// Something reported while a rule was built; a help may be added.
-#[derive(Debug)]
-pub struct Note {
-    pub(crate) severity: Severity,
-    pub(crate) place: Place,
-    pub(crate) message: String,
-    pub(crate) help: Option<String>,
-}
-
-impl Note {
-    /// Adds what could be done about it.
-    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
-        self.help = Some(help.into());
-        self
-    }
-}
-
 impl<'a> Arguments<'a> {
     pub(crate) fn new(
         entries: Vec<Entry<'a>>,
-        rule: Span,
+        (owner, rule): (String, Span),
         (rule_id, derived): (&'a str, bool),
         kind: RequestKind,
         time_zone: &'a TimeZone,
     ) -> Self {
         Self {
             entries,
+            owner,
             rule,
             rule_id,
             derived,
@@ -116,7 +73,13 @@ impl<'a> Arguments<'a> {
     pub(crate) fn survey(kind: RequestKind, time_zone: &'a TimeZone) -> Self {
         Self {
             surveyed: true,
-            ..Self::new(Vec::new(), Span::default(), ("", false), kind, time_zone)
+            ..Self::new(
+                Vec::new(),
+                (String::new(), Span::default()),
+                ("", false),
+                kind,
+                time_zone,
+            )
         }
     }
 
@@ -164,6 +127,18 @@ impl<'a> Arguments<'a> {
         self.find(name, Shape::Any).is_some()
     }
 
+    /// Says that the rule cannot be without the argument, and reports it where it is not given.
+    pub fn require(&mut self, name: &str) {
+        if !self.is_given(name) {
+            let message = format!("{} needs `{name}`", self.owner);
+            self.error(self.here(), message);
+        }
+        let mut asked = self.asked.iter_mut();
+        if let Some(asked) = asked.find(|asked| asked.name == name) {
+            asked.required = true;
+        }
+    }
+
     /// Where the argument stands, or the rule when it is not given.
     #[must_use]
     pub fn place(&self, name: &str) -> Place {
@@ -208,21 +183,45 @@ impl<'a> Arguments<'a> {
 
     /// A whole number that is not negative.
     pub fn count(&mut self, name: &str) -> Option<u64> {
-        let (value, node) = self.find(name, Shape::Count)?;
+        let (value, node) = self.find(name, Shape::Count(Bounds::none()))?;
         self.whole(name, value, &node)
+    }
+
+    /// A whole number in the range. What it means is told where it is another.
+    pub fn count_within(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u64>,
+        meaning: &str,
+    ) -> Option<u64> {
+        let (value, node) = self.find(name, Shape::Count(Bounds::of(range.clone(), meaning)))?;
+        self.within(name, value, &node, &range, meaning)
     }
 
     /// A list of whole numbers that are not negative; `None` when not given.
     pub fn counts(&mut self, name: &str) -> Option<Vec<Located<u64>>> {
-        let list = self.list(name, Shape::Counts)?;
-        let mut counts = Vec::with_capacity(list.len());
-        for (value, node) in list {
-            if let Some(value) = self.whole(name, value, &node) {
-                let place = Place(node.span);
-                counts.push(Located { value, place });
-            }
-        }
-        Some(counts)
+        let list = self.list(name, Shape::Counts(Bounds::none()))?;
+        let counts = list.into_iter().filter_map(|(value, node)| {
+            let value = self.whole(name, value, &node)?;
+            Some(Located::new(value, &node))
+        });
+        Some(counts.collect())
+    }
+
+    /// A list of whole numbers in the range; `None` when not given. What they mean is told where one is
+    /// another.
+    pub fn counts_within(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u64>,
+        meaning: &str,
+    ) -> Option<Vec<Located<u64>>> {
+        let list = self.list(name, Shape::Counts(Bounds::of(range.clone(), meaning)))?;
+        let counts = list.into_iter().filter_map(|(value, node)| {
+            let value = self.within(name, value, &node, &range, meaning)?;
+            Some(Located::new(value, &node))
+        });
+        Some(counts.collect())
     }
 
     /// A text.
@@ -286,7 +285,8 @@ impl<'a> Arguments<'a> {
                 }
             }
             let ids = (self.rule_id, self.derived);
-            let mut inner = Arguments::new(entries, node.span, ids, self.kind, self.time_zone);
+            let owner = (format!("an entry of `{name}`"), node.span);
+            let mut inner = Arguments::new(entries, owner, ids, self.kind, self.time_zone);
             groups.extend(read(&mut inner));
             self.notes.extend(inner.finish(name));
         }
@@ -366,6 +366,7 @@ impl<'a> Arguments<'a> {
             None => self.asked.push(Asked {
                 name: name.to_owned(),
                 shape,
+                required: false,
             }),
         }
     }
@@ -402,6 +403,24 @@ impl<'a> Arguments<'a> {
         count
     }
 
+    fn within(
+        &mut self,
+        name: &str,
+        value: &Value,
+        node: &Node,
+        range: &RangeInclusive<u64>,
+        meaning: &str,
+    ) -> Option<u64> {
+        let count = self.whole(name, value, node)?;
+        if range.contains(&count) {
+            return Some(count);
+        }
+        let (least, most) = (range.start(), range.end());
+        let message = format!("`{name}` must be from {least} to {most}, not {count}");
+        self.error(Place(node.span), message).help(meaning);
+        None
+    }
+
     fn as_texts(&mut self, name: &str, list: Vec<(&Value, Rc<Node>)>) -> Vec<Located<String>> {
         list.into_iter()
             .filter_map(|(value, node)| self.as_text(name, value, &node))
@@ -409,9 +428,8 @@ impl<'a> Arguments<'a> {
     }
 
     fn as_text(&mut self, name: &str, value: &Value, node: &Node) -> Option<Located<String>> {
-        if let Some(value) = document::text(value, node) {
-            let place = Place(node.span);
-            return Some(Located { value, place });
+        if let Some(text) = document::text(value, node) {
+            return Some(Located::new(text, node));
         }
         let note = self.expected(name, "text", value, node);
         match value {

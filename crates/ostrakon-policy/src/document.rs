@@ -90,7 +90,19 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Document, Vec<Diagnostic>> {
 }
 
 /// What `serde_yaml` says is wrong with the text.
-pub(crate) fn misread(source: &Source<'_>, error: &serde_yaml::Error) -> Diagnostic {
+fn misread(source: &Source<'_>, error: &serde_yaml::Error) -> Diagnostic {
+    let (span, message) = placed(error);
+    unreadable(source, span, &message)
+}
+
+/// What `serde_yaml` says where the text is YAML, but not what it is read as.
+pub(crate) fn unfit(source: &Source<'_>, error: &serde_yaml::Error) -> Diagnostic {
+    let (span, message) = placed(error);
+    source.error(span, message)
+}
+
+/// Where an error lies, and what it says but for that.
+fn placed(error: &serde_yaml::Error) -> (Span, String) {
     let mut message = error.to_string();
     let span = error.location().map_or(Span::default(), |place| {
         let (line, column) = (place.line(), place.column());
@@ -99,16 +111,12 @@ pub(crate) fn misread(source: &Source<'_>, error: &serde_yaml::Error) -> Diagnos
         }
         Span::point(line, column.saturating_sub(1))
     });
-    unreadable(source, span, &message)
+    (span, message)
 }
 
 /// What a parser says of a place at which it gave up.
 fn unreadable(source: &Source<'_>, span: Span, fault: &str) -> Diagnostic {
-    // A number of more than 64 bits is a value to neither parser; an id may look like one.
-    let too_large = fault.contains("integer `") && fault.contains("expected any YAML value");
-    let help = if too_large {
-        Some("put it in quotes")
-    } else if source.line(span).is_some_and(looks_unquoted) {
+    let help = if source.line(span).is_some_and(looks_unquoted) {
         Some("put text that begins with `*`, `!` or `&` in quotes")
     } else {
         None
@@ -125,6 +133,15 @@ fn looks_unquoted(line: &str) -> bool {
             .any(|sign| line.contains(&format!("{lead}{sign}")))
     };
     ["[", ", ", "- ", ": "].into_iter().any(begins)
+}
+
+/// Whether it is a number of more bits than a value can have. An id may look like one.
+fn is_too_large(text: &str) -> bool {
+    // The least of them has 17 characters, and is hexadecimal.
+    (17..=200).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
+        && serde_yaml::from_str::<Value>(text)
+            .is_err_and(|error| error.to_string().contains("integer `"))
 }
 
 type Fault = Box<Diagnostic>;
@@ -181,6 +198,14 @@ impl<'s, 'a> Index<'s, 'a> {
                 Event::Scalar(text, style, anchor, _) => {
                     self.key(text.clone(), span);
                     let plain = style == ScalarStyle::Plain;
+                    if plain && is_too_large(&text) {
+                        self.faults.push(self.source.diagnostic(
+                            Severity::Error,
+                            span,
+                            format!("the number `{text}` is too large"),
+                            Some("where text is meant, an id for example, put it in quotes".into()),
+                        ));
+                    }
                     let kind = NodeKind::Scalar(plain.then(|| (*text).into()));
                     self.add(span, kind, 1, 1, anchor)?;
                 }

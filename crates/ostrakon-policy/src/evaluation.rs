@@ -1,4 +1,4 @@
-use jiff::Zoned;
+use jiff::Timestamp;
 use ostrakon_types::{Candidate, Proposal, RequestKind};
 use serde::Serialize;
 
@@ -45,7 +45,7 @@ impl RuleFailure {
 
 impl Evaluation {
     /// A denial, as yet.
-    pub(crate) fn new(kind: RequestKind, now: &Zoned) -> Self {
+    pub(crate) fn new(kind: RequestKind, now: Timestamp) -> Self {
         Self {
             proposal: Proposal::new(Vec::new()),
             sessions: Vec::new(),
@@ -56,7 +56,13 @@ impl Evaluation {
     }
 
     pub(crate) fn propose(&mut self, candidate: Candidate, session: Option<SessionLimits>) {
-        self.proposal.candidates.push(candidate);
+        let candidates = &mut self.proposal.candidates;
+        if candidates.is_empty() {
+            // As a rule there is one: room for more is made when they come.
+            *candidates = vec![candidate];
+        } else {
+            candidates.push(candidate);
+        }
         self.sessions.extend(
             self.default_session
                 .map(|default| session.unwrap_or(default)),

@@ -225,8 +225,9 @@ impl SetExplanation {
                 .iter()
                 .all(|rule| matches!(rule.outcome, RuleOutcome::Holds(_))),
             rules,
-            session: opens
-                .then(|| session.unwrap_or_else(|| SessionLimits::default_at(millis(at)))),
+            session: opens.then(|| {
+                session.unwrap_or_else(|| SessionLimits::default_at(millis(at.timestamp())))
+            }),
         }
     }
 }
@@ -268,6 +269,27 @@ impl Explanation {
         for charge in rules.flat_map(|rule| &mut rule.charges) {
             charge.used = Some(count(&charge.charge.key));
         }
+        self.concluded()
+    }
+
+    /// Takes into account which charges did not fit when the request was settled.
+    #[must_use]
+    pub fn with_refused(mut self, refused: &[Charge]) -> Self {
+        let is_refused = |charge: &Charge| {
+            let same = |other: &Charge| other.key == charge.key && other.limit == charge.limit;
+            refused.iter().any(same)
+        };
+        let rules = self.rule_sets.iter_mut().flat_map(|set| &mut set.rules);
+        for charge in rules.flat_map(|rule| &mut rule.charges) {
+            if is_refused(&charge.charge) {
+                charge.used = Some(charge.charge.limit);
+            }
+        }
+        self.concluded()
+    }
+
+    /// What comes of the request once charges were looked at.
+    fn concluded(mut self) -> Self {
         let by_default = [Outcome::ApprovedByDefault, Outcome::DeniedByDefault];
         if !by_default.contains(&self.outcome) {
             self.outcome = outcome(&self.rule_sets);

@@ -21,6 +21,7 @@ mod fixture;
 mod hint;
 mod index;
 mod ledger;
+mod limits;
 mod load;
 mod nearest;
 mod path;

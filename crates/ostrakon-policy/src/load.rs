@@ -156,7 +156,10 @@ impl Loader<'_> {
                 break;
             }
             let (key_node, tree_node) = node.entry(index);
-            let name = document::text(key, &key_node).unwrap_or_default();
+            let Some(name) = document::text(key, &key_node) else {
+                self.expected(key_node.span, "a request type", "text", key);
+                continue;
+            };
             match name.parse::<RequestKind>() {
                 Ok(kind) => {
                     let sets = self.tree(kind, tree, &tree_node);
@@ -367,7 +370,7 @@ impl Loader<'_> {
         let id = rule.id.unwrap_or(derived);
         let mut arguments = Arguments::new(
             rule.arguments,
-            rule.span,
+            (format!("`{}`", rule.name), rule.span),
             (&id, is_derived),
             kind,
             self.time_zone,

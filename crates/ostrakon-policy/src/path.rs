@@ -8,14 +8,16 @@
 
 mod fold;
 mod pattern;
+mod scan;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
 use ostrakon_types::MetaItem;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 pub(crate) use fold::fold;
 pub(crate) use pattern::PathPattern;
+pub(crate) use scan::any;
 
 /// A path in its canonical spelling.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct CanonicalPath<'a> {
     text: Cow<'a, str>,
     /// Whether leading components may be missing.
     partial: bool,
+    /// What regular expressions search, once one of them has asked.
+    haystack: OnceCell<Box<str>>,
 }
 
 impl<'a> CanonicalPath<'a> {
@@ -31,6 +35,7 @@ impl<'a> CanonicalPath<'a> {
         Ok(Self {
             text: canonical(&item.meta)?,
             partial: !item.complete,
+            haystack: OnceCell::new(),
         })
     }
 
@@ -40,6 +45,16 @@ impl<'a> CanonicalPath<'a> {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it begins with the folder, which is ASCII, up to the end of a component.
+    fn is_in(&self, folder: &str, any_case: bool) -> bool {
+        let (path, folder) = (self.text.as_bytes(), folder.as_bytes());
+        let Some((begin, behind)) = path.split_at_checked(folder.len()) else {
+            return false;
+        };
+        matches!(behind.first(), None | Some(b'/'))
+            && (begin == folder || any_case && begin.eq_ignore_ascii_case(folder))
     }
 
     /// The components, the last one empty if the path ends with a `/`.
@@ -54,11 +69,12 @@ impl<'a> CanonicalPath<'a> {
     }
 
     /// What regular expressions search: with `/` in front when the path is complete.
-    pub(crate) fn haystack(&self) -> Cow<'_, str> {
+    pub(crate) fn haystack(&self) -> &str {
         if self.partial {
-            Cow::Borrowed(&self.text)
+            &self.text
         } else {
-            Cow::Owned(format!("/{}", self.text))
+            self.haystack
+                .get_or_init(|| ["/", &self.text].concat().into())
         }
     }
 }
@@ -100,6 +116,9 @@ pub(crate) fn nfc(text: &str) -> Cow<'_, str> {
 
 /// The one spelling in which a path is compared, or what is wrong with it.
 fn canonical(text: &str) -> Result<Cow<'_, str>, &'static str> {
+    if is_plain(text.as_bytes()) {
+        return Ok(Cow::Borrowed(text));
+    }
     let text = nfc(text);
     if text.is_empty() {
         return Err("is empty");
@@ -122,6 +141,19 @@ fn canonical(text: &str) -> Result<Cow<'_, str>, &'static str> {
         }
     }
     Ok(text)
+}
+
+/// Whether the path is canonical at first sight, as nearly all are: ASCII without a component that is empty
+/// or begins with a dot. Of others it says nothing.
+fn is_plain(path: &[u8]) -> bool {
+    let is = |byte: u8, other: u8| u8::from(byte == other);
+    let odd = |byte: u8| is(byte, 0) | is(byte, b'\\') | (byte & 0x80);
+    let begins_oddly = |byte: u8| is(byte, b'/') | is(byte, b'.');
+    let (Some((first, behind)), Some((_, path))) = (path.split_first(), path.split_last()) else {
+        return false;
+    };
+    let test = |byte, next| odd(next) | (is(byte, b'/') & begins_oddly(next));
+    odd(*first) | begins_oddly(*first) == 0 && !any(path, behind, test)
 }
 
 #[cfg(test)]

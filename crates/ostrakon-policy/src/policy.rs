@@ -7,7 +7,8 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 use ostrakon_types::{ApprovalRequest, Candidate, Charge, RequestKind, UnixMillis};
 
 use crate::{
-    Evaluation, Rule, RuleError, RuleFailure, SessionLimits, Verdict, index::Index,
+    Evaluation, Rule, RuleError, RuleFailure, SessionLimits, Verdict,
+    index::{Candidates, Index},
     rule_id::Content,
 };
 
@@ -46,10 +47,17 @@ pub(crate) struct BoundRule {
 /// What a rule says of a request: its verdict, and its charges if it holds.
 pub(crate) type Judgement = Result<(Verdict, Vec<Charge>), RuleError>;
 
+/// What an approval by a rule set uses up, and how it limits a session.
+#[derive(Default)]
+struct Approval {
+    charges: Vec<Charge>,
+    session: Option<SessionLimits>,
+}
+
 impl BoundRule {
     /// Judges the request. A panic of the rule is an error like any other.
     pub(crate) fn judge(&self, request: &ApprovalRequest, now: &Zoned) -> Judgement {
-        let judged = catch_unwind(AssertUnwindSafe(|| {
+        caught(|| {
             let verdict = self.rule.judge(request, now)?;
             let charges = if verdict.is_held() {
                 self.rule.charges(request, now)
@@ -57,8 +65,44 @@ impl BoundRule {
                 Vec::new()
             };
             Ok((verdict, charges))
-        }));
-        judged.unwrap_or_else(|_| Err(RuleError::new("the rule panicked")))
+        })
+    }
+
+    /// Whether the rule holds; if so, the approval is by this rule too. It is [`BoundRule::judge`]
+    /// without what only an explanation needs.
+    fn approve(
+        &self,
+        request: &ApprovalRequest,
+        now: &Zoned,
+        approval: &mut Approval,
+    ) -> Result<bool, RuleError> {
+        caught(|| match &self.rule.judge(request, now) {
+            Ok(verdict) if verdict.is_held() => {
+                approval.add(self.rule.charges(request, now), verdict.session());
+                Ok(true)
+            }
+            Ok(_) => Ok(false),
+            Err(error) => Err(error.clone()),
+        })
+    }
+}
+
+/// What a rule says, its panic as an error.
+fn caught<T>(judge: impl FnOnce() -> Result<T, RuleError>) -> Result<T, RuleError> {
+    let judged = catch_unwind(AssertUnwindSafe(judge));
+    judged.unwrap_or_else(|_| Err(RuleError::new("the rule panicked")))
+}
+
+impl Approval {
+    fn add(&mut self, charges: Vec<Charge>, session: Option<SessionLimits>) {
+        if self.charges.is_empty() && !charges.is_empty() {
+            self.charges = charges;
+        } else {
+            self.charges.extend(charges);
+        }
+        if session.is_some() {
+            self.session = strictest(self.session, session);
+        }
     }
 }
 
@@ -107,9 +151,10 @@ impl Policy {
     }
 
     /// The rule sets that may approve the request, ascending, as far as the index tells.
-    pub(crate) fn candidates(&self, request: &ApprovalRequest) -> Vec<u32> {
+    pub(crate) fn candidates(&self, request: &ApprovalRequest) -> Candidates<'_> {
         let tree = self.trees.get(&request.kind);
-        tree.map_or_else(Vec::new, |tree| tree.index.candidates(request))
+        tree.map(|tree| tree.index.candidates(request))
+            .unwrap_or_default()
     }
 
     pub(crate) fn tree(&self, kind: RequestKind) -> Option<&[RuleSet]> {
@@ -129,10 +174,10 @@ impl Policy {
         let Some(tree) = self.trees.get(&request.kind) else {
             return Self::default_for(request.kind, now);
         };
-        let candidates = tree.index.candidates(request).into_iter();
-        let sets = candidates.filter_map(|index| {
-            let set = tree.sets.get(usize::try_from(index).ok()?)?;
-            Some((index, set))
+        let candidates = tree.index.candidates(request);
+        let sets = candidates.iter().filter_map(|index| {
+            let set = tree.sets.get(usize::try_from(*index).ok()?)?;
+            Some((*index, set))
         });
         self.try_each(sets, request, now)
     }
@@ -151,28 +196,33 @@ impl Policy {
 
     fn try_each<'s>(
         &self,
-        sets: impl Iterator<Item = (u32, &'s RuleSet)>,
+        mut sets: impl Iterator<Item = (u32, &'s RuleSet)>,
         request: &ApprovalRequest,
         now: Timestamp,
     ) -> Evaluation {
+        let mut evaluation = Evaluation::new(request.kind, now);
+        let mut next = sets.next();
+        if next.is_none() {
+            return evaluation;
+        }
         let now = now.to_zoned(self.time_zone.clone());
-        let mut evaluation = Evaluation::new(request.kind, &now);
-        for (index, set) in sets {
-            let Some((charges, session)) = set.approve(request, &now, index, &mut evaluation)
-            else {
-                continue;
-            };
-            let last = charges.is_empty();
-            evaluation.propose(Candidate::new(Some(index), charges), session);
-            if last {
-                break;
+        while let Some((index, set)) = next {
+            let mut approval = Approval::default();
+            if set.approve(request, &now, index, &mut approval, &mut evaluation) {
+                let is_last = approval.charges.is_empty();
+                let candidate = Candidate::new(Some(index), approval.charges);
+                evaluation.propose(candidate, approval.session);
+                if is_last {
+                    break;
+                }
             }
+            next = sets.next();
         }
         evaluation
     }
 
     fn default_for(kind: RequestKind, now: Timestamp) -> Evaluation {
-        let mut evaluation = Evaluation::new(kind, &now.to_zoned(TimeZone::UTC));
+        let mut evaluation = Evaluation::new(kind, now);
         if Self::approves_by_default(kind) {
             evaluation.propose(Candidate::new(None, Vec::new()), None);
         }
@@ -181,31 +231,27 @@ impl Policy {
 }
 
 impl RuleSet {
-    /// What an approval by this set uses up and how it limits a session, if every rule holds.
+    /// Whether every rule holds, and what the approval by this set is then.
     fn approve(
         &self,
         request: &ApprovalRequest,
         now: &Zoned,
         index: u32,
+        approval: &mut Approval,
         evaluation: &mut Evaluation,
-    ) -> Option<(Vec<Charge>, Option<SessionLimits>)> {
-        let mut all = Vec::new();
-        let mut session: Option<SessionLimits> = None;
+    ) -> bool {
         for rule in &self.rules {
-            match rule.judge(request, now) {
-                Ok((verdict, charges)) if verdict.is_held() => {
-                    all.extend(charges);
-                    session = strictest(session, verdict.session());
-                }
-                Ok(_) => return None,
+            match rule.approve(request, now, approval) {
+                Ok(true) => {}
+                Ok(false) => return false,
                 Err(error) => {
                     evaluation.fail(RuleFailure::new(index, rule, &error));
-                    return None;
+                    return false;
                 }
             }
         }
-        in_order(&mut all);
-        Some((all, session))
+        in_order(&mut approval.charges);
+        true
     }
 }
 
@@ -214,9 +260,10 @@ pub(crate) fn strictest(
     one: Option<SessionLimits>,
     other: Option<SessionLimits>,
 ) -> Option<SessionLimits> {
-    one.into_iter()
-        .chain(other)
-        .reduce(SessionLimits::strictest)
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.strictest(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 /// Brings charges into an order that does not depend on the order of the rules: the one that takes
@@ -230,8 +277,8 @@ fn in_order(charges: &mut [Charge]) {
 }
 
 /// The instant as the ledger counts it.
-pub(crate) fn millis(now: &Zoned) -> UnixMillis {
-    UnixMillis(now.timestamp().as_millisecond())
+pub(crate) fn millis(now: Timestamp) -> UnixMillis {
+    UnixMillis(now.as_millisecond())
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ pub trait Rule: fmt::Debug + Send + Sync {
 pub struct RuleError(String);
 
 impl RuleError {
-    /// An error that is reported as `message`: lower case, no period.
+    /// An error that is reported as `message`: lower case, no period. It is logged, so that it must not
+    /// tell paths or names, which are user data.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())

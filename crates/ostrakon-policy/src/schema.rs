@@ -7,7 +7,7 @@ use serde_yaml::{Mapping, Value};
 
 use crate::{
     Arguments, BuildRule,
-    arguments::{Asked, Shape},
+    arguments::{Asked, Bounds, Shape},
 };
 
 /// A JSON Schema of policy files. Serialize it as JSON.
@@ -66,7 +66,13 @@ fn rule(name: &str, asked: &[Asked]) -> Value {
         ("rule".to_owned(), object([("const", name.into())])),
         ("rule_id".to_owned(), text()),
     ];
-    closed(own.into_iter().chain(arguments(asked)), &["rule"])
+    let required = ["rule"].into_iter().chain(required(asked));
+    closed(own.into_iter().chain(arguments(asked)), required)
+}
+
+fn required(asked: &[Asked]) -> impl Iterator<Item = &str> {
+    let required = asked.iter().filter(|asked| asked.required);
+    required.map(|asked| asked.name.as_str())
 }
 
 fn arguments(asked: &[Asked]) -> impl Iterator<Item = (String, Value)> {
@@ -78,12 +84,11 @@ fn arguments(asked: &[Asked]) -> impl Iterator<Item = (String, Value)> {
 fn argument(shape: &Shape) -> Value {
     let of_type = |name: &str| object([("type", name.into())]);
     let array = |items| object([("type", "array".into()), ("items", items)]);
-    let count = || object([("type", "integer".into()), ("minimum", 0.into())]);
     match shape {
         Shape::Any => object::<0>([]),
         Shape::Flag => of_type("boolean"),
-        Shape::Count => count(),
-        Shape::Counts => array(count()),
+        Shape::Count(bounds) => count(bounds),
+        Shape::Counts(bounds) => array(count(bounds)),
         Shape::Text => text(),
         Shape::Texts => array(text()),
         Shape::TextOrTexts => object([("anyOf", Value::Sequence(vec![text(), array(text())]))]),
@@ -91,13 +96,25 @@ fn argument(shape: &Shape) -> Value {
             let choices = choices.iter().map(|choice| choice.as_str().into());
             object([("enum", Value::Sequence(choices.collect()))])
         }
-        Shape::Groups(asked) => array(closed(arguments(asked), &[])),
+        Shape::Groups(asked) => array(closed(arguments(asked), required(asked))),
     }
 }
 
-/// Text, for which a number may stand that needs no quotes.
+fn count(bounds: &Bounds) -> Value {
+    let (least, most) = bounds.range.clone().into_inner();
+    let described = bounds.meaning.iter();
+    let described = described.map(|meaning| ("description".to_owned(), meaning.as_str().into()));
+    let bounded = [
+        ("type".to_owned(), "integer".into()),
+        ("minimum".to_owned(), least.into()),
+    ];
+    let below = (most < u64::MAX).then(|| ("maximum".to_owned(), most.into()));
+    mapping(described.chain(bounded).chain(below))
+}
+
+/// Text, for which a number or a boolean may stand that needs no quotes.
 fn text() -> Value {
-    let types = vec!["string".into(), "number".into()];
+    let types = vec!["string".into(), "number".into(), "boolean".into()];
     object([("type", Value::Sequence(types))])
 }
 
@@ -109,8 +126,11 @@ fn list(items: Value, description: &str) -> Value {
     ])
 }
 
-fn closed(properties: impl Iterator<Item = (String, Value)>, required: &[&str]) -> Value {
-    let required = required.iter().map(|name| (*name).into()).collect();
+fn closed<'n>(
+    properties: impl Iterator<Item = (String, Value)>,
+    required: impl Iterator<Item = &'n str>,
+) -> Value {
+    let required = required.map(Value::from).collect();
     object([
         ("type", "object".into()),
         ("properties", mapping(properties)),

@@ -14,6 +14,7 @@ use crate::{MemoryLedger, Policy};
 
 /// A request that was decided, as an audit log tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordedRequest {
     /// When it was decided.
     pub at: Timestamp,
@@ -21,6 +22,18 @@ pub struct RecordedRequest {
     pub request: ApprovalRequest,
     /// Whether it was approved.
     pub approved: bool,
+}
+
+impl RecordedRequest {
+    /// A record as given.
+    #[must_use]
+    pub fn new(at: Timestamp, request: ApprovalRequest, approved: bool) -> Self {
+        Self {
+            at,
+            request,
+            approved,
+        }
+    }
 }
 
 /// What would have been decided otherwise.

@@ -125,9 +125,9 @@ fn time_zone<'de, D: Deserializer<'de>>(from: D) -> Result<TimeZone, D::Error> {
 }
 
 fn timestamp<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
-    String::deserialize(from)?
-        .parse()
-        .map_err(de::Error::custom)
+    let text = String::deserialize(from)?;
+    let message = || format!("`{text}` is no instant; write it like `2026-03-09T17:00:00Z`");
+    text.parse().map_err(|_| de::Error::custom(message()))
 }
 
 fn maybe_timestamp<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
@@ -144,7 +144,7 @@ impl Suite {
         let fail = |diagnostics| LoadSuiteError { diagnostics };
         let document = document::read(&source).map_err(fail)?;
         let content: Content = serde_yaml::from_str(source.text)
-            .map_err(|error| fail(vec![document::misread(&source, &error)]))?;
+            .map_err(|error| fail(vec![document::unfit(&source, &error)]))?;
         let fault = match (&content.policy, &content.policy_file) {
             (Some(_), Some(_)) => Some("a suite has a `policy` or a `policy_file`, not both"),
             (None, None) => Some("a suite needs a `policy` or a `policy_file`"),
@@ -204,7 +204,7 @@ impl Question {
         let fail = |diagnostics| LoadSuiteError { diagnostics };
         document::read(&source).map_err(fail)?;
         serde_yaml::from_str(source.text)
-            .map_err(|error| fail(vec![document::misread(&source, &error)]))
+            .map_err(|error| fail(vec![document::unfit(&source, &error)]))
     }
 }
 

@@ -7,7 +7,8 @@
 
 use std::{env, fs, path::Path};
 
-use ostrakon_policy::Registry;
+use jiff::tz::TimeZone;
+use ostrakon_policy::{Policy, Registry};
 use serde_json::Value;
 
 fn folder() -> &'static Path {
@@ -58,6 +59,7 @@ fn objection(root: &Value, schema: &Value, value: &Value) -> Option<String> {
             "const" => asked == value,
             "enum" => asked.as_array().unwrap().contains(value),
             "minimum" => value.as_i64() >= asked.as_i64(),
+            "maximum" => value.as_u64() <= asked.as_u64(),
             "required" => {
                 let names = asked.as_array().unwrap().iter();
                 names
@@ -128,8 +130,35 @@ fn it_sees_what_is_misspelt() {
         ("count: 1", "count: -1"),
         ("day", "fortnight"),
         ("sliding: true", "slides: true"),
+        ("count: 1, ", ""),
     ] {
         let policy = format!("decrypt: [[{{{throttle}}}]]").replace(right, wrong);
         assert!(objection_to(&policy).is_some(), "{policy}");
+    }
+    for wrong in [
+        "rule: profile-id-rule",
+        "rule: cel-rule",
+        "rule: time-range-rule, days: [0, 7]",
+        "rule: session-params-rule, max_time_seconds: 1",
+        "rule: session-params-rule, max_time_seconds: 604800",
+    ] {
+        assert!(
+            objection_to(&format!("start_session: [[{{{wrong}}}]]")).is_some(),
+            "{wrong}"
+        );
+    }
+}
+
+/// Text that YAML takes for something else loads as it is written.
+#[test]
+fn it_admits_text_without_quotes() {
+    for policy in [
+        "decrypt: [[{rule: meta-rule, paths: [55, True, 1.5, 2026-03-09]}]]",
+        "decrypt: [[{rule: reject-rule, rule_id: true}]]",
+        "decrypt: [[{rule: time-range-rule, time_start: 8:00, time_end: 17:30, days: [0, 6]}]]",
+    ] {
+        let loaded = Policy::load("f", policy, &TimeZone::UTC, &Registry::bundled());
+        assert!(loaded.is_ok(), "{loaded:?}");
+        assert_eq!(objection_to(policy), None);
     }
 }

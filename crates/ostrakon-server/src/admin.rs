@@ -13,11 +13,18 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use ostrakon_custody::SignedManifest;
+use ostrakon_storage::StoreError;
 use ostrakon_types::{ErrorChain, KssId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 pub use self::client::{AskError, Client};
-use crate::{node::Node, policy::SetPolicyError};
+use crate::{
+    audit,
+    node::Node,
+    policy::SetPolicyError,
+    quota::{self, ProfileName},
+};
 
 /// What `keyserver status` tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +52,54 @@ pub struct Status {
     pub profiles: u64,
     /// Why requests cannot be answered now, if they cannot.
     pub not_ready: Option<String>,
+    /// How the audit log stands.
+    pub audit: AuditStatus,
     /// The generation of its state: epoch and counter.
     #[serde(default)]
     pub generation: Option<String>,
+}
+
+/// How the audit log stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AuditStatus {
+    /// The number of this instance's newest record.
+    pub records: u64,
+    /// The number of the newest checkpoint.
+    pub checkpoint: Option<u64>,
+    /// When it was made.
+    pub checkpoint_at: Option<UnixMillis>,
+    /// Whether the log can be written, and checkpoints wherever they should be, as far as is known. A
+    /// server that does not run does not know.
+    pub writable: Option<bool>,
+    /// What is wrong with it, ready to be shown.
+    pub trouble: Vec<String>,
+}
+
+/// Whose counters are set back: nobody named means everybody's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClearQuota {
+    /// The profiles.
+    pub profiles: Vec<ProfileName>,
+}
+
+/// How many counters were set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaCleared {
+    /// So many.
+    pub counters: u64,
+}
+
+/// The signed manifest of an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct ArchiveManifest {
+    bytes: Vec<u8>,
+}
+
+/// How many rows were taken out of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Pruned {
+    rows: u64,
 }
 
 /// Whether a server runs, and whether it answers requests.
@@ -100,6 +152,10 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/enable", post(|state| set_enabled(state, true)))
         .route("/disable", post(|state| set_enabled(state, false)))
         .route("/policy", get(dump_policy).post(load_policy))
+        .route("/quota", get(list_quota))
+        .route("/quota/clear", post(clear_quota))
+        .route("/audit/archive", post(keep_archive))
+        .route("/audit/prune", post(prune))
         .with_state(node)
 }
 
@@ -111,6 +167,11 @@ async fn status(State(node): State<Arc<Node>>) -> Response {
         Err(error) => return fault(&error, false),
     };
     let enabled = pipeline.enabled.load(Ordering::Acquire);
+    let not_ready = node.unready().await.map(str::to_owned);
+    let audit = match audit_status(&node).await {
+        Ok(audit) => audit,
+        Err(error) => return fault(&error, false),
+    };
     Json(Status {
         kss_id: pipeline.keyserver.kss_id(),
         name: pipeline.keyserver.name().as_str().to_owned(),
@@ -126,10 +187,75 @@ async fn status(State(node): State<Arc<Node>>) -> Response {
         policy_version: Some(policy.version),
         policy_loaded_at: Some(policy.loaded_at),
         profiles,
-        not_ready: node.unready().await.map(str::to_owned),
+        not_ready,
+        audit,
         generation: Some(pipeline.lineage.newest().generation().to_string()),
     })
     .into_response()
+}
+
+async fn audit_status(node: &Node) -> Result<AuditStatus, StoreError> {
+    let heads = node.pipeline.store.audit_heads().await?;
+    let own = heads.iter().find(|(id, _)| *id == node.instance);
+    let shown = node.keeper.shown();
+    let writable = node.pipeline.ledger.is_writable() && shown.failing.is_none();
+    Ok(AuditStatus {
+        records: own.map_or(0, |(_, head)| head.sequence),
+        checkpoint: shown.newest.map(|(number, _)| number),
+        checkpoint_at: shown.newest.map(|(_, at)| at),
+        writable: Some(writable),
+        trouble: node.breaks.iter().cloned().chain(shown.failing).collect(),
+    })
+}
+
+async fn list_quota(State(node): State<Arc<Node>>) -> Response {
+    let pipeline = &node.pipeline;
+    let limit = pipeline.max_new_profiles_per_day;
+    let policy = pipeline.policy.current();
+    let now = pipeline.clock.now();
+    match quota::at_quota(&pipeline.store, &policy.policy, limit, now).await {
+        Ok(all) => Json(all).into_response(),
+        Err(error) => fault(&error, false),
+    }
+}
+
+async fn clear_quota(State(node): State<Arc<Node>>, Json(asked): Json<ClearQuota>) -> Response {
+    let pipeline = &node.pipeline;
+    let now = pipeline.clock.now();
+    match quota::clear(&pipeline.store, &pipeline.ledger, &asked.profiles, now).await {
+        Ok(counters) => {
+            tracing::info!(counters, "quotas cleared by the operator");
+            Json(QuotaCleared { counters }).into_response()
+        }
+        Err(error) => fault(&error, false),
+    }
+}
+
+async fn keep_archive(
+    State(node): State<Arc<Node>>,
+    Json(manifest): Json<ArchiveManifest>,
+) -> Response {
+    let pipeline = &node.pipeline;
+    let Ok(signed) = SignedManifest::from_bytes(&manifest.bytes) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let (keyserver, store, ledger) = (&pipeline.keyserver, &pipeline.store, &pipeline.ledger);
+    match audit::keep_archive(&signed, keyserver, store, ledger, pipeline.clock.now()).await {
+        Ok(()) => {
+            tracing::info!("audit records archived by the operator");
+            Json(Done {}).into_response()
+        }
+        Err(error) => fault(&error, false),
+    }
+}
+
+async fn prune(State(node): State<Arc<Node>>) -> Response {
+    let pipeline = &node.pipeline;
+    let (keyserver, store, ledger) = (&pipeline.keyserver, &pipeline.store, &pipeline.ledger);
+    match audit::prune(keyserver, store, ledger, pipeline.clock.now()).await {
+        Ok(rows) => Json(Pruned { rows }).into_response(),
+        Err(error) => fault(&error, false),
+    }
 }
 
 async fn set_enabled(State(node): State<Arc<Node>>, enabled: bool) -> Response {

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the server tells what it does.
     pub log: Log,
+    /// The audit log, and what bears witness to it.
+    pub audit: Audit,
 }
 
 /// Bounds on what clients take up.
@@ -46,6 +49,8 @@ pub struct Limits {
     pub body_seconds: u64,
     /// Seconds for which requests in flight may go on when the server is told to stop.
     pub drain_seconds: u64,
+    /// Envelope sessions that are held at once; past that, the oldest gives way. 0 grants none.
+    pub sessions: usize,
     /// Requests per minute from devices that the server does not know yet.
     pub first_contacts_per_minute: u32,
     /// New profiles per day, whatever the policy says.
@@ -61,6 +66,21 @@ pub struct Log {
     pub format: LogFormat,
     /// What is told: `error`, `warn`, `info`, `debug`, or directives as `tracing` takes them.
     pub level: String,
+}
+
+/// The audit log, and what bears witness to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Audit {
+    /// Seconds between two checkpoints at least; none is made while there are no new records.
+    pub checkpoint_seconds: u64,
+    /// The file to which each checkpoint is appended; nothing for none.
+    pub checkpoint_file: String,
+    /// The socket of the system's log to which each checkpoint is sent; nothing for none.
+    pub syslog: String,
+    /// Bytes of free disk space below which what strangers do is counted, but not recorded.
+    pub reserve_bytes: u64,
 }
 
 /// The form of log lines.
@@ -108,6 +128,7 @@ impl Default for Config {
             time_zone: "UTC".to_owned(),
             limits: Limits::default(),
             log: Log::default(),
+            audit: Audit::default(),
         }
     }
 }
@@ -121,6 +142,7 @@ impl Default for Limits {
             head_seconds: 10,
             body_seconds: 20,
             drain_seconds: 20,
+            sessions: 4096,
             first_contacts_per_minute: 600,
             max_new_profiles_per_day: 1000,
         }
@@ -132,6 +154,17 @@ impl Default for Log {
         Self {
             format: LogFormat::Text,
             level: "info".to_owned(),
+        }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            checkpoint_seconds: 60,
+            checkpoint_file: String::new(),
+            syslog: String::new(),
+            reserve_bytes: 64 << 20,
         }
     }
 }
@@ -183,7 +216,7 @@ impl Config {
                 reason,
             });
         }
-        Ok(())
+        self.audit.check()
     }
 
     /// The zone of the policy's times.
@@ -195,6 +228,36 @@ impl Config {
             key: "time_zone",
             reason: error.to_string(),
         })
+    }
+}
+
+impl Audit {
+    fn check(&self) -> Result<(), ConfigError> {
+        if !(1..=86_400).contains(&self.checkpoint_seconds) {
+            return Err(ConfigError::Value {
+                key: "audit.checkpoint_seconds",
+                reason: "must be from 1 to 86400 (a day)".to_owned(),
+            });
+        }
+        if self.reserve_bytes > 1 << 50 {
+            return Err(ConfigError::Value {
+                key: "audit.reserve_bytes",
+                reason: "must be at most 1125899906842624 (1 PiB)".to_owned(),
+            });
+        }
+        let paths = [
+            ("audit.checkpoint_file", &self.checkpoint_file),
+            ("audit.syslog", &self.syslog),
+        ];
+        for (key, path) in paths {
+            if !path.is_empty() && !Path::new(path).is_absolute() {
+                return Err(ConfigError::Value {
+                    key,
+                    reason: "must be an absolute path, or empty".to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -282,6 +345,11 @@ mod tests {
             "[limits]\nbody_bytes = 1",
             "listen = \"somewhere\"",
             "[log]\nformat = \"xml\"",
+            "[audit]\ncheckpoint_seconds = 0",
+            "[audit]\ncheckpoint_seconds = 86401",
+            "[audit]\ncheckpoint_file = \"checkpoints\"",
+            "[audit]\nsyslog = \"dev/log\"",
+            "[audit]\nreserve_bytes = 2000000000000000",
         ] {
             assert!(load(text).is_err(), "{text}");
         }

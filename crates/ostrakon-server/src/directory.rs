@@ -3,6 +3,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use ostrakon_custody::Ledger;
 use ostrakon_shards::{card::Card, profile::Profile};
 use ostrakon_storage::{Store, StoreError};
 use ostrakon_types::{DeviceId, ProfileId};
@@ -16,6 +17,15 @@ const REMEMBERED: usize = 4096;
 pub(crate) struct Directory {
     store: Arc<Store>,
     remembered: RwLock<HashMap<DeviceId, Arc<Member>>>,
+    /// Knows how often profiles have changed.
+    ledger: Ledger,
+}
+
+/// A device as it was known in one generation of the directory.
+#[derive(Clone)]
+pub(crate) struct Seen {
+    pub(crate) member: Arc<Member>,
+    generation: u64,
 }
 
 /// A device that is known, with the profiles to which it belongs.
@@ -41,28 +51,36 @@ impl Member {
 }
 
 impl Directory {
-    pub(crate) fn new(store: Arc<Store>) -> Self {
+    pub(crate) fn new(store: Arc<Store>, ledger: Ledger) -> Self {
         Self {
             store,
             remembered: RwLock::default(),
+            ledger,
         }
+    }
+
+    /// Whether nothing has changed since, as far as this process knows.
+    ///
+    /// What other processes change on the same database does not show. A home has one process at a time.
+    pub(crate) fn is_current(&self, seen: &Seen) -> bool {
+        seen.generation == self.ledger.profile_changes()
     }
 
     /// The device, if it is known.
     ///
     /// # Errors
     /// When the database fails, or a profile in it is damaged.
-    pub(crate) async fn member(
-        &self,
-        device: &DeviceId,
-    ) -> Result<Option<Arc<Member>>, StoreError> {
+    pub(crate) async fn member(&self, device: &DeviceId) -> Result<Option<Seen>, StoreError> {
+        // Before the question, so that what changes meanwhile makes the answer an old one.
+        let generation = self.ledger.profile_changes();
+        let seen = |member| Some(Seen { member, generation });
         // Asked also about a device that is remembered, so that time does not tell strangers which
         // devices are known, and so that what another process changed is seen.
         let heads = self.store.profiles_of(device).await?;
         if let Some(member) = self.remembered(device)
             && member.belongs_to(&heads)
         {
-            return Ok(Some(member));
+            return Ok(seen(member));
         }
         let Some(member) = self.look_up(device, heads).await? else {
             return Ok(None);
@@ -76,7 +94,7 @@ impl Directory {
             remembered.clear();
         }
         remembered.insert(*device, Arc::clone(&member));
-        Ok(Some(member))
+        Ok(seen(member))
     }
 
     /// Forgets a device whose profiles have changed.

@@ -84,10 +84,28 @@ impl Home {
         self.folder.join("generation")
     }
 
+    /// How far the audit log has come: written with each commit.
+    #[must_use]
+    pub fn audit_head(&self) -> PathBuf {
+        self.folder.join("audit.head")
+    }
+
+    /// The newest signed checkpoint of the audit log.
+    #[must_use]
+    pub fn audit_state(&self) -> PathBuf {
+        self.folder.join("audit.checkpoint")
+    }
+
     /// The socket on which the running server takes an operator's commands.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.join("admin.sock")
+    }
+
+    /// How many bytes are free on its disk for who is not root, where the system says.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.folder).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Makes the folder, readable by its owner alone, if it is not there.

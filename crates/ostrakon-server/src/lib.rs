@@ -10,17 +10,21 @@
 //! `ostrakon-custody`, which gives an approval for what is on record and for nothing else.
 
 pub mod admin;
+pub mod audit;
 mod clock;
 pub mod config;
 mod directory;
 mod home;
 mod lineage;
 mod node;
+mod offline;
 mod pipeline;
 mod policy;
+pub mod quota;
 mod rate;
 mod routes;
 mod server;
+mod sessions;
 pub mod setup;
 
 /// The policy engine, for whoever has this crate alone.

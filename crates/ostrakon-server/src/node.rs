@@ -4,8 +4,12 @@ use ostrakon_custody::{Change, LedgerError};
 
 use ostrakon_storage::InstanceId;
 use ostrakon_transport::binding::Announcement;
+use ostrakon_types::ErrorChain;
 
-use crate::pipeline::Pipeline;
+use crate::{
+    audit::{Keeper, Tallies},
+    pipeline::Pipeline,
+};
 
 /// A running server: what its routes share.
 pub(crate) struct Node {
@@ -14,26 +18,60 @@ pub(crate) struct Node {
     pub(crate) instance: InstanceId,
     pub(crate) draining: AtomicBool,
     pub(crate) switching: tokio::sync::Mutex<()>,
+    pub(crate) keeper: Keeper,
+    /// Chains that were not where they were left when the server started, ready to be shown.
+    pub(crate) breaks: Vec<String>,
 }
 
 impl Node {
     /// Why the server cannot answer requests now, if it cannot.
     ///
-    /// After a failed write the ledger is tried again here, so that a server that gets no requests
-    /// because it is not ready becomes ready.
+    /// After a failed write the ledger, or the checkpoint, is tried again here, so that a server that gets
+    /// no requests because it is not ready becomes ready.
     pub(crate) async fn unready(&self) -> Option<&'static str> {
         let ledger = &self.pipeline.ledger;
         if self.draining.load(Ordering::Relaxed) {
             Some("shutting down")
         } else if self.pipeline.lineage.is_superseded() {
             Some("state is out of date")
-        } else if !ledger.is_writable() && ledger.forget(self.pipeline.clock.now()).await.is_err() {
+        } else if !ledger.is_writable() && ledger.probe().await.is_err() {
             Some("ledger cannot be written")
         } else if self.pipeline.store.ping().await.is_err() {
             Some("database does not answer")
+        } else if self.keeper.shown().failing.is_some() && self.checkpoint().await.is_some() {
+            Some("audit checkpoint cannot be written")
         } else {
             None
         }
+    }
+
+    /// Makes a checkpoint if there are new records. Tells what fails.
+    pub(crate) async fn checkpoint(&self) -> Option<String> {
+        let Pipeline {
+            store,
+            ledger,
+            signer,
+            clock,
+            ..
+        } = &self.pipeline;
+        self.keeper.keep(store, ledger, signer, clock.now()).await;
+        self.keeper.shown().failing
+    }
+
+    /// Records what was turned away since the last time.
+    pub(crate) async fn record_tallies(&self) {
+        let now = self.pipeline.clock.now();
+        let Some(event) = self.tallies().take(now) else {
+            return;
+        };
+        if let Err(error) = self.pipeline.ledger.note(event.clone(), now).await {
+            tracing::error!(error = %ErrorChain(&error), "what was turned away cannot be recorded");
+            self.tallies().put_back(event);
+        }
+    }
+
+    pub(crate) fn tallies(&self) -> &Tallies {
+        &self.pipeline.tallies
     }
 
     /// Makes the server answer requests, or none, from now on.

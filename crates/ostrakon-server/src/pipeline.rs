@@ -14,22 +14,25 @@ use std::sync::{
 };
 
 use ostrakon_custody::{
-    Ledger, LedgerError, RequestItem, SettleRequest, ShardKey, Signer, Verdict,
+    AuditEvent, Ledger, LedgerError, RequestItem, SettleRequest, ShardKey, Signer, Verdict,
 };
 use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::{RequestKey, Store, StoreError};
 use ostrakon_transport::{
-    envelope::{Authentic, EnvelopeKey, Opened, Stranger},
+    envelope::{Authentic, EnvelopeKey, Opened, SealResponseError, SessionMessage, Stranger},
     message::{Answer, RefusalCode, RequestBody, ResponseBody},
 };
 use ostrakon_types::{DeviceId, ErrorChain, UnixMillis};
 
+pub(crate) use self::items::{ALL_PROFILES, new_profiles};
 use crate::{
+    audit::{Reason, Tallies},
     clock::Clock,
-    directory::{Directory, Member},
+    directory::{Directory, Member, Seen},
     lineage::Lineage,
     policy::InForce,
     rate::RateLimit,
+    sessions::{ResumeError, Sessions},
 };
 
 /// All that the way of a request needs.
@@ -45,9 +48,11 @@ pub(crate) struct Pipeline {
     pub(crate) policy: InForce,
     pub(crate) enabled: AtomicBool,
     pub(crate) directory: Directory,
+    pub(crate) sessions: Sessions,
     pub(crate) first_contacts: RateLimit,
     pub(crate) relayed: RateLimit,
     pub(crate) max_new_profiles_per_day: u64,
+    pub(crate) tallies: Tallies,
 }
 
 /// Why a request got no sealed answer.
@@ -55,7 +60,7 @@ pub(crate) struct Pipeline {
 pub(crate) enum Unanswered {
     /// The sender is nobody that is known, or the envelope is nothing that opens.
     #[error("stranger")]
-    Stranger,
+    Stranger(#[source] Stranger),
     /// Too many that are not known yet.
     #[error("too many first contacts")]
     TooMany,
@@ -65,8 +70,28 @@ pub(crate) enum Unanswered {
 }
 
 impl From<Stranger> for Unanswered {
-    fn from(_: Stranger) -> Self {
-        Self::Stranger
+    fn from(stranger: Stranger) -> Self {
+        Self::Stranger(stranger)
+    }
+}
+
+impl Unanswered {
+    /// As what it is counted.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Stranger(stranger) => Reason::from(*stranger),
+            Self::TooMany => Reason::TooManyFirstContacts,
+            Self::Unavailable => Reason::Unavailable,
+        }
+    }
+}
+
+impl From<ResumeError> for Unanswered {
+    fn from(error: ResumeError) -> Self {
+        match error {
+            ResumeError::Stranger(stranger) => stranger.into(),
+            ResumeError::Store(error) => error.into(),
+        }
     }
 }
 
@@ -81,31 +106,67 @@ impl Pipeline {
     /// Answers one envelope with another.
     pub(crate) async fn answer(&self, envelope: &[u8]) -> Result<Vec<u8>, Unanswered> {
         let now = self.clock.now();
-        let opened = self.envelope_key.open(&self.keyserver.kss_id(), envelope)?;
-        let (authentic, member) = self.authenticate(opened, now).await?;
-        let response = match authentic.parse(now) {
+        let (authentic, seen) = match SessionMessage::parse(envelope) {
+            Some(message) => {
+                let resumed = self.sessions.resume(&message, &self.directory, now);
+                let (authentic, seen) = resumed.await?;
+                (authentic, Some(seen))
+            }
+            None => {
+                let opened = self.envelope_key.open(&self.keyserver.kss_id(), envelope)?;
+                self.authenticate(opened, now).await?
+            }
+        };
+        let device = authentic.device();
+        let sealed = match authentic.parse(now) {
             Ok(body) => {
-                let device = authentic.device();
-                let answer = self.decide(device, member.as_deref(), &body, now).await?;
+                let member = seen.as_ref().map(|seen| &*seen.member);
+                let answer = self.decide(device, member, &body, now).await?;
+                if let Answer::Refused(code) = answer {
+                    self.record_refusal(device, member.is_some(), Some(&body), code, now)
+                        .await?;
+                }
                 let newest = self.lineage.newest();
-                ResponseBody {
+                let response = ResponseBody {
                     request_id: Some(body.request_id()),
                     server_time: now,
                     answer,
                     // A state that is given up is not stated.
                     generation: (body.seen() != Some(&newest) && !self.lineage.is_superseded())
                         .then_some(newest),
-                }
+                };
+                self.seal(&authentic, &response, seen, now)
             }
             Err(code) => {
-                tracing::info!(device = %authentic.device(), reason = %code, "request refused");
-                ResponseBody::refused(now, code)
+                tracing::info!(%device, reason = %code, "request refused");
+                self.record_refusal(device, seen.is_some(), None, code, now)
+                    .await?;
+                authentic.reply().seal(&ResponseBody::refused(now, code))
             }
         };
-        authentic.reply().seal(&response).map_err(|error| {
+        sealed.map_err(|error| {
             tracing::error!(%error, "cannot seal the answer");
             Unanswered::Unavailable
         })
+    }
+
+    /// Seals the answer, and with it grants the session that a known device may have asked for.
+    fn seal(
+        &self,
+        authentic: &Authentic,
+        response: &ResponseBody,
+        seen: Option<Seen>,
+        now: UnixMillis,
+    ) -> Result<Vec<u8>, SealResponseError> {
+        let asked = authentic.asked_session();
+        if let Some(seen) = seen
+            && asked.is_some_and(|id| self.sessions.may_begin(&id))
+            && let (sealed, Some(session)) = authentic.grant(response, now)?
+            && self.sessions.begin(session, seen, now)
+        {
+            return Ok(sealed);
+        }
+        authentic.reply().seal(response)
     }
 
     /// Checks the signature by the card that is on record, or, on first contact, by the one inside.
@@ -113,14 +174,14 @@ impl Pipeline {
         &self,
         opened: Opened,
         now: UnixMillis,
-    ) -> Result<(Authentic, Option<Arc<Member>>), Unanswered> {
+    ) -> Result<(Authentic, Option<Seen>), Unanswered> {
         // Before the look-up, so that it does not tell which devices are known.
         if opened.card().is_some() && !self.first_contacts.pass(now) {
             tracing::warn!("too many first contacts");
             return Err(Unanswered::TooMany);
         }
-        if let Some(member) = self.directory.member(&opened.device()).await? {
-            return Ok((opened.verify(&member.card)?, Some(member)));
+        if let Some(seen) = self.directory.member(&opened.device()).await? {
+            return Ok((opened.verify(&seen.member.card)?, Some(seen)));
         }
         if opened.card().is_none() {
             return Err(opened.verify_nobody().into());
@@ -156,7 +217,8 @@ impl Pipeline {
             }
             Err(_) => return Err(Unanswered::Unavailable),
         };
-        tracing::info!(
+        // The audit log has it; a line for each request is more than a busy server needs.
+        tracing::debug!(
             request = %body.request_id(),
             %device,
             profile = %body.profile(),
@@ -200,10 +262,36 @@ impl Pipeline {
         if let Err(error) = self.lineage.settling(&self.store, &self.signer, now).await {
             tracing::error!(error = %ErrorChain(&error), "no new generation");
             // So that it is known whether anything can be written.
-            self.ledger.forget(now).await?;
+            self.ledger.probe().await?;
             return Err(LedgerError::Stopped);
         }
         self.ledger.settle(request).await
+    }
+
+    /// Puts a refusal on record before it is answered, or counts it where there are too many.
+    async fn record_refusal(
+        &self,
+        device: DeviceId,
+        known: bool,
+        body: Option<&RequestBody>,
+        code: RefusalCode,
+        now: UnixMillis,
+    ) -> Result<(), Unanswered> {
+        if !known {
+            self.tallies.count(Reason::FirstContactRefused);
+            return Ok(());
+        }
+        if !self.tallies.records(device, now) {
+            return Ok(());
+        }
+        let event = AuditEvent::Refused {
+            device,
+            profile: body.map(RequestBody::profile),
+            request: body.map(RequestBody::request_id),
+            reason: code.to_string(),
+        };
+        let recorded = self.ledger.note(event, now).await;
+        recorded.map_err(|_| Unanswered::Unavailable)
     }
 
     pub(crate) fn is_enabled(&self) -> bool {

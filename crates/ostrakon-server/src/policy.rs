@@ -3,17 +3,17 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::{Timestamp, tz::TimeZone};
-use ostrakon_custody::{Change, Ledger, LedgerError};
-use ostrakon_policy::{Diagnostic, LoadPolicyError, Policy, QuotaChange, Registry};
+use ostrakon_custody::{Change, Explain, Ledger, LedgerError};
+use ostrakon_policy::{Diagnostic, Explanation, LoadPolicyError, Policy, QuotaChange, Registry};
 use ostrakon_storage::PolicyVersion;
-use ostrakon_types::{ApprovalRequest, Denial, Proposal, UnixMillis};
+use ostrakon_types::{ApprovalRequest, Candidate, Denial, Proposal, UnixMillis};
 
 /// A policy that was loaded, with the number under which the database keeps it.
 pub(crate) struct Loaded {
     pub(crate) version: i64,
     pub(crate) loaded_at: UnixMillis,
     pub(crate) source: String,
-    policy: Policy,
+    pub(crate) policy: Policy,
 }
 
 /// Why a policy did not take the place of another.
@@ -99,24 +99,47 @@ const EXPLAINED_SETS: u32 = 20;
 pub(crate) const FILE: &str = "keyserver.yml";
 
 impl Loaded {
-    /// What the policy says of a request, and in words why where it denies.
+    /// What the policy says of a request, and why it is denied if it is.
     pub(crate) fn propose(
-        &self,
+        self: Arc<Self>,
         request: &ApprovalRequest,
         now: UnixMillis,
-    ) -> (Proposal, Option<String>) {
+    ) -> (Proposal, Option<Explain>) {
         let Ok(now) = Timestamp::from_millisecond(now.0) else {
-            return (
-                Proposal::denied(Denial::Policy),
-                Some("clock is out of range".to_owned()),
-            );
+            let why = Explain::Policy("clock is out of range".to_owned());
+            return (Proposal::denied(Denial::Policy), Some(why));
         };
-        let proposal = self.policy.evaluate(request, now).into_proposal();
-        let explanation = proposal.candidates.is_empty().then(|| {
-            self.policy
-                .explain_briefly(request, now, EXPLAINED_SETS)
-                .to_string()
-        });
+        let evaluation = self.policy.evaluate(request, now);
+        for failure in evaluation.failures() {
+            tracing::warn!(
+                request = %request.kind,
+                rule_set = failure.rule_set,
+                rule = failure.rule,
+                rule_id = failure.rule_id,
+                "a rule failed, which counts as not holding: {}",
+                failure.message
+            );
+        }
+        let proposal = evaluation.into_proposal();
+        let explanation = if proposal.candidates.is_empty() {
+            Some(Explain::Policy(self.explain(request, now).to_string()))
+        } else if proposal.candidates.iter().all(charges) {
+            let request = request.clone();
+            Some(Explain::Quota(Box::new(move |refused| {
+                let explanation = self.explain(&request, now);
+                explanation.with_refused(refused).to_string()
+            })))
+        } else {
+            None
+        };
         (proposal, explanation)
     }
+
+    fn explain(&self, request: &ApprovalRequest, now: Timestamp) -> Explanation {
+        self.policy.explain_briefly(request, now, EXPLAINED_SETS)
+    }
+}
+
+fn charges(candidate: &Candidate) -> bool {
+    !candidate.charges().is_empty()
 }

@@ -6,6 +6,7 @@ use axum::{
     Json, Router,
     extract::State,
     http::{HeaderValue, StatusCode, header},
+    middleware::map_response_with_state,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -15,13 +16,18 @@ use ostrakon_transport::{
 };
 use serde::Serialize;
 
-use crate::{node::Node, pipeline::Unanswered};
+use crate::{audit::Reason, node::Node, pipeline::Unanswered};
 
 pub(crate) fn router(node: Arc<Node>, in_flight: usize) -> Router {
     Router::new()
         .route(
             REQUESTS_PATH,
-            post(answer).layer(InFlightLimit::new(in_flight)),
+            post(answer)
+                .layer(InFlightLimit::new(in_flight))
+                .layer(map_response_with_state(
+                    Arc::clone(&node),
+                    count_turned_away,
+                )),
         )
         .route(KEYSERVER_PATH, get(public_card))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -32,15 +38,33 @@ pub(crate) fn router(node: Arc<Node>, in_flight: usize) -> Router {
 async fn answer(State(node): State<Arc<Node>>, EnvelopeBytes(envelope): EnvelopeBytes) -> Response {
     match node.pipeline.answer(&envelope).await {
         Ok(answer) => sealed(answer),
-        Err(unanswered) => unanswered.into_response(),
+        Err(unanswered) => {
+            node.tallies().count(unanswered.reason());
+            let mut response = unanswered.into_response();
+            response.extensions_mut().insert(Counted);
+            response
+        }
     }
+}
+
+/// Marks an answer that was counted where its reason is known.
+#[derive(Clone, Copy)]
+struct Counted;
+
+/// Counts what did not get as far as to be answered.
+async fn count_turned_away(State(node): State<Arc<Node>>, response: Response) -> Response {
+    let counted = response.extensions().get::<Counted>().is_some();
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE && !counted {
+        node.tallies().count(Reason::TurnedAway);
+    }
+    response
 }
 
 impl IntoResponse for Unanswered {
     fn into_response(self) -> Response {
         // One answer for everything that a stranger can get wrong.
         let (status, wait) = match self {
-            Self::Stranger => return stranger(),
+            Self::Stranger(_) => return stranger(),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "10"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "1"),
         };

@@ -10,7 +10,8 @@ use std::{
 };
 
 use ostrakon_custody::{
-    AuditFault, BackUpError, Change, Identity, IdentityError, Ledger, LedgerError, LedgerLimits,
+    AuditError, AuditEvent, AuditFault, BackUpError, Break, Change, HeadFileError, Identity,
+    IdentityError, Ledger, LedgerError, LedgerLimits,
 };
 use ostrakon_policy::{LoadPolicyError, Policy, Registry};
 use ostrakon_shards::{backup::ParseBackupError, identity::VerifiedKeyserver};
@@ -29,6 +30,7 @@ use tokio::{
 
 use crate::{
     admin,
+    audit::{Keeper, Tallies, resume},
     clock::Clock,
     config::{Config, ConfigError},
     directory::Directory,
@@ -39,6 +41,7 @@ use crate::{
     policy::{FILE, InForce},
     rate::RateLimit,
     routes,
+    sessions::Sessions,
 };
 
 /// The largest policy that can be loaded, in JSON.
@@ -50,11 +53,15 @@ const RELAYED_PER_MINUTE: u32 = 600;
 /// How often requests that are too old to be retried are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
 
+/// How often what was turned away is recorded.
+const TALLY_EVERY: Duration = Duration::from_secs(60);
+
 /// A key shard server that is ready to run: everything was checked, and its port is bound.
 pub struct Server {
     node: Arc<Node>,
     limits: ListenerLimits,
     in_flight: usize,
+    reserve_bytes: u64,
     listener: TcpListener,
     socket: UnixListener,
     home: Home,
@@ -87,9 +94,23 @@ pub enum BuildError {
     /// The policy.
     #[error(transparent)]
     Policy(#[from] LoadPolicyError),
-    /// The audit log.
-    #[error("the audit log is not what was written")]
-    Audit(#[from] AuditFault),
+    /// The audit log cannot be read.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The audit log is not what was written.
+    #[error("the audit log is not what was written: {first}{}", and_more(*.count))]
+    AuditFaults {
+        /// How many faults there are.
+        count: u64,
+        /// The first of them.
+        first: AuditFault,
+    },
+    /// The audit log is not where it was left. That is on record now, and the server disabled.
+    #[error("the audit log is not where it was left: {0}")]
+    Broken(Break),
+    /// The head file of the audit log.
+    #[error(transparent)]
+    HeadFile(#[from] HeadFileError),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -110,6 +131,13 @@ pub enum BuildError {
         /// Why not.
         source: io::Error,
     },
+}
+
+fn and_more(count: u64) -> String {
+    match count.saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    }
 }
 
 impl Server {
@@ -137,8 +165,10 @@ impl Server {
         let instance = protector.instance();
         let store = Arc::new(Store::open(&home.database(), &protector).await?);
         let record = store.server().await?.ok_or(StoreError::Missing)?;
-        let identity = Identity::load(&store, instance).await?;
+        let mut identity = Identity::load(&store, instance).await?;
         let now = clock.now();
+        let (keyserver, audit) = (&identity.keyserver, &mut identity.audit);
+        let resumed = resume(&home, &config.audit, &store, keyserver, audit).await?;
 
         let stored = store.policy().await?;
         let file = home.read_policy()?;
@@ -168,6 +198,11 @@ impl Server {
         let lineage = Lineage::start(&home, &store, &identity.signer, root, now).await?;
         let (ledger, writer) =
             Ledger::start(Arc::clone(&store), identity.audit, LedgerLimits::default());
+        resumed.record(&ledger, now).await?;
+        let enabled = record.enabled && resumed.breaks.is_empty();
+        if !resumed.breaks.is_empty() {
+            tracing::error!("no request is answered until an operator enables the server again");
+        }
         let zone_name = config.time_zone.clone();
         if let Some(source) = changed {
             let change = Change::LoadPolicy {
@@ -176,16 +211,27 @@ impl Server {
             };
             ledger.administer(change, now).await?;
         }
+        let event = AuditEvent::Administered {
+            action: "serve".to_owned(),
+            detail: format!("version {}", env!("CARGO_PKG_VERSION")),
+        };
+        if let Err(error) = ledger.note(event, now).await {
+            // It starts all the same, and is not ready: it may get room later.
+            tracing::error!(error = %ErrorChain(&error), "the start cannot be recorded");
+        }
         let stored: PolicyVersion = store.policy().await?.ok_or(BuildError::NoPolicy)?;
         let policy = InForce::new(registry, (zone, zone_name), stored)?;
 
+        let keeper = Keeper::new(&identity.keyserver, &home, &config.audit, resumed.last);
         let limits = &config.limits;
         let pipeline = Pipeline {
-            directory: Directory::new(Arc::clone(&store)),
+            directory: Directory::new(Arc::clone(&store), ledger.clone()),
+            sessions: Sessions::new(limits.sessions),
             first_contacts: RateLimit::per_minute(limits.first_contacts_per_minute, now),
             relayed: RateLimit::per_minute(RELAYED_PER_MINUTE, now),
             max_new_profiles_per_day: limits.max_new_profiles_per_day,
-            enabled: AtomicBool::new(record.enabled),
+            enabled: AtomicBool::new(enabled),
+            tallies: Tallies::new(now),
             keyserver: identity.keyserver,
             lineage,
             envelope_key: EnvelopeKey::new(identity.envelope_secret),
@@ -202,9 +248,12 @@ impl Server {
             instance,
             draining: AtomicBool::new(false),
             switching: tokio::sync::Mutex::default(),
+            keeper,
+            breaks: resumed.breaks.iter().map(ToString::to_string).collect(),
         });
         Ok(Self {
             node,
+            reserve_bytes: config.audit.reserve_bytes,
             limits: limits.listener(),
             in_flight: limits.in_flight,
             listener,
@@ -246,14 +295,21 @@ impl Server {
         limits.body_bytes = ADMIN_BODY_BYTES;
         let admin = tokio::spawn(serve(self.socket, admin, limits, stopped()));
         let forgetting = tokio::spawn(forget(Arc::clone(&self.node)));
+        let keeping = tokio::spawn(keep(Arc::clone(&self.node)));
+        let home = self.home.clone();
+        let tallying = tokio::spawn(tally(Arc::clone(&self.node), home, self.reserve_bytes));
 
         stop.await;
         self.node.draining.store(true, Ordering::Relaxed);
         let _ = drain.send(true);
         let drained = public.await.unwrap_or(Drained { cut_off: 0 });
         let _ = admin.await;
-        forgetting.abort();
-        let _ = forgetting.await;
+        for task in [forgetting, keeping, tallying] {
+            task.abort();
+            let _ = task.await;
+        }
+        let cut_off = drained.cut_off;
+        record_stop(&self.node, cut_off).await;
         let _ = fs::remove_file(self.home.socket());
         let store = Arc::clone(&self.node.pipeline.store);
         // The last handle to the ledger goes with the node; then the writer ends.
@@ -264,12 +320,50 @@ impl Server {
     }
 }
 
+/// Puts the end on record: what is counted, that the server stopped, and a last checkpoint.
+async fn record_stop(node: &Node, cut_off: usize) {
+    node.record_tallies().await;
+    let event = AuditEvent::Administered {
+        action: "stop".to_owned(),
+        detail: match cut_off {
+            0 => String::new(),
+            cut_off => format!("{cut_off} connections cut off"),
+        },
+    };
+    let pipeline = &node.pipeline;
+    if let Err(error) = pipeline.ledger.note(event, pipeline.clock.now()).await {
+        tracing::error!(error = %ErrorChain(&error), "the stop cannot be recorded");
+    }
+    node.checkpoint().await;
+}
+
+/// Makes checkpoints: one at once, and then at intervals.
+async fn keep(node: Arc<Node>) {
+    let mut tick = interval(node.keeper.every);
+    loop {
+        tick.tick().await;
+        node.checkpoint().await;
+    }
+}
+
+/// Records once a minute what was turned away, while there is room that is not kept for others.
+async fn tally(node: Arc<Node>, home: Home, reserve_bytes: u64) {
+    let mut tick = interval(TALLY_EVERY);
+    loop {
+        tick.tick().await;
+        if home.free_bytes().is_none_or(|free| free >= reserve_bytes) {
+            node.record_tallies().await;
+        }
+    }
+}
+
 async fn forget(node: Arc<Node>) {
     let mut tick = interval(FORGET_EVERY);
     loop {
         tick.tick().await;
         let pipeline = &node.pipeline;
         let now = pipeline.clock.now();
+        pipeline.sessions.forget_over(now);
         let _ = pipeline.ledger.forget(now).await;
         let raised = pipeline
             .lineage

@@ -1,10 +1,10 @@
 //! Making a server, and changing one that does not run.
 
-use std::{fs, io, io::Write as _, path::Path, sync::Arc};
+use std::{fs, io, io::Write as _, path::Path};
 
 use jiff::Timestamp;
-use ostrakon_custody::{AuditEvent, AuditRecord, Change, Identity, Ledger, LedgerLimits};
-use ostrakon_policy::simulate::RecordedRequest;
+use ostrakon_custody::{AuditEvent, AuditRecord, Auditor, Change, Evidence, Identity};
+use ostrakon_policy::{Policy, Registry, simulate::RecordedRequest};
 use ostrakon_shards::{
     backup::{BackupFile, Recovered},
     identity::VerifiedKeyserver,
@@ -13,16 +13,20 @@ use ostrakon_shards::{
 };
 use ostrakon_storage::{ProtectorKey, Store, StoreError};
 use ostrakon_types::{
-    ApprovalRequest, Decision, Denial, Digest, OpaqueId, ProfileId, ProfileRef, ProfileWords,
-    RequestId, UnixMillis,
+    ApprovalRequest, CounterKey, Decision, Denial, Digest, OpaqueId, ProfileId, ProfileRef,
+    ProfileWords, RequestId, RequestKind, UnixMillis,
 };
-use serde::Serialize;
 
 use crate::{
-    admin::{RunState, Status},
+    Config,
+    admin::{AuditStatus, RunState, Status},
+    audit::look,
     clock::Clock,
     home::{Home, HomeError},
     lineage::Lineage,
+    offline::{Offline, Opened},
+    policy::FILE,
+    quota::{self, AtQuota, ClearQuotaError, ProfileName},
     server::BuildError,
 };
 
@@ -179,12 +183,16 @@ pub async fn stopped_status(home: &Home) -> Result<Status, BuildError> {
     let _lock = home.lock()?;
     let protector = ProtectorKey::load(&home.instance_key())?;
     let store = Store::open(&home.database(), &protector).await?;
-    let status = status_of(&store, &protector).await;
+    let status = status_of(home, &store, &protector).await;
     store.close().await;
     status
 }
 
-async fn status_of(store: &Store, protector: &ProtectorKey) -> Result<Status, BuildError> {
+async fn status_of(
+    home: &Home,
+    store: &Store,
+    protector: &ProtectorKey,
+) -> Result<Status, BuildError> {
     let record = store.server().await?.ok_or(StoreError::Missing)?;
     let identity = Identity::load(store, protector.instance()).await?;
     let policy = store.policy().await?;
@@ -200,7 +208,24 @@ async fn status_of(store: &Store, protector: &ProtectorKey) -> Result<Status, Bu
         policy_loaded_at: policy.as_ref().map(|policy| policy.loaded_at),
         profiles: store.count_profiles().await?,
         not_ready: None,
+        audit: audit_status(home, store, &identity).await?,
         generation: newest_generation(store).await?,
+    })
+}
+
+async fn audit_status(
+    home: &Home,
+    store: &Store,
+    identity: &Identity,
+) -> Result<AuditStatus, BuildError> {
+    let newest = store.newest_checkpoint().await?;
+    let head = store.audit_head(identity.audit.instance()).await?;
+    Ok(AuditStatus {
+        records: head.sequence,
+        checkpoint: newest.as_ref().map(|newest| newest.number),
+        checkpoint_at: newest.as_ref().map(|newest| newest.at),
+        writable: None,
+        trouble: look(home, store, identity).await?,
     })
 }
 
@@ -219,56 +244,67 @@ pub async fn set_enabled_stopped(
     enabled: bool,
     clock: &Clock,
 ) -> Result<(), BuildError> {
-    let _lock = home.lock()?;
-    let protector = ProtectorKey::load(&home.instance_key())?;
-    let store = Arc::new(Store::open(&home.database(), &protector).await?);
-    let identity = Identity::load(&store, protector.instance()).await?;
-    let (ledger, writer) =
-        Ledger::start(Arc::clone(&store), identity.audit, LedgerLimits::default());
-    let changed = ledger
-        .administer(Change::SetEnabled(enabled), clock.now())
-        .await;
-    drop(ledger);
-    let _ = writer.await;
-    store.close().await;
+    let offline = Offline::start(home, clock).await?;
+    let change = Change::SetEnabled(enabled);
+    let changed = offline.ledger.administer(change, clock.now()).await;
+    offline.finish().await;
     changed?;
     Ok(())
 }
 
-/// What an audit log holds, after every link of its chain was checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct AuditSummary {
-    /// Records in all.
-    pub records: u64,
-    /// Items of requests that were approved.
-    pub approved: u64,
-    /// Items of requests that were denied.
-    pub denied: u64,
-}
-
-/// Checks this instance's audit log. The server may be running.
+/// Lists the profiles that are at quota. For a server that does not run.
 ///
 /// # Errors
-/// [`BuildError::Audit`] names the first record that is not what was written.
-pub async fn verify_audit(home: &Home) -> Result<AuditSummary, BuildError> {
-    let protector = ProtectorKey::load(&home.instance_key())?;
-    let store = Store::open(&home.database(), &protector).await?;
-    let identity = Identity::load(&store, protector.instance()).await?;
-    let mut summary = AuditSummary::default();
-    let each = |_, record: &AuditRecord| {
-        if let AuditEvent::Decided { decision, .. } = &record.event {
-            let count = if decision.is_approved() {
-                &mut summary.approved
-            } else {
-                &mut summary.denied
-            };
-            *count += 1;
-        }
-    };
-    let verified = identity.audit.verify(&store, each).await;
-    store.close().await;
-    summary.records = verified?;
-    Ok(summary)
+/// When there is none, or it has no policy.
+pub async fn at_quota_stopped(
+    home: &Home,
+    config: &Config,
+    clock: &Clock,
+) -> Result<Vec<AtQuota>, BuildError> {
+    let opened = Opened::open(home).await?;
+    let listed = at_quota(&opened.store, config, clock).await;
+    opened.store.close().await;
+    listed
+}
+
+async fn at_quota(
+    store: &Store,
+    config: &Config,
+    clock: &Clock,
+) -> Result<Vec<AtQuota>, BuildError> {
+    let zone = config.zone()?;
+    let stored = store.policy().await?.ok_or(BuildError::NoPolicy)?;
+    let policy = Policy::load(FILE, &stored.source, &zone, &Registry::bundled())?.policy;
+    let limit = config.limits.max_new_profiles_per_day;
+    Ok(quota::at_quota(store, &policy, limit, clock.now()).await?)
+}
+
+/// Sets the counters of profiles back to zero, or everybody's where none is named. For a server that does
+/// not run.
+///
+/// # Errors
+/// When there is no such profile, or the server runs.
+pub async fn clear_quota_stopped(
+    home: &Home,
+    profiles: &[ProfileName],
+    clock: &Clock,
+) -> Result<u64, StoppedError> {
+    let offline = Offline::start(home, clock).await?;
+    let cleared = quota::clear(&offline.store, &offline.ledger, profiles, clock.now()).await;
+    offline.finish().await;
+    Ok(cleared?)
+}
+
+/// Why quotas of a server that does not run were not cleared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoppedError {
+    /// It cannot be used, or runs.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The quotas.
+    #[error(transparent)]
+    Clear(#[from] ClearQuotaError),
 }
 
 /// What the audit log of this instance tells of the requests that its policy decided, in order, once
@@ -283,19 +319,41 @@ pub async fn recorded_requests(
     home: &Home,
     from: UnixMillis,
 ) -> Result<Vec<AuditedRequest>, BuildError> {
-    let protector = ProtectorKey::load(&home.instance_key())?;
-    let store = Store::open(&home.database(), &protector).await?;
-    let identity = Identity::load(&store, protector.instance()).await?;
+    let opened = Opened::open(home).await?;
     let mut requests = Vec::new();
-    let each = |_, record: &AuditRecord| {
+    let each = |_, _, record: &AuditRecord| {
         if record.at >= from {
             requests.extend(AuditedRequest::of(record));
         }
     };
-    let verified = identity.audit.verify(&store, each).await;
+    let auditor = Auditor::new(&opened.identity, &opened.store);
+    let verified = auditor.verify(Evidence::default(), std::iter::empty(), each);
+    let verified = verified.await;
+    opened.store.close().await;
+    let report = verified?;
+    match report.faults.into_iter().next() {
+        Some(first) => Err(BuildError::AuditFaults {
+            count: report.fault_count,
+            first,
+        }),
+        None => Ok(requests),
+    }
+}
+
+/// How many approvals the counters of a profile hold. The server may be running.
+///
+/// # Errors
+/// When there is no server in `home`, or its database cannot be read.
+pub async fn quota_counts(
+    home: &Home,
+    profile: &ProfileId,
+) -> Result<Vec<(CounterKey, u64)>, BuildError> {
+    let protector = ProtectorKey::load(&home.instance_key())?;
+    let store = Store::open(&home.database(), &protector).await?;
+    let counters = store.counters(profile).await;
     store.close().await;
-    verified?;
-    Ok(requests)
+    let counters = counters?.into_iter();
+    Ok(counters.map(|of| (of.key, of.count)).collect())
 }
 
 /// An item of a request that the policy decided, as the audit log tells it.
@@ -328,6 +386,10 @@ impl AuditedRequest {
         };
         let approved = match decision {
             Decision::Approve { .. } => true,
+            // The server's own limit of new profiles, which no policy lifts.
+            Decision::Deny {
+                denial: Denial::Quota { .. },
+            } if *kind == RequestKind::CreateProfile => return None,
             Decision::Deny {
                 denial: Denial::Policy | Denial::Quota { .. },
             } => false,
@@ -346,11 +408,11 @@ impl AuditedRequest {
         };
         Some(Self {
             id: *request,
-            recorded: RecordedRequest {
-                at: Timestamp::from_millisecond(record.at.0).ok()?,
-                request: request_of,
+            recorded: RecordedRequest::new(
+                Timestamp::from_millisecond(record.at.0).ok()?,
+                request_of,
                 approved,
-            },
+            ),
             explanation: explanation.clone(),
         })
     }
@@ -360,7 +422,7 @@ impl AuditedRequest {
 const WORDS_IN_ID: usize = 11;
 
 /// The first words of a profile: id and words begin with the same bits.
-fn first_words(profile: &ProfileId) -> ProfileWords {
+pub(crate) fn first_words(profile: &ProfileId) -> ProfileWords {
     let mut digest = [0; 32];
     for (to, from) in digest.iter_mut().zip(profile.as_bytes()) {
         *to = *from;

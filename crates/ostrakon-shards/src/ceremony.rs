@@ -37,7 +37,9 @@ pub use answer::{Answer, Contribution, Verdict};
 pub use notice::{AnswerError, Notice, NoticeError, Question};
 pub use opening::{Ceremony, CeremonyError, Requester};
 pub use subject::{Description, Need, Subject};
-pub use tally::{Approval, Completed, OpenCeremonyError, Plan, Standing, TakeError, Tally};
+pub use tally::{
+    Approval, Completed, DeviceShare, OpenCeremonyError, Plan, Standing, TakeError, Tally,
+};
 
 #[cfg(test)]
 mod tests;

@@ -2,14 +2,15 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use zeroize::Zeroizing;
 
 use crate::secret::assert_secret;
 
 /// A key for authenticating records. Wiped on drop.
 ///
+/// It is kept as the state of HMAC behind the key, so that a code costs no key schedule.
+///
 /// [`SigningKey::derive_chain_key`](crate::sign::SigningKey::derive_chain_key) makes one.
-pub struct ChainKey(Box<Zeroizing<[u8; 32]>>);
+pub struct ChainKey(Box<Hmac<Sha256>>);
 
 assert_secret!(ChainKey);
 
@@ -19,10 +20,9 @@ assert_secret!(ChainKey);
 pub struct MacError;
 
 impl ChainKey {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
-        let mut key = Box::new(Zeroizing::new([0; 32]));
-        key.copy_from_slice(bytes);
-        Self(key)
+        Self(Box::new(Hmac::new_from_slice(bytes).expect("any length")))
     }
 
     /// The code over `parts`. Each part goes in with its length, so that no byte can move from one
@@ -40,9 +40,8 @@ impl ChainKey {
         self.over(parts).verify(mac.into()).map_err(|_| MacError)
     }
 
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     fn over(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
-        let mut hmac = Hmac::<Sha256>::new_from_slice(&**self.0).expect("any length");
+        let mut hmac = (*self.0).clone();
         for part in parts {
             hmac.update(&(part.len() as u64).to_be_bytes());
             hmac.update(part);

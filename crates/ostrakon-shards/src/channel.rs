@@ -12,11 +12,12 @@ use hpke::{
     Deserializable, Kem, OpModeR, OpModeS, Serializable,
     aead::{AeadCtxR, AeadCtxS, AesGcm256},
     kdf::HkdfSha256,
-    kem::{X25519HkdfSha256, XWing},
+    kem::XWing,
 };
 use zeroize::Zeroizing;
 
 use crate::{
+    dhkem::DhKem,
     kem::{KemPublic, KemSecret},
     random::{Infallible, RandomError, Source, System},
     secret::assert_secret,
@@ -41,12 +42,12 @@ pub struct Receiver(ReceiverContext);
 assert_secret!(Sender, Receiver);
 
 enum SenderContext {
-    X25519(Box<AeadCtxS<AesGcm256, HkdfSha256, X25519HkdfSha256>>),
+    X25519(Box<AeadCtxS<AesGcm256, HkdfSha256, DhKem>>),
     XWing(Box<AeadCtxS<AesGcm256, HkdfSha256, XWing>>),
 }
 
 enum ReceiverContext {
-    X25519(Box<AeadCtxR<AesGcm256, HkdfSha256, X25519HkdfSha256>>),
+    X25519(Box<AeadCtxR<AesGcm256, HkdfSha256, DhKem>>),
     XWing(Box<AeadCtxR<AesGcm256, HkdfSha256, XWing>>),
 }
 
@@ -102,7 +103,7 @@ impl Sender {
         let key = recipient.key(suite);
         let (encapsulated, context) = match suite {
             Suite::X25519 => {
-                let (encapsulated, context) = sender::<X25519HkdfSha256>(key, info, source)?;
+                let (encapsulated, context) = sender::<DhKem>(key, info, source)?;
                 (encapsulated, SenderContext::X25519(context))
             }
             Suite::XWing => {
@@ -162,11 +163,9 @@ impl Receiver {
         info: &[u8],
     ) -> Result<Self, SetupError> {
         Ok(Self(match suite {
-            Suite::X25519 => ReceiverContext::X25519(receiver::<X25519HkdfSha256>(
-                secret.x25519(),
-                encapsulated,
-                info,
-            )?),
+            Suite::X25519 => {
+                ReceiverContext::X25519(receiver::<DhKem>(secret.x25519(), encapsulated, info)?)
+            }
             Suite::XWing => {
                 ReceiverContext::XWing(receiver::<XWing>(secret.x_wing(), encapsulated, info)?)
             }

@@ -56,6 +56,7 @@ pub struct PublicCard {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VerifiedKeyserver {
     kss_id: KssId,
+    device_id: DeviceId,
     statement: Statement,
 }
 
@@ -130,6 +131,7 @@ impl PublicCard {
         }
         Ok(VerifiedKeyserver {
             kss_id: found,
+            device_id: statement.device.id(),
             statement: statement.clone(),
         })
     }
@@ -183,7 +185,7 @@ impl VerifiedKeyserver {
     /// The id of that device.
     #[must_use]
     pub fn device_id(&self) -> DeviceId {
-        self.statement.device.id()
+        self.device_id
     }
 
     /// The keys to which request envelopes are sealed.

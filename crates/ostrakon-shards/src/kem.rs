@@ -9,10 +9,7 @@
 
 use std::fmt;
 
-use hpke::{
-    Deserializable, Kem, Serializable,
-    kem::{X25519HkdfSha256, XWing},
-};
+use hpke::{Deserializable, Kem, Serializable, kem::XWing};
 use minicbor::{
     Decode, Decoder, Encode, Encoder,
     bytes::{ByteArray, ByteSlice},
@@ -22,6 +19,7 @@ use ostrakon_types::{Digest, canonical};
 use zeroize::Zeroizing;
 
 use crate::{
+    dhkem::DhKem,
     hash::sha256,
     random::{RandomError, Source, System},
     secret::assert_secret,
@@ -35,9 +33,10 @@ const SECRET_LEN: usize = 32;
 
 /// Private keys of all suites. Wiped on drop.
 pub struct KemSecret {
-    x25519: Box<<X25519HkdfSha256 as Kem>::PrivateKey>,
+    x25519: Box<<DhKem as Kem>::PrivateKey>,
     x_wing: Box<<XWing as Kem>::PrivateKey>,
     public: KemPublic,
+    digest: Digest,
 }
 
 assert_secret!(KemSecret);
@@ -107,7 +106,12 @@ impl KemSecret {
         &self.public
     }
 
-    pub(crate) fn x25519(&self) -> &<X25519HkdfSha256 as Kem>::PrivateKey {
+    /// That of the public keys, computed once: every opening needs it.
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    pub(crate) fn x25519(&self) -> &<DhKem as Kem>::PrivateKey {
         &self.x25519
     }
 
@@ -118,20 +122,21 @@ impl KemSecret {
     /// Takes `2 * SECRET_LEN` bytes.
     #[expect(
         clippy::expect_used,
-        reason = "hpke refuses a private key of these suites for its length alone"
+        reason = "a private key of these suites is refused for its length alone"
     )]
     pub(crate) fn from_seeds(seeds: &[u8]) -> Self {
         let (x25519, x_wing) = seeds.split_at(SECRET_LEN);
         let x25519 = Box::new(Deserializable::from_bytes(x25519).expect("32 bytes"));
         let x_wing = Box::new(Deserializable::from_bytes(x_wing).expect("32 bytes"));
         let mut public = KemPublic {
-            x25519: X25519HkdfSha256::sk_to_pk(&x25519).to_bytes().into(),
+            x25519: DhKem::sk_to_pk(&x25519).to_bytes().into(),
             x_wing: Box::new([0; X_WING_LEN]),
         };
         XWing::sk_to_pk(&x_wing).write_exact(&mut *public.x_wing);
         Self {
             x25519,
             x_wing,
+            digest: public.digest(),
             public,
         }
     }

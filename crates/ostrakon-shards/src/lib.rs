@@ -62,6 +62,7 @@ pub mod ceremony;
 pub mod chain_key;
 pub mod channel;
 pub mod device;
+mod dhkem;
 pub mod generation;
 mod hash;
 pub mod identity;

@@ -12,9 +12,11 @@
 //! against that, not this module. AES-GCM does not commit to its key, and nothing here relies on that:
 //! keys are never chosen by whoever chooses ciphertexts.
 
+use std::sync::LazyLock;
+
 use aes_gcm::{
     Aes256Gcm, KeyInit as _,
-    aead::{Aead as _, Payload},
+    aead::{Aead as _, AeadInOut as _, Payload},
 };
 use hkdf::Hkdf;
 use minicbor::bytes::ByteSlice;
@@ -23,6 +25,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::{
+    chain_key::ChainKey,
     hash::DOMAIN,
     random::{RandomError, Source, System},
     secret::assert_secret,
@@ -89,6 +92,26 @@ pub(crate) fn seal_record_impl(
     source: &mut impl Source,
 ) -> Result<Vec<u8>, SealRecordError> {
     seal_with(key, &place(table, column, row), plaintext, source)
+}
+
+/// Seals many values, each for its row of one column, as [`seal_record`] does one: with the randomness
+/// for all of them drawn at once.
+///
+/// # Errors
+/// When there is no randomness.
+pub fn seal_records(
+    key: &RecordKey,
+    table: &str,
+    column: &str,
+    records: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)],
+) -> Result<Vec<Vec<u8>>, SealRecordError> {
+    let mut salts = vec![[0; SALT_LEN]; records.len()];
+    System.fill(salts.as_flattened_mut())?;
+    let sealed = salts.iter().zip(records).map(|(salt, (row, plaintext))| {
+        let aad = place(table, column, row.as_ref());
+        seal_salted(key, &aad, plaintext.as_ref(), salt)
+    });
+    sealed.collect()
 }
 
 /// Opens what was sealed for that place.
@@ -163,13 +186,27 @@ impl RecordKey {
             .map_err(|_| OpenRecordError::Failed)
     }
 
+    /// Derives a key that authenticates rows which are not secret, one for each `purpose`, by
+    /// HKDF-SHA256.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "HKDF refuses only more than 8160 bytes")]
+    pub fn derive_chain_key(&self, purpose: &'static str) -> ChainKey {
+        let info = canonical::encode(&(DOMAIN, VERSION, "chain key", purpose));
+        let mut key = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(None, &**self.0)
+            .expand(&info, &mut *key)
+            .expect("32 bytes");
+        ChainKey::from_bytes(&key)
+    }
+
     /// The cipher and nonce of the one record that has this salt.
     #[expect(clippy::expect_used, reason = "HKDF refuses only more than 8160 bytes")]
     fn cipher(&self, salt: &[u8; SALT_LEN]) -> (Aes256Gcm, [u8; 12]) {
-        let info = canonical::encode(&(DOMAIN, VERSION, "record"));
+        static INFO: LazyLock<Vec<u8>> =
+            LazyLock::new(|| canonical::encode(&(DOMAIN, VERSION, "record")));
         let mut derived = Zeroizing::new([0; 32 + 12]);
         Hkdf::<Sha256>::new(Some(salt), &**self.0)
-            .expand(&info, &mut *derived)
+            .expand(&INFO, &mut *derived)
             .expect("44 bytes");
         let mut key = Zeroizing::new([0; 32]);
         let mut nonce = [0; 12];
@@ -197,12 +234,27 @@ fn seal_with(
 ) -> Result<Vec<u8>, SealRecordError> {
     let mut salt = [0; SALT_LEN];
     source.fill(&mut salt)?;
-    let (cipher, nonce) = key.cipher(&salt);
-    let msg = plaintext;
-    let ciphertext = cipher
-        .encrypt(&nonce.into(), Payload { msg, aad })
+    seal_salted(key, aad, plaintext, &salt)
+}
+
+/// Seals under a salt that must be fresh and random.
+fn seal_salted(
+    key: &RecordKey,
+    aad: &[u8],
+    plaintext: &[u8],
+    salt: &[u8; SALT_LEN],
+) -> Result<Vec<u8>, SealRecordError> {
+    let (cipher, nonce) = key.cipher(salt);
+    let mut sealed = Vec::with_capacity(1 + SALT_LEN + plaintext.len() + TAG_LEN);
+    sealed.push(VERSION);
+    sealed.extend_from_slice(salt);
+    sealed.extend_from_slice(plaintext);
+    let (_, message) = sealed.split_at_mut(1 + SALT_LEN);
+    let tag = cipher
+        .encrypt_inout_detached(&nonce.into(), aad, message.into())
         .map_err(|_| SealRecordError::TooLong)?;
-    Ok([&[VERSION], &salt[..], &ciphertext].concat())
+    sealed.extend_from_slice(&tag);
+    Ok(sealed)
 }
 
 fn open_with(

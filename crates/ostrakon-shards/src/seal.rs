@@ -111,7 +111,7 @@ pub fn open(
     context: &[u8],
     sealed: &Sealed,
 ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-    let info = info(sealed.suite, purpose, &secret.public().digest(), context);
+    let info = info(sealed.suite, purpose, secret.digest(), context);
     let mut receiver = Receiver::setup(sealed.suite, secret, &sealed.encapsulated, &info)
         .map_err(|_| OpenError)?;
     receiver

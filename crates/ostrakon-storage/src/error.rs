@@ -14,6 +14,9 @@ pub enum StoreError {
     /// The database did not answer, or answered with a fault; the outcome of a commit is unknown.
     #[error("database is unavailable")]
     Unavailable(#[source] sqlx::Error),
+    /// Another writer changed meanwhile what was read to decide on: nothing was written.
+    #[error("another writer was faster")]
+    Overtaken,
     /// The schema could not be brought up to date.
     #[error("cannot migrate the database")]
     Migrate(#[source] Box<sqlx::migrate::MigrateError>),
@@ -50,17 +53,39 @@ pub enum StoreError {
     Seal(#[from] ostrakon_shards::record::SealRecordError),
 }
 
+impl StoreError {
+    /// Whether it is about the database as a whole: any other act on it would have met it, too.
+    #[must_use]
+    pub fn is_general(&self) -> bool {
+        match self {
+            Self::Full(_) | Self::ReadOnly(_) => true,
+            Self::Unavailable(error @ sqlx::Error::Database(_)) => match code(error) {
+                // To read one row may fail where others do not.
+                Some((READ | SHORT_READ | CHECKSUM | CORRUPT_FILE_SYSTEM, _)) => false,
+                // Locked, an I/O error, or a file that cannot be opened.
+                code => matches!(code, Some((_, 5 | 6 | 10 | 14))),
+            },
+            Self::Unavailable(_) => true,
+            _ => false,
+        }
+    }
+}
+
+const READ: u32 = 266;
+const SHORT_READ: u32 = 522;
+const CHECKSUM: u32 = 8202;
+const CORRUPT_FILE_SYSTEM: u32 = 8458;
+
+/// SQLite's extended result code, and the primary one, which is its lowest byte.
+fn code(error: &sqlx::Error) -> Option<(u32, u32)> {
+    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
+    Some((code, code & 0xff))
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let code = match &error {
-            sqlx::Error::Database(database) => {
-                database.code().and_then(|code| code.parse::<u32>().ok())
-            }
-            _ => None,
-        };
-        // SQLite's extended result codes; the lowest byte is the primary one. 4874 is how a full disk
-        // shows when the write-ahead log's index cannot grow.
-        match code.map(|code| (code, code & 0xff)) {
+        // 4874 is how a full disk shows when the write-ahead log's index cannot grow.
+        match code(&error) {
             Some((4874, _) | (_, 13)) => Self::Full(error),
             Some((_, 8)) => Self::ReadOnly(error),
             Some((_, 11 | 26)) => Self::Damaged(error),

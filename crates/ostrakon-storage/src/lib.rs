@@ -19,6 +19,8 @@ mod store;
 pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
-    AuditHead, AuditRow, CeremonyRecord, Counter, InstanceId, LocationRecord, MAX_LOCATIONS,
-    NoticeRecord, PolicyVersion, RequestKey, ServerRecord, StateDoubt, Store, Transaction,
+    ArchiveRow, AuditHead, AuditRow, CeremonyRecord, CheckpointRow, Counter, CounterChange,
+    InstanceId, LONGEST_WINDOW, LocationRecord, MAX_LOCATIONS, NoticeRecord, PolicyVersion,
+    REQUESTS_KEPT, RequestKey, RequestRecord, ServerRecord, Snapshot, StateDoubt, Store,
+    Transaction,
 };

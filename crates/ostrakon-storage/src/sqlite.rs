@@ -13,27 +13,44 @@ use sqlx::{
 use crate::StoreError;
 
 /// Every schema version, oldest first. A version that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (
         1,
         "foundation",
         include_str!("../migrations/sqlite/0001_foundation.sql"),
     ),
     (
+        2,
+        "audit",
+        include_str!("../migrations/sqlite/0002_audit.sql"),
+    ),
+    (
         3,
-        "people",
-        include_str!("../migrations/sqlite/0003_people.sql"),
+        "ledger",
+        include_str!("../migrations/sqlite/0003_ledger.sql"),
     ),
     (
         4,
         "generations",
         include_str!("../migrations/sqlite/0004_generations.sql"),
     ),
+    (
+        5,
+        "people",
+        include_str!("../migrations/sqlite/0005_people.sql"),
+    ),
 ];
 
 /// How long a statement waits for another process's lock on the file.
 const BUSY: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
+
+/// Pages of the write-ahead log (of 4 KiB, so 32 MiB) after which it is copied into the database: a page
+/// that changes often is copied once for many times. All of the log is read at the start after a crash.
+const CHECKPOINT: &str = "8192";
+
+/// What the writer keeps of the database, in KiB: the pages that most writes touch.
+const WRITER_CACHE: &str = "-8192";
 
 /// One connection that writes, a few that read.
 #[derive(Debug)]
@@ -73,7 +90,10 @@ impl Sqlite {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY);
+            .busy_timeout(BUSY)
+            // What a statement undoes when it fails stays in memory, and off the disk's temporary folder.
+            .pragma("temp_store", "memory")
+            .pragma("wal_autocheckpoint", CHECKPOINT);
         // Connections are opened when needed and then kept: a pool that closes idle ones would let
         // SQLite delete the write-ahead log under load.
         let pool = |size| {
@@ -83,7 +103,8 @@ impl Sqlite {
                 .idle_timeout(None)
                 .max_lifetime(None)
         };
-        let writer = pool(1).connect_with(options.clone()).await?;
+        let writing = options.clone().pragma("cache_size", WRITER_CACHE);
+        let writer = pool(1).connect_with(writing).await?;
         migrate(&writer).await?;
         let reader = pool(READERS).connect_lazy_with(options.pragma("query_only", "1"));
         Ok(Self { writer, reader })

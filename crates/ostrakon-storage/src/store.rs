@@ -1,22 +1,31 @@
 mod audit;
 mod backups;
 mod ceremonies;
+mod checkpoints;
+mod counters;
 mod generations;
 mod keys;
-mod ledger;
 mod policies;
 mod profiles;
+mod requests;
+mod rows;
 mod server;
+mod snapshot;
+mod transaction;
 
 use std::path::Path;
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
 pub use ceremonies::{CeremonyRecord, NoticeRecord};
+pub use checkpoints::{ArchiveRow, CheckpointRow};
+pub use counters::{Counter, CounterChange, LONGEST_WINDOW};
 pub use generations::StateDoubt;
-pub use ledger::{Counter, RequestKey, Transaction};
 pub use policies::PolicyVersion;
 pub use profiles::{LocationRecord, MAX_LOCATIONS};
+pub use requests::{REQUESTS_KEPT, RequestKey, RequestRecord};
 pub use server::ServerRecord;
+pub use snapshot::Snapshot;
+pub use transaction::Transaction;
 
 use ostrakon_shards::record::RecordKey;
 

@@ -50,7 +50,13 @@ pub fn binary(name: &str) -> PathBuf {
 /// The command `keyserver` on a home, with nothing of the surrounding configuration.
 #[must_use]
 pub fn keyserver_command(home: &Path) -> Command {
-    let mut command = Command::new(binary("keyserver"));
+    command_of("keyserver", home)
+}
+
+/// The command of a server of another name on a home, with nothing of the surrounding configuration.
+#[must_use]
+pub fn command_of(program: &str, home: &Path) -> Command {
+    let mut command = Command::new(binary(program));
     clean(&mut command);
     command.arg("--home").arg(home);
     command

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
-use ostrakon_custody::{AuditEvent, AuditRecord, Identity};
+use ostrakon_custody::{AuditEvent, AuditRecord, Auditor, Evidence, Identity};
 use ostrakon_server::{Clock, Home};
 use ostrakon_storage::{Counter, InstanceId, ProtectorKey, Store};
 use ostrakon_types::{Decision, ProfileId, RequestId, RequestKind, UnixMillis};
@@ -112,10 +112,12 @@ impl TestHome {
             let store = store.expect("a database");
             let identity = Identity::load(&store, key.instance()).await;
             let mut audit = Vec::new();
-            let log = identity.expect("an identity").audit;
-            log.verify(&store, |_, record| audit.push(record.clone()))
-                .await
-                .expect("a whole chain");
+            let identity = identity.expect("an identity");
+            let auditor = Auditor::new(&identity, &store);
+            let each = |_, _, record: &AuditRecord| audit.push(record.clone());
+            let verified = auditor.verify(Evidence::default(), std::iter::empty(), each);
+            let report = verified.await.expect("a log that can be read");
+            assert_eq!(report.fault_count, 0, "{:?}", report.faults);
             let mut counters = HashMap::new();
             for record in &audit {
                 if let AuditEvent::Decided { profile, .. } = record.event {

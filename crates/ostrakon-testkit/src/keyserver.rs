@@ -32,6 +32,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How a server is to be started.
 #[derive(Debug)]
 pub struct Serve<'a> {
+    program: &'a str,
     home: &'a TestHome,
     listen: SocketAddr,
     variables: Vec<(String, String)>,
@@ -54,11 +55,19 @@ impl<'a> Serve<'a> {
     #[must_use]
     pub fn on(home: &'a TestHome) -> Self {
         Self {
+            program: "keyserver",
             home,
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             variables: Vec::new(),
             under: Vec::new(),
         }
+    }
+
+    /// By another binary than `keyserver`.
+    #[must_use]
+    pub fn program(mut self, name: &'a str) -> Self {
+        self.program = name;
+        self
     }
 
     /// With an environment variable.
@@ -85,7 +94,7 @@ impl<'a> Serve<'a> {
     /// The command.
     #[must_use]
     pub fn command(&self) -> Command {
-        let server = binary("keyserver");
+        let server = binary(self.program);
         let mut command = match self.under.split_first() {
             Some((program, arguments)) => {
                 let mut command = Command::new(program);

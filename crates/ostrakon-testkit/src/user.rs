@@ -13,7 +13,7 @@ use ostrakon_shards::{
     suite::Suite,
 };
 use ostrakon_transport::{
-    envelope::{Contact, PendingResponse, seal_request},
+    envelope::{ClientSession, Contact, PendingResponse, seal_request},
     message::{Answer, Item, ItemAnswer, RefusalCode, ReleaseKind, RequestBody, ResponseBody},
 };
 use ostrakon_types::{CryptographicId, Denial, MetaItem, ProfileId, UnixMillis};
@@ -68,7 +68,17 @@ impl TestUser {
     /// Like [`new`](Self::new), with a name for the profile.
     #[must_use]
     pub fn named(server: &VerifiedKeyserver, name: &str) -> Self {
-        let keys = DeviceKeys::generate().expect("randomness");
+        Self::with(DeviceKeys::generate().expect("randomness"), server, name)
+    }
+
+    /// The same device as the user of another profile, of which the server does not know yet.
+    #[must_use]
+    pub fn second_profile(&self, name: &str) -> Self {
+        let keys = DeviceKeys::from_bytes(&self.keys.to_bytes()).expect("its own keys");
+        Self::with(keys, &self.server, name)
+    }
+
+    fn with(keys: DeviceKeys, server: &VerifiedKeyserver, name: &str) -> Self {
         let card = keys.card(DeviceKind::Workstation, "desk".parse().expect("a name"));
         let devices = vec![card.clone(), server.device().clone()];
         let name = name.parse().expect("a name");
@@ -139,6 +149,22 @@ impl TestUser {
     fn seal_as(&self, contact: Contact, body: &RequestBody) -> (Vec<u8>, PendingResponse) {
         let (keys, card, server) = (&self.keys, &self.card, &self.server);
         seal_request(keys, card, contact, server, Suite::X25519, body).expect("sealed")
+    }
+
+    /// Seals a request that asks for a session.
+    #[must_use]
+    pub fn lasting(&self, body: &RequestBody) -> (Vec<u8>, PendingResponse) {
+        self.seal_as(Contact::Lasting, body)
+    }
+
+    /// Asks for a session, and for nothing much beside; `None` where it is not granted.
+    #[must_use]
+    pub fn session(&self, at: SocketAddr, now: UnixMillis) -> Option<ClientSession> {
+        let (envelope, pending) = self.lasting(&self.body_at(now, vec![Item::ProfileHead]));
+        let answer = post(at, &envelope);
+        assert_eq!(answer.status, 200);
+        let received = pending.receive(&answer.body).expect("the server's answer");
+        received.session
     }
 
     /// The parts of an envelope of this device with any bytes as its body.
@@ -299,6 +325,13 @@ impl std::fmt::Debug for Asked {
                 .finish(),
         }
     }
+}
+
+/// Sends a request in a session, and opens the answer.
+#[must_use]
+pub fn ask_in(session: &ClientSession, at: SocketAddr, body: &RequestBody) -> Asked {
+    let (message, pending) = session.seal(body).expect("a session that has not ended");
+    opened(&post(at, &message), &pending)
 }
 
 /// Posts an envelope; the server must answer.

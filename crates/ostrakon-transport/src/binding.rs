@@ -12,7 +12,9 @@
 mod client;
 mod server;
 
-pub use client::{ExchangeError, FetchKeyserverError, exchange, fetch_keyserver};
+pub use client::{
+    ExchangeError, FetchKeyserverError, exchange, exchange_on, fetch_keyserver, single_connection,
+};
 pub use server::{EnvelopeBytes, sealed, stranger};
 
 use ostrakon_shards::identity::PublicCard;

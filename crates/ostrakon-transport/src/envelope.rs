@@ -22,6 +22,9 @@
 //! tag: AES-256-GCM under a key that is derived as in RFC 9458, section 4.4, from a secret exported from
 //! the request's HPKE context. So it opens with the request's [`PendingResponse`] and nothing else.
 //!
+//! A request may ask for a session, in which further ones need neither a key agreement nor a signature:
+//! see [`ClientSession`] and [`ServerSession`].
+//!
 //! # Threat model
 //!
 //! Whoever carries or records envelopes learns the device's id, the suite, lengths and times. They can
@@ -31,7 +34,8 @@
 //! same work, and is to be answered alike.
 //!
 //! Whoever has the server's envelope key can read all requests and answers ever recorded: base mode has
-//! no forward secrecy on the recipient's side. They cannot make requests.
+//! no forward secrecy on the recipient's side. They cannot make requests, but in sessions whose first
+//! request and answer they have.
 //!
 //! # Deliberately absent
 //!
@@ -41,11 +45,18 @@
 mod client;
 mod reply;
 mod server;
+mod session;
 mod wire;
 
-pub use client::{Contact, OpenResponseError, PendingResponse, SealRequestError, seal_request};
+pub use client::{
+    Contact, OpenResponseError, PendingResponse, Received, SealRequestError, seal_request,
+};
 pub use reply::{ReplyKey, SealResponseError};
 pub use server::{Authentic, EnvelopeKey, Opened, Stranger};
+pub use session::{
+    ClientSession, SESSION_MESSAGES, SESSION_MILLIS, SealInSessionError, ServerSession, SessionId,
+    SessionMessage,
+};
 
 /// The greatest length in bytes of a sealed request: room for the most items with the longest paths.
 pub const MAX_ENVELOPE_LEN: usize = 2 << 20;

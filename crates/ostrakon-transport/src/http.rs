@@ -3,7 +3,8 @@
 //! A server's side is [`serve`], which runs an axum `Router` on a listener within [`ListenerLimits`],
 //! and [`InFlightLimit`], which refuses requests at once where there are too many; a [`Desk`] is a small
 //! server in a command that waits for other devices. A client's side is
-//! [`HttpClient`], which tries several servers, and [`UnixClient`] for the administration socket.
+//! [`HttpClient`], which tries several servers, [`SingleConnection`], which measures one, and
+//! [`UnixClient`] for the administration socket.
 //!
 //! What is deliberately absent: HTTP/2 (one more parser before authentication, and nothing here
 //! streams), `Transfer-Encoding` in requests (so that no two readers of one stream can disagree about
@@ -21,7 +22,8 @@ pub(crate) mod testing;
 mod unix;
 
 pub use client::{
-    AttemptError, BaseUrl, ClientConfig, HttpClient, ParseBaseUrlError, RequestError, TlsError,
+    AttemptError, BaseUrl, ClientConfig, HttpClient, ParseBaseUrlError, RequestError,
+    SingleConnection, TlsError,
 };
 pub use desk::{Desk, serve_desk};
 pub use limit::{InFlight, InFlightLimit};

@@ -20,7 +20,8 @@ pub enum DecodeError {
 
 /// Encodes `value` canonically.
 pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    // Room for most of what is encoded, so that it seldom has to grow.
+    let mut bytes = Vec::with_capacity(256);
     let mut encoder = Encoder::new(Infallibly(&mut bytes));
     // Neither the writer nor any `Encode` of this workspace can fail.
     let _ = encoder.encode(value);

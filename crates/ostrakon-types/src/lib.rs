@@ -10,6 +10,7 @@ mod id;
 mod kss_id;
 mod request;
 mod settle;
+mod shared_text;
 mod time;
 
 pub use error_chain::ErrorChain;

@@ -199,11 +199,10 @@ impl ProfileWords {
     /// The first `count` words, or all when there are fewer.
     #[must_use]
     pub fn first(&self, count: usize) -> &str {
-        let end = self
-            .0
-            .match_indices(' ')
-            .nth(count.saturating_sub(1))
-            .map(|(at, _)| at);
+        // Words are short: looking at one byte after the other is several times as fast as a search.
+        let spaces = (0..).zip(self.0.bytes()).filter(|(_, byte)| *byte == b' ');
+        let mut ends = spaces.map(|(at, _)| at);
+        let end = ends.nth(count.saturating_sub(1));
         if count == 0 {
             ""
         } else {

@@ -9,6 +9,8 @@
 //! The driver owes it two things: a charge that fits is counted in the same atomic act that finds that
 //! it fits, and all steps of one settling become durable together or not at all.
 
+use std::{borrow::Borrow, sync::Arc};
+
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +53,9 @@ pub struct CounterKey {
     #[n(0)]
     pub profile: ProfileId,
     /// The rule that counts; rules with one id share a counter.
-    #[n(1)]
-    pub rule_id: String,
+    #[cbor(n(1), with = "crate::shared_text")]
+    #[serde(with = "crate::shared_text")]
+    pub rule_id: Arc<str>,
     /// The length of the window.
     #[n(2)]
     pub period: Period,
@@ -88,16 +91,9 @@ impl Candidate {
     /// limit.
     #[must_use]
     pub fn new(rule_set: Option<u32>, charges: Vec<Charge>) -> Self {
-        let mut distinct: Vec<Charge> = Vec::with_capacity(charges.len());
-        for charge in charges {
-            match distinct.iter_mut().find(|other| other.key == charge.key) {
-                Some(other) => other.limit = other.limit.min(charge.limit),
-                None => distinct.push(charge),
-            }
-        }
         Self {
             rule_set,
-            charges: distinct,
+            charges: distinct(charges),
         }
     }
 
@@ -106,6 +102,25 @@ impl Candidate {
     pub fn charges(&self) -> &[Charge] {
         &self.charges
     }
+}
+
+/// Each counter once, under its lowest limit, in the order in which they first come.
+fn distinct(charges: Vec<Charge>) -> Vec<Charge> {
+    // As the rules name them, the windows of a single limit come one earlier than the other.
+    if charges.is_sorted_by(|one, next| one.key.window > next.key.window) {
+        return charges;
+    }
+    let mut distinct: Vec<Charge> = Vec::with_capacity(charges.len());
+    for charge in charges {
+        // Windows tell most counters apart, and are compared sooner than the rest.
+        let is_same =
+            |other: &&mut Charge| other.key.window == charge.key.window && other.key == charge.key;
+        match distinct.iter_mut().find(is_same) {
+            Some(other) => other.limit = other.limit.min(charge.limit),
+            None => distinct.push(charge),
+        }
+    }
+    distinct
 }
 
 /// What a policy says of one request before quotas are looked at.
@@ -284,20 +299,20 @@ enum State {
     Finished(Result<Settled, Refusal>),
 }
 
-/// Settles the items of one request, in order.
+/// Settles the items of one request, in order. The proposals are its own, or borrowed.
 #[derive(Debug)]
-pub struct Settling {
-    proposals: Vec<Proposal>,
+pub struct Settling<P = Proposal> {
+    proposals: Vec<P>,
     recorded: Recorded,
     state: State,
     /// The earliest reset among the charges of the current item that did not fit.
     resets_at: Option<UnixMillis>,
 }
 
-impl Settling {
+impl<P: Borrow<Proposal>> Settling<P> {
     /// Settles `proposals`, one for each item, for a request whose body has the digest `body`.
     #[must_use]
-    pub fn new(body: Digest, proposals: Vec<Proposal>) -> Self {
+    pub fn new(body: Digest, proposals: Vec<P>) -> Self {
         let decisions = Vec::with_capacity(proposals.len());
         Self {
             proposals,
@@ -391,7 +406,8 @@ impl Settling {
     }
 
     fn current(&self, candidate: usize) -> Option<&Candidate> {
-        self.proposals.get(self.item())?.candidates.get(candidate)
+        let proposal = self.proposals.get(self.item())?;
+        proposal.borrow().candidates.get(candidate)
     }
 
     fn charges(&self, candidate: usize) -> &[Charge] {
@@ -408,7 +424,7 @@ impl Settling {
         };
         let denial = match self.resets_at {
             Some(resets_at) => Denial::Quota { resets_at },
-            None => proposal.otherwise,
+            None => proposal.borrow().otherwise,
         };
         self.decide(Decision::Deny { denial })
     }

@@ -1,24 +1,17 @@
 //! A key shard server that knows one rule more than the bundled ones.
 //!
-//! Make its home with `keyserver --home HOME create`, and name the rule in `HOME/keyserver.yml`.
+//! It has every command of `keyserver`. Make its home with `create`, name the rule in its `keyserver.yml`,
+//! look at it with `policy check`, and run it with `serve`.
 
-use std::{env, error::Error};
+use std::process::ExitCode;
 
-use ostrakon_server::{Clock, Config, Home, Server, policy_engine::Registry};
+use keyserver::{Registry, main_with};
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let home = Home::new(
-        env::args_os()
-            .nth(1)
-            .ok_or("usage: server-with-rule HOME")?,
-    );
-    let config = Config::load(&home.read_config()?, |name| env::var(name).ok())?;
+fn main() -> ExitCode {
     let mut registry = Registry::bundled();
-    custom_rule::register(&mut registry)?;
-    let server = Server::build_with(home, &config, Clock::system(), registry).await?;
-    eprintln!("serving on {}", server.address()?);
-    let stop = async { drop(tokio::signal::ctrl_c().await) };
-    server.run(stop).await;
-    Ok(())
+    if let Err(error) = custom_rule::register(&mut registry) {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
+    main_with(&registry)
 }

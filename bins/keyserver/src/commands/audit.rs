@@ -1,19 +1,34 @@
-use ostrakon_server::setup;
+mod archive;
+mod export;
+mod tail;
+mod verify;
 
-use super::Context;
-use crate::{cli::Format, error::Failure};
+use super::{Context, config};
+use crate::{cli::AuditCommand, error::Failure};
 
-pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
-    let summary = setup::verify_audit(&context.home).await?;
-    match context.format {
-        Format::Human => println!(
-            "{} records, each linked to the one before: {} approvals, {} denials",
-            summary.records, summary.approved, summary.denied
-        ),
-        Format::Json => {
-            let text = serde_json::to_string(&summary);
-            println!("{}", text.map_err(|error| Failure::new(error.to_string()))?);
+pub(crate) async fn run(context: &Context, command: AuditCommand) -> Result<(), Failure> {
+    match command {
+        AuditCommand::Tail { lines, follow } => tail::run(context, lines, follow).await,
+        AuditCommand::Export { since, until, file } => {
+            export::run(context, since, until, file.as_deref()).await
         }
+        AuditCommand::Verify {
+            checkpoints,
+            archive,
+            quotas,
+        } => {
+            let checkpoints = match checkpoints {
+                Some(file) => Some(file),
+                None => configured(context)?,
+            };
+            verify::run(context, checkpoints, archive, quotas).await
+        }
+        AuditCommand::Archive { before, file } => archive::run(context, before, &file).await,
     }
-    Ok(())
+}
+
+/// The checkpoint file that the server writes, where there is one.
+fn configured(context: &Context) -> Result<Option<std::path::PathBuf>, Failure> {
+    let file = config(context)?.audit.checkpoint_file;
+    Ok((!file.is_empty()).then(|| file.into()))
 }

@@ -9,7 +9,7 @@ pub(crate) async fn run(context: &Context, name: &str) -> Result<(), Failure> {
     let keyserver = setup::create(&context.home, name, &Clock::system()).await?;
     match context.format {
         Format::Human => println!("{}", keyserver.kss_id()),
-        Format::Json => println!("{}", json!({ "kss_id": keyserver.kss_id() })),
+        Format::Json | Format::Cef => println!("{}", json!({ "kss_id": keyserver.kss_id() })),
     }
     eprintln!(
         "A new key shard server was made in `{}`.",

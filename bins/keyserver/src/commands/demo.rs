@@ -4,16 +4,21 @@
 mod files;
 mod people;
 mod stage;
+mod tampering;
 
 use std::path::{Path, PathBuf};
 
 use ostrakon_client::{Outcome, Report};
-use ostrakon_server::setup;
+use ostrakon_server::{
+    Clock,
+    audit::{AuditSummary, FaultKind, Told, VerifyOptions, verify},
+};
 
 use self::{
     files::{Files, same},
     people::Administrator,
     stage::{Stage, User},
+    tampering::Tampering,
 };
 use crate::error::Failure;
 
@@ -94,6 +99,24 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
     );
     show_denied(&reports);
 
+    act("Many ask at once for what a quota allows a few times");
+    let metered = user.add_folder("Metered", files).await?;
+    user.encrypt(&[&metered])?;
+    let one = files.first_encrypted(&metered);
+    let outputs: Vec<PathBuf> = (0..AT_ONCE)
+        .map(|number| folder.join(format!("at-once-{number}")))
+        .collect();
+    let reports = user.decrypt_at_once(&one, outputs).await?;
+    check(
+        count(&reports, is_done) == METERED,
+        "as many are approved as the quota allows, and no more",
+    )?;
+    check(
+        count(&reports, is_denied) == AT_ONCE - METERED,
+        "all others are denied",
+    )?;
+    println!("  {AT_ONCE} requests at once, a quota of {METERED}: {METERED} approved");
+
     act("A private file is moved to the shared folder: its path is sealed in it");
     let moved = files.copy_one(&private, &shared)?;
     let reports = user.decrypt(&[&moved], &folder.join("moved")).await?;
@@ -103,7 +126,9 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
     act(
         "One shared file more: the quota is used up, also after the server was stopped and started",
     );
-    stage.restart().await?;
+    stage.stop().await?;
+    let older = Tampering::keep(stage.home())?;
+    stage.start().await?;
     let one = files.first_encrypted(&shared);
     let reports = user.decrypt(&[&one], &folder.join("again")).await?;
     check(
@@ -125,24 +150,70 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
 
     act("The audit log is checked, record by record");
     stage.stop().await?;
-    let audit = setup::verify_audit(stage.home()).await?;
-    let approved = files.count() + 2 + 2 + 2; // files, profiles, the two users' folders
+    let options = VerifyOptions {
+        quotas: true,
+        ..VerifyOptions::default()
+    };
+    let audit = verify(stage.home(), &options, &Clock::system()).await?;
+    check(audit.fault_count == 0, "the audit log is what was written")?;
+    check(audit.uncovered == 0, "checkpoints cover every record")?;
+    // Files, profiles, the two users' folders.
+    let approved = files.count() + METERED + 2 + 2 + 3;
     check(
         audit.approved == approved,
         "every approval is on record, and no other",
     )?;
     check(
-        audit.denied == files.count() + 2,
+        audit.denied == files.count() + (AT_ONCE - METERED) + 2,
         "every denial is on record, and no other",
     )?;
     println!(
         "  {} records, each linked to the one before: {} approvals, {} denials",
         audit.records, audit.approved, audit.denied
     );
+    println!(
+        "  {} signed checkpoints cover all of it, and every counter is what the log says",
+        audit.checkpoints
+    );
+
+    act("Somebody who has the database puts back an older copy, without the newest records");
+    let newest = Tampering::keep(stage.home())?;
+    older.put_back()?;
+    let found = verify(stage.home(), &options, &Clock::system()).await?;
+    newest.put_back()?;
+    check(found.fault_count > 0, "what was taken away is found out")?;
+    show_faults(&found);
+
+    act("Somebody who has the database changes one bit of one record");
+    let mut changed = newest.change_a_record(&audit)?;
+    let mut found = AuditSummary::default();
+    let is_named = |told: &Told| told.fault.kind == FaultKind::Changed;
+    while !found.faults.iter().any(is_named) && changed.flip_next()? {
+        found = verify(stage.home(), &options, &Clock::system()).await?;
+    }
+    newest.put_back()?;
+    check(
+        found.faults.iter().any(is_named),
+        "what was changed is found out",
+    )?;
+    show_faults(&found);
+    let whole = verify(stage.home(), &options, &Clock::system()).await?;
+    check(whole.fault_count == 0, "put right, the log is whole again")?;
     Ok(())
 }
 
-/// Everything in Shared, as often a day as there are files.
+/// How many requests are made at once, and how many of them the quota allows.
+const AT_ONCE: u64 = 24;
+const METERED: u64 = 5;
+
+/// What is wrong with the log: the first faults.
+fn show_faults(summary: &AuditSummary) {
+    for fault in summary.faults.iter().take(2) {
+        println!("  found: {fault}");
+    }
+}
+
+/// Everything in Shared, as often a day as there are files; what is in Metered, a few times.
 fn policy(quota: u64) -> String {
     format!(
         "decrypt:
@@ -152,6 +223,12 @@ fn policy(quota: u64) -> String {
     - rule: per-profile-throttle-rule
       rule_id: shared-files-per-day
       per_day: {quota}
+  - - rule: meta-rule
+      paths: [/Metered]
+      require_complete: true
+    - rule: per-profile-throttle-rule
+      rule_id: metered-files-per-day
+      per_day: {METERED}
 "
     )
 }

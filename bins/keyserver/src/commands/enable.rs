@@ -18,7 +18,9 @@ pub(crate) async fn run(context: &Context, enabled: bool) -> Result<(), Failure>
         Err(error) => return Err(error.into()),
     };
     match context.format {
-        Format::Json => println!("{}", json!({ "enabled": enabled, "running": running })),
+        Format::Json | Format::Cef => {
+            println!("{}", json!({ "enabled": enabled, "running": running }))
+        }
         Format::Human => {
             println!(
                 "key shard server {}",

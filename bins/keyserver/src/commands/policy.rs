@@ -2,10 +2,9 @@ mod explain;
 mod simulate;
 mod test;
 
-use std::{env, error::Error, fs, path::Path};
+use std::{fs, path::Path};
 
 use ostrakon_server::{
-    Config,
     admin::Client,
     policy_engine::{LoadPolicyError, Policy, Registry, TimeZone},
     read_text,
@@ -22,17 +21,20 @@ pub(crate) async fn run(
     context: Result<Context, Failure>,
     args: PolicyArgs,
     format: Format,
+    registry: &Registry,
 ) -> Result<(), Failure> {
     match args.command {
-        Some(PolicyCommand::Check { strict, file }) => check(&file, strict, format),
-        Some(PolicyCommand::Test { paths, junit }) => test::run(&paths, junit.as_deref(), format),
+        Some(PolicyCommand::Check { strict, file }) => check(&file, strict, format, registry),
+        Some(PolicyCommand::Test { paths, junit }) => {
+            test::run(&paths, junit.as_deref(), format, registry)
+        }
         Some(PolicyCommand::Explain { policy, request }) => {
-            explain::run(context, policy.as_deref(), &request, format).await
+            explain::run(&context?, policy.as_deref(), &request, registry).await
         }
         Some(PolicyCommand::Simulate { file, since }) => {
-            simulate::run(&context?, &file, since).await
+            simulate::run(&context?, &file, since, registry).await
         }
-        Some(PolicyCommand::Schema) => schema(),
+        Some(PolicyCommand::Schema) => schema(registry),
         None => match args.dump {
             Some(path) => dump(&context?, path.as_deref()).await,
             None => load(&context?).await,
@@ -54,7 +56,7 @@ async fn load(context: &Context) -> Result<(), Failure> {
                 println!("{quota}");
             }
         }
-        Format::Json => println!(
+        Format::Json | Format::Cef => println!(
             "{}",
             json!({ "policy_version": loaded.version, "quotas": loaded.quotas })
         ),
@@ -73,10 +75,10 @@ async fn dump(context: &Context, path: Option<&Path>) -> Result<(), Failure> {
     }
 }
 
-fn check(file: &Path, strict: bool, format: Format) -> Result<(), Failure> {
+fn check(file: &Path, strict: bool, format: Format, registry: &Registry) -> Result<(), Failure> {
     let text = read_text(file).map_err(Failure::file(file))?;
     let name = file.display().to_string();
-    let loaded = Policy::load(&name, &text, &TimeZone::UTC, &Registry::bundled());
+    let loaded = Policy::load(&name, &text, &TimeZone::UTC, registry);
     let (error, warnings) = match loaded {
         Ok(loaded) => {
             let warnings = loaded.warnings.clone();
@@ -92,7 +94,7 @@ fn check(file: &Path, strict: bool, format: Format) -> Result<(), Failure> {
         Err(error) => (Some(error), Vec::new()),
     };
     match (format, error) {
-        (Format::Json, error) => print_json(error, &warnings),
+        (Format::Json | Format::Cef, error) => print_json(error, &warnings),
         (Format::Human, Some(error)) => Err(bad_policy(&error)),
         (Format::Human, None) => {
             for warning in &warnings {
@@ -122,8 +124,8 @@ fn print_json(
     }
 }
 
-fn schema() -> Result<(), Failure> {
-    let schema = serde_json::to_string_pretty(&Registry::bundled().schema());
+fn schema(registry: &Registry) -> Result<(), Failure> {
+    let schema = serde_json::to_string_pretty(&registry.schema());
     println!(
         "{}",
         schema.map_err(|error| Failure::new(error.to_string()))?
@@ -132,10 +134,10 @@ fn schema() -> Result<(), Failure> {
 }
 
 /// The policy in the file, on a server in `zone`.
-fn policy_in(file: &Path, zone: &TimeZone) -> Result<Policy, Failure> {
+fn policy_in(file: &Path, zone: &TimeZone, registry: &Registry) -> Result<Policy, Failure> {
     let text = read_text(file).map_err(Failure::file(file))?;
     let name = file.display().to_string();
-    match Policy::load(&name, &text, zone, &Registry::bundled()) {
+    match Policy::load(&name, &text, zone, registry) {
         Ok(loaded) => Ok(loaded.policy),
         Err(error) => Err(bad_policy(&error)),
     }
@@ -143,8 +145,6 @@ fn policy_in(file: &Path, zone: &TimeZone) -> Result<Policy, Failure> {
 
 /// The time zone that the server's configuration names.
 fn zone(context: &Context) -> Result<TimeZone, Failure> {
-    let said = |error: &dyn Error| Failure::new(error.to_string());
-    let text = context.home.read_config().map_err(|error| said(&error))?;
-    let config = Config::load(&text, |name| env::var(name).ok()).map_err(|error| said(&error))?;
-    config.zone().map_err(|error| said(&error))
+    let zone = super::config(context)?.zone();
+    zone.map_err(|error| Failure::new(error.to_string()))
 }

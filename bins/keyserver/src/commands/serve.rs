@@ -3,6 +3,7 @@ use std::env;
 use ostrakon_server::{
     Clock, Config, Server,
     config::{ConfigError, LogFormat},
+    policy_engine::Registry,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -10,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::Context;
 use crate::error::{BAD_CONFIGURATION, Failure};
 
-pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context, registry: &Registry) -> Result<(), Failure> {
     let text = context
         .home
         .read_config()
@@ -18,7 +19,8 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     let config = Config::load(&text, |name| env::var(name).ok())
         .map_err(ostrakon_server::BuildError::from)?;
     start_log(&config)?;
-    let server = Server::build(context.home.clone(), &config, Clock::system()).await?;
+    let home = context.home.clone();
+    let server = Server::build_with(home, &config, Clock::system(), registry.clone()).await?;
     let address = server
         .address()
         .map_err(|error| Failure::new(error.to_string()))?;

@@ -1,5 +1,6 @@
+use jiff::Timestamp;
 use ostrakon_server::{
-    admin::{AskError, Client, RunState, Status},
+    admin::{AskError, AuditStatus, Client, RunState, Status},
     setup,
 };
 
@@ -14,12 +15,28 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     };
     match context.format {
         Format::Human => print(&status),
-        Format::Json => {
+        Format::Json | Format::Cef => {
             let text = serde_json::to_string(&status);
             println!("{}", text.map_err(|error| Failure::new(error.to_string()))?);
         }
     }
     Ok(())
+}
+
+fn audit(audit: &AuditStatus) -> String {
+    let records = format!("{} records", audit.records);
+    let checkpoint = match (audit.checkpoint, audit.checkpoint_at) {
+        (Some(number), Some(at)) => {
+            let at = Timestamp::from_millisecond(at.0).unwrap_or_default();
+            let at = at.strftime("%Y-%m-%d %H:%M:%S UTC");
+            format!("checkpoint {number} at {at}")
+        }
+        _ => "no checkpoint yet".to_owned(),
+    };
+    match audit.writable {
+        Some(false) => format!("{records}, {checkpoint}, cannot be written"),
+        _ => format!("{records}, {checkpoint}"),
+    }
 }
 
 fn print(status: &Status) {
@@ -39,6 +56,10 @@ fn print(status: &Status) {
         None => println!("policy     none yet: `keyserver.yml` is loaded when the server starts"),
     }
     println!("profiles   {}", status.profiles);
+    println!("audit      {}", audit(&status.audit));
+    for trouble in &status.audit.trouble {
+        println!("trouble    {trouble}");
+    }
     println!("database   {}", status.database);
     println!("protector  {}", status.protector);
     if let Some(generation) = &status.generation {

@@ -15,7 +15,7 @@ use ostrakon_types::{Denial, DeviceId};
 
 use super::{DEFAULT_WAIT_MS, HoldError, ListenError, Person, front::Front};
 use crate::{
-    ask::{AskError, Link},
+    ask::{AskError, Expect, Link},
     refresh::RefreshError,
     workstation::{Member, OpenError, Workstation},
 };
@@ -226,7 +226,13 @@ impl Workstation {
         let body = RequestBody::new(random::request_id(now)?, now, member.profile.id(), items);
         let body = body.map_err(AskError::from)?;
         let answers = link
-            .ask(&member.keys, &member.device, body, &self.environment)
+            .ask(
+                &member.keys,
+                &member.device,
+                body,
+                Expect::Nothing,
+                &self.environment,
+            )
             .await?;
         match answers.into_iter().next() {
             Some(ItemAnswer::ProfileChanged { version, head }) => {

@@ -1,10 +1,8 @@
 //! The side that is added or linked.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
-use bytes::Bytes;
-use hyper::{Method, Request, StatusCode, Uri, header::CONTENT_TYPE, header::HeaderValue};
-use minicbor::Encode;
+use hyper::StatusCode;
 use ostrakon_shards::{
     card::{Card, DeviceKind},
     device::DeviceKeys,
@@ -16,27 +14,24 @@ use ostrakon_shards::{
     seal::SealError,
     sign::SignatureError,
 };
-use ostrakon_transport::http::{BaseUrl, HttpClient, RequestError};
+use ostrakon_transport::http::{BaseUrl, RequestError};
 use ostrakon_types::{
     ProfileId,
     canonical::{self, DecodeError},
 };
-use tokio::time::sleep;
 
 use super::{
     Person,
-    wire::{Call, Consent, Offer, Outcome, PAIRING_PATH, PAIRING_TYPE, Reply},
+    calls::Host,
+    wire::{Call, Consent, Offer, Outcome, Reply},
 };
 use crate::{
-    ask::{AskError, quick_http},
+    ask::AskError,
     background,
     folder::SecurityGroup,
     home::Membership,
     workstation::{OpenError, Workstation},
 };
-
-/// How often it is asked for a letter.
-const POLL: Duration = Duration::from_millis(300);
 
 /// As what this device comes.
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +134,7 @@ impl Workstation {
         invitation: &Invitation,
         options: GuestOptions,
     ) -> Result<Joined, JoinError> {
-        let host = Host::new(self, invitation.address())?;
+        let host = Host::new(&self.config, invitation.address())?;
         let (card, name) = host.greet().await?;
         if !invitation.is_from(&card) {
             return Err(JoinError::OtherHost);
@@ -161,7 +156,7 @@ impl Workstation {
         options: GuestOptions,
         person: &mut dyn Person,
     ) -> Result<Joined, JoinError> {
-        let host = Host::new(self, address)?;
+        let host = Host::new(&self.config, address)?;
         let (_, name) = host.greet().await?;
         let (keys, own) = self.own_card(name, options.kind)?;
         let opening = Opening::new(own)?;
@@ -242,8 +237,8 @@ impl Workstation {
         let mut versions = offer.versions;
         let profile = match (&offer.draft, version) {
             (Some(draft), Some(version)) if version.version() == draft => {
-                let next = profile.advance(version.clone())?;
-                versions.push(version);
+                let next = profile.advance((*version).clone())?;
+                versions.push(*version);
                 next
             }
             (None, None) => profile,
@@ -330,75 +325,5 @@ impl Workstation {
             }
         })?;
         Ok(())
-    }
-}
-
-/// The other side, at its address.
-struct Host(HttpClient);
-
-impl Host {
-    fn new(workstation: &Workstation, address: SocketAddr) -> Result<Self, JoinError> {
-        let url = format!("http://{address}").parse();
-        let url = url.map_err(|_| JoinError::BadReply)?;
-        Ok(Self(quick_http(&workstation.config, vec![url])?))
-    }
-
-    async fn greet(&self) -> Result<(Card, Option<Name>), JoinError> {
-        match self.call(&Call::Greeting).await? {
-            Reply::Greeting { card, name } => Ok((card, name)),
-            _ => Err(JoinError::BadReply),
-        }
-    }
-
-    async fn call(&self, call: &Call) -> Result<Reply, JoinError> {
-        let mut request = Request::new(Bytes::from(canonical::encode(call)));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = Uri::from_static(PAIRING_PATH);
-        let kind = HeaderValue::from_static(PAIRING_TYPE);
-        request.headers_mut().insert(CONTENT_TYPE, kind);
-        let response = self.0.send(&request).await.map_err(Box::new)?;
-        if response.status() != StatusCode::OK {
-            return Err(JoinError::Status(response.status()));
-        }
-        Ok(canonical::decode(response.body())?)
-    }
-
-    async fn send<T: Encode<()>>(
-        &self,
-        pairing: &Pairing,
-        keys: &DeviceKeys,
-        number: u32,
-        letter: &T,
-    ) -> Result<(), JoinError> {
-        let letter = pairing.seal(keys, number, &canonical::encode(letter))?;
-        self.call(&Call::Letter { number, letter }).await?.taken()
-    }
-
-    /// Waits for the host's letter `number`.
-    async fn fetch(
-        &self,
-        pairing: &Pairing,
-        keys: &DeviceKeys,
-        number: u32,
-        until: ostrakon_types::UnixMillis,
-        clock: fn() -> ostrakon_types::UnixMillis,
-    ) -> Result<Vec<u8>, JoinError> {
-        loop {
-            match self.call(&Call::Fetch(number)).await? {
-                Reply::Letter(letter) => return Ok(pairing.open(keys, number, &letter)?),
-                Reply::Wait if clock() < until => sleep(POLL).await,
-                Reply::Wait => return Err(JoinError::Late),
-                _ => return Err(JoinError::Refused),
-            }
-        }
-    }
-}
-
-impl Reply {
-    fn taken(self) -> Result<(), JoinError> {
-        match self {
-            Self::Taken => Ok(()),
-            _ => Err(JoinError::Refused),
-        }
     }
 }

@@ -20,7 +20,7 @@ use super::{
     front::{Front, Relayed},
 };
 use crate::{
-    ask::{AskError, Link},
+    ask::{AskError, Expect, Link},
     workstation::{Member, Workstation},
 };
 
@@ -245,7 +245,13 @@ impl Workstation {
         let body = RequestBody::new(id, now, member.profile.id(), vec![item]);
         let body = body.map_err(AskError::from)?;
         let answers = link
-            .ask(&member.keys, &member.device, body, &self.environment)
+            .ask(
+                &member.keys,
+                &member.device,
+                body,
+                Expect::More,
+                &self.environment,
+            )
             .await?;
         match answers.into_iter().next() {
             Some(ItemAnswer::Denied(denial)) => Err(HoldError::Denied(denial)),

@@ -25,7 +25,8 @@ use tokio::time::timeout;
 use super::{
     ChangeOptions, ChangeProfileError, News, Person,
     change::threshold,
-    front::{Front, HostSide, Stage},
+    desk::{HostSide, Stage},
+    front::Front,
     wire::{Consent, Offer, Outcome},
 };
 use crate::{
@@ -160,7 +161,7 @@ impl Workstation {
             .await;
         let outcome = match &changed {
             Ok((version, head)) => Outcome::Done {
-                version: Some(version.clone()),
+                version: Some(Box::new(version.clone())),
                 head: *head,
             },
             Err(_) => Outcome::Failed,

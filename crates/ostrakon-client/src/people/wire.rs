@@ -114,7 +114,7 @@ pub(crate) enum Outcome {
     #[n(0)]
     Done {
         #[n(0)]
-        version: Option<SignedVersion>,
+        version: Option<Box<SignedVersion>>,
         #[n(1)]
         head: Option<SignedHead>,
     },

@@ -10,7 +10,7 @@ use ostrakon_types::{Denial, Digest, KssId, UnixMillis};
 
 use crate::{
     fixture::{Place, names, slow_environment, told, told_of_one},
-    stand_in::{Mode, StandIn},
+    stand_in::{Mode, StandIn, Way},
 };
 
 const QUOTA: Denial = Denial::Quota {
@@ -201,6 +201,57 @@ async fn many_files_are_asked_for_in_batches() {
     );
     let order: Vec<_> = told(&reports).into_iter().map(|(name, _)| name).collect();
     assert!(order.is_sorted());
+}
+
+#[tokio::test]
+async fn many_files_are_asked_for_in_one_session_and_fall_back_without_a_word() {
+    use Way::{Asking, Envelope, Session};
+    let (place, server) = (Place::new(), StandIn::new().await);
+    let workstation = workstation(&place, &server).await;
+    let paths: Vec<_> = (0..400)
+        .map(|n| place.write(&format!("{n:03}"), b"x"))
+        .collect();
+    lock_up(&workstation, &paths);
+    let vault = place.path("vault");
+    let decrypt = async |few: usize| {
+        let before = (server.ways().len(), server.requests().len());
+        let options = DecryptOptions {
+            overwrite: true,
+            ..DecryptOptions::default()
+        };
+        let encrypted: Vec<_> = paths[..few]
+            .iter()
+            .map(|path| path.with_added_extension("age"))
+            .collect();
+        let mut reports = Vec::new();
+        let summary = workstation
+            .decrypt(&encrypted, &options, &mut reports)
+            .await
+            .unwrap();
+        assert_eq!(summary.done, few as u64);
+        // However a request came, it was asked and answered once.
+        let requests = server.requests().split_off(before.1);
+        assert_eq!(requests.iter().map(|sent| sent.1).sum::<usize>(), few);
+        server.ways().split_off(before.0)
+    };
+    assert_eq!(decrypt(3).await, [Envelope]);
+    let [first, rest @ ..] = &*decrypt(400).await else {
+        panic!("no request");
+    };
+    assert_eq!((first, rest), (&Asking, &[Session; 6][..]));
+    assert!(vault.exists());
+
+    // Behind a balancer, it gives up after a few.
+    server.set(Mode::NoSessions);
+    assert_eq!(
+        decrypt(400).await,
+        [
+            Asking, Asking, Asking, Envelope, Envelope, Envelope, Envelope
+        ]
+    );
+    server.set(Mode::Good);
+    server.forget_sessions();
+    assert_eq!(decrypt(65).await, [Asking, Session]);
 }
 
 #[tokio::test]

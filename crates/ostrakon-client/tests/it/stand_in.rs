@@ -1,7 +1,7 @@
 //! Stands in for a key shard server: it answers as told, and can be told to answer wrongly.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, atomic::Ordering},
 };
 
@@ -24,7 +24,7 @@ use ostrakon_shards::{
 };
 use ostrakon_transport::{
     binding::{Announcement, EnvelopeBytes, sealed, stranger},
-    envelope::EnvelopeKey,
+    envelope::{Authentic, EnvelopeKey, ServerSession, SessionId, SessionMessage},
     http::{ListenerLimits, serve},
     message::{
         Answer, Failure, Item, ItemAnswer, LocationEntry, RefusalCode, RequestBody, ResponseBody,
@@ -67,6 +67,19 @@ pub(crate) enum Mode {
     ForeignHead,
     /// As one that cannot decide now.
     Unavailable,
+    /// As one of several behind a balancer: sessions are granted, and never known again.
+    NoSessions,
+}
+
+/// How a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// In an envelope of its own.
+    Envelope,
+    /// In one that asked for a session.
+    Asking,
+    /// In a session.
+    Session,
 }
 
 pub(crate) struct StandIn {
@@ -86,6 +99,8 @@ struct Inner {
     requests: Mutex<Vec<(RequestId, usize)>>,
     locations: Mutex<Vec<LocationEntry>>,
     earlier: Mutex<Vec<u8>>,
+    sessions: Mutex<HashMap<SessionId, ServerSession>>,
+    ways: Mutex<Vec<Way>>,
 }
 
 impl StandIn {
@@ -107,6 +122,8 @@ impl StandIn {
             requests: Mutex::default(),
             locations: Mutex::default(),
             earlier: Mutex::default(),
+            sessions: Mutex::default(),
+            ways: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap())
@@ -138,6 +155,16 @@ impl StandIn {
         self.inner.requests.lock().unwrap().clone()
     }
 
+    /// How the requests came that were opened.
+    pub(crate) fn ways(&self) -> Vec<Way> {
+        self.inner.ways.lock().unwrap().clone()
+    }
+
+    /// As a restart does it.
+    pub(crate) fn forget_sessions(&self) {
+        self.inner.sessions.lock().unwrap().clear();
+    }
+
     pub(crate) fn profiles(&self) -> usize {
         self.inner.profiles.lock().unwrap().len()
     }
@@ -149,19 +176,10 @@ async fn card_route(State(inner): State<Arc<Inner>>) -> Json<Announcement> {
 
 async fn request_route(State(inner): State<Arc<Inner>>, envelope: EnvelopeBytes) -> Response {
     let mode = *inner.mode.lock().unwrap();
-    let Ok(opened) = inner.envelope.open(&inner.verified.kss_id(), &envelope.0) else {
+    let Some((authentic, way)) = inner.open(&envelope.0) else {
         return stranger();
     };
-    let known = inner.devices.lock().unwrap().get(&opened.device()).cloned();
-    let authentic = match known {
-        Some(card) => opened.verify(&card),
-        None => opened
-            .verify_first_contact()
-            .map(|(authentic, _)| authentic),
-    };
-    let Ok(authentic) = authentic else {
-        return stranger();
-    };
+    inner.ways.lock().unwrap().push(way);
     let now = match mode {
         Mode::Clock(millis) => NOW.plus(millis),
         _ => NOW,
@@ -198,7 +216,13 @@ async fn request_route(State(inner): State<Arc<Inner>>, envelope: EnvelopeBytes)
         answer,
         generation: None,
     };
-    let bytes = authentic.reply().seal(&response).unwrap();
+    let (bytes, session) = authentic.grant(&response, NOW).unwrap();
+    if let Some(session) = session
+        && mode != Mode::NoSessions
+    {
+        let mut sessions = inner.sessions.lock().unwrap();
+        sessions.insert(session.id(), session);
+    }
     let earlier = std::mem::replace(&mut *inner.earlier.lock().unwrap(), bytes.clone());
     match mode {
         Mode::Lose => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -209,6 +233,25 @@ async fn request_route(State(inner): State<Arc<Inner>>, envelope: EnvelopeBytes)
 }
 
 impl Inner {
+    fn open(&self, bytes: &[u8]) -> Option<(Authentic, Way)> {
+        if let Some(message) = SessionMessage::parse(bytes) {
+            let sessions = self.sessions.lock().unwrap();
+            let opened = sessions.get(&message.session())?.open(&message, NOW).ok()?;
+            return Some((opened, Way::Session));
+        }
+        let opened = self.envelope.open(&self.verified.kss_id(), bytes).ok()?;
+        let known = self.devices.lock().unwrap().get(&opened.device()).cloned();
+        let authentic = match known {
+            Some(card) => opened.verify(&card).ok()?,
+            None => opened.verify_first_contact().ok()?.0,
+        };
+        let way = match authentic.asked_session() {
+            Some(_) => Way::Asking,
+            None => Way::Envelope,
+        };
+        Some((authentic, way))
+    }
+
     fn answer(&self, body: &RequestBody, item: &Item, mode: Mode) -> ItemAnswer {
         match (item, mode) {
             (Item::CreateProfile { .. } | Item::CreateLocation { .. }, Mode::Forget) => {

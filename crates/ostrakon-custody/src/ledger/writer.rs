@@ -1,17 +1,21 @@
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use ostrakon_storage::{AuditHead, Store, StoreError, Transaction};
-use ostrakon_types::{
-    CeremonyId, Decision, DeviceId, ErrorChain, ProfileId, Recorded, Refusal, Reply, Settled,
-    Settling, Step, UnixMillis,
-};
+use ostrakon_storage::{AuditHead, Store, StoreError};
+use ostrakon_types::ErrorChain;
 use tokio::sync::mpsc;
 
-use super::{Act, Change, Job, LedgerError, Relay, RequestItem, SettleRequest, Verdict};
-use crate::{Approval, AuditEvent, AuditLog, AuditRecord};
+use super::{
+    alone,
+    batch::Batch,
+    job::{Done, Waiting},
+};
+use crate::AuditLog;
+
+/// How often a batch is settled when other writers change its counters in between.
+const TRIES: u32 = 8;
 
 /// The task that owns the audit chain and every write.
 pub(super) struct Writer {
@@ -19,52 +23,76 @@ pub(super) struct Writer {
     audit: AuditLog,
     /// The chain's newest link; `None` when it must be read again, after a failure.
     head: Option<AuditHead>,
-    writable: Arc<AtomicBool>,
+    told: Told,
     batch: usize,
 }
 
-/// What became of a job inside its transaction: told to the one who asked only after the commit.
-enum Done {
-    Settled(Result<Settled, Refusal>),
-    Administered(i64),
+/// What the writer tells the handles beside its answers.
+pub(super) struct Told {
+    pub(super) writable: Arc<AtomicBool>,
+    pub(super) profile_changes: Arc<AtomicU64>,
 }
 
 impl Writer {
-    pub(super) fn new(
-        store: Arc<Store>,
-        audit: AuditLog,
-        writable: Arc<AtomicBool>,
-        batch: usize,
-    ) -> Self {
+    pub(super) fn new(store: Arc<Store>, audit: AuditLog, told: Told, batch: usize) -> Self {
         Self {
             store,
             audit,
             head: None,
-            writable,
+            told,
             batch,
         }
     }
 
-    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
-        let mut jobs = Vec::with_capacity(self.batch);
-        while waiting.recv_many(&mut jobs, self.batch).await > 0 {
-            match self.write(&jobs).await {
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut jobs = Vec::new();
+        while let Some(first) = queue.recv().await {
+            // Whoever is about to ask does so first: no time passes when there is nobody.
+            tokio::task::yield_now().await;
+            let mut items = first.job.weight();
+            jobs.push(first);
+            while items < self.batch
+                && let Ok(next) = queue.try_recv()
+            {
+                items += next.job.weight();
+                jobs.push(next);
+            }
+            self.carry_out(&mut jobs).await;
+        }
+    }
+
+    /// Carries out the jobs, in order, in as few transactions as may be, and answers each after its
+    /// commit.
+    ///
+    /// When a transaction fails, one of its jobs may be at fault: then each half is tried for itself, so
+    /// that it takes no other with it.
+    async fn carry_out(&mut self, jobs: &mut Vec<Waiting>) {
+        // How many jobs each transaction takes, the next one last.
+        let shared = |one: &Waiting, next: &Waiting| one.job.shares() && next.job.shares();
+        let mut parts: Vec<usize> = jobs.chunk_by(shared).rev().map(<[_]>::len).collect();
+        while let Some(part) = parts.pop() {
+            let Some(taken) = jobs.get(..part) else {
+                return;
+            };
+            let written = self.write(taken).await;
+            // Also after a failure, which may be a commit of unknown outcome.
+            if taken.iter().any(|one| one.job.changes_profiles()) {
+                self.told.profile_changes.fetch_add(1, Ordering::AcqRel);
+            }
+            match written {
                 Ok(done) => {
-                    jobs.drain(..)
-                        .zip(done)
-                        .for_each(|(job, done)| answer(job, Ok(done)));
-                }
-                // One of them may be at fault: each for itself.
-                Err(_) if jobs.len() > 1 => {
-                    for job in jobs.drain(..) {
-                        let done = self.write(std::slice::from_ref(&job)).await;
-                        answer(job, done.map_err(unavailable).and_then(only));
+                    for (waiting, done) in jobs.drain(..part).zip(done) {
+                        waiting.job.answer(done);
                     }
                 }
+                Err(error) if part > 1 && !error.is_general() => {
+                    parts.extend([part - part / 2, part / 2]);
+                }
                 Err(error) => {
-                    let error = unavailable(error);
-                    jobs.drain(..)
-                        .for_each(|job| answer(job, Err(error.clone())));
+                    let error = Arc::new(error);
+                    for waiting in jobs.drain(..part) {
+                        waiting.job.fail(&error);
+                    }
                 }
             }
         }
@@ -72,298 +100,56 @@ impl Writer {
 
     /// Carries out the jobs in one transaction. Nothing has happened unless it returns `Ok`, but for a
     /// commit whose outcome the database did not tell.
-    async fn write(&mut self, jobs: &[Job]) -> Result<Vec<Done>, StoreError> {
-        let written = self.try_write(jobs).await;
+    async fn write(&mut self, jobs: &[Waiting]) -> Result<Vec<Done>, StoreError> {
+        let mut written = self.try_write(jobs).await;
+        for _ in 1..TRIES {
+            if !matches!(written, Err(StoreError::Overtaken)) {
+                break;
+            }
+            written = self.try_write(jobs).await;
+        }
         match &written {
-            Ok((_, head)) => self.head = Some(*head),
+            Ok((_, head)) => self.committed(*head),
             Err(error) => {
                 self.head = None;
+                self.told.writable.store(false, Ordering::Relaxed);
                 tracing::error!(error = %ErrorChain(error), "the ledger cannot be written");
             }
-        }
-        if self.writable.swap(written.is_ok(), Ordering::Relaxed) != written.is_ok()
-            && written.is_ok()
-        {
-            tracing::info!("the ledger can be written again");
         }
         written.map(|(done, _)| done)
     }
 
-    async fn try_write(&self, jobs: &[Job]) -> Result<(Vec<Done>, AuditHead), StoreError> {
+    async fn try_write(&self, jobs: &[Waiting]) -> Result<(Vec<Done>, AuditHead), StoreError> {
         let head = match self.head {
             Some(head) => head,
-            None => self.store.audit_head(self.audit.instance()).await?,
+            None => {
+                let stored = self.store.audit_head(self.audit.instance()).await?;
+                self.audit.resume(stored)
+            }
         };
-        let tx = self.store.begin().await?;
-        let mut act = Acting {
-            store: &self.store,
-            audit: &self.audit,
-            tx,
-            head,
-        };
+        if let [Waiting { job, .. }] = jobs
+            && !job.shares()
+        {
+            let (done, head) = alone::carry_out(&self.store, &self.audit, head, job).await?;
+            return Ok((vec![done], head));
+        }
+        let jobs = jobs.iter().map(|waiting| &waiting.job);
         let mut done = Vec::with_capacity(jobs.len());
+        let mut batch = Batch::begin(&self.store, &self.audit, jobs.clone()).await?;
         for job in jobs {
-            done.push(match job {
-                Job::Settle(request, _) => Done::Settled(act.settle(request).await?),
-                Job::Administer(change, now, _) => {
-                    Done::Administered(act.administer(change, *now).await?)
-                }
-                Job::Relay(relay, now, _) => {
-                    Done::Administered(i64::from(act.relay(relay, *now).await?))
-                }
-                Job::Note(record, _) => {
-                    act.log(record.clone()).await?;
-                    Done::Administered(0)
-                }
-                Job::Forget(now, _) => {
-                    act.tx.forget_requests(*now).await?;
-                    act.tx.forget_counters(*now).await?;
-                    act.expire_ceremonies(*now).await?;
-                    act.tx.probe().await?;
-                    Done::Administered(0)
-                }
-            });
+            done.push(batch.carry_out(job).await?);
         }
-        act.tx.commit().await?;
-        Ok((done, act.head))
+        let head = batch.commit(head).await?;
+        Ok((done, head))
     }
-}
 
-/// One transaction under way.
-struct Acting<'a> {
-    store: &'a Store,
-    audit: &'a AuditLog,
-    tx: Transaction<'a>,
-    head: AuditHead,
-}
-
-impl Acting<'_> {
-    /// Drives the state machine that settles a request.
-    async fn settle(
-        &mut self,
-        request: &SettleRequest,
-    ) -> Result<Result<Settled, Refusal>, StoreError> {
-        let proposals = request
-            .items
-            .iter()
-            .map(|item| item.proposal.clone())
-            .collect();
-        let mut settling = Settling::new(request.body, proposals);
-        let mut reply = Reply::Start;
-        loop {
-            reply = match settling.next(reply) {
-                Step::Recall => Reply::Recalled(self.tx.recall(&request.key).await?),
-                Step::Charge(charge) => Reply::Charged(self.tx.charge(charge).await?),
-                Step::Refund(charge) => {
-                    self.tx.refund(charge).await?;
-                    Reply::Done
-                }
-                Step::Apply(item) => Reply::Applied(match request.items.get(item) {
-                    Some(item) => self.apply(request, item).await?,
-                    None => false,
-                }),
-                Step::Record(recorded) => {
-                    self.tx.record(&request.key, recorded, request.at).await?;
-                    self.log_decisions(request, recorded).await?;
-                    Reply::Done
-                }
-                Step::Finish(settled) => return Ok(settled),
-            };
+    /// What there is to do after a commit, before anybody is answered.
+    fn committed(&mut self, head: AuditHead) {
+        self.audit.note(&head);
+        self.audit.raise_floor(head);
+        self.head = Some(head);
+        if !self.told.writable.swap(true, Ordering::Relaxed) {
+            tracing::info!("the ledger can be written again");
         }
     }
-
-    async fn apply(
-        &mut self,
-        request: &SettleRequest,
-        item: &RequestItem,
-    ) -> Result<bool, StoreError> {
-        match &item.act {
-            Act::None | Act::Release(_) => Ok(true),
-            Act::CreateProfile(new) => {
-                let (profile, signed) = &**new;
-                self.tx.insert_profile(profile, signed, request.at).await
-            }
-            Act::ChangeProfile(next) => {
-                let (profile, signed) = &**next;
-                self.tx.advance_profile(profile, signed).await
-            }
-            Act::CreateLocation(record) => {
-                self.tx.insert_location(&request.key.profile, record).await
-            }
-        }
-    }
-
-    async fn log_decisions(
-        &mut self,
-        request: &SettleRequest,
-        recorded: &Recorded,
-    ) -> Result<(), StoreError> {
-        for (number, (item, decision)) in (0..).zip(request.items.iter().zip(&recorded.decisions)) {
-            let denied = !decision.is_approved();
-            let event = AuditEvent::Decided {
-                profile: request.key.profile,
-                device: request.key.device,
-                request: request.key.request,
-                item: number,
-                kind: item.kind,
-                cryptographic_id: item.cryptographic_id,
-                meta: item.meta.clone(),
-                decision: decision.clone(),
-                explanation: item.explanation.clone().filter(|_| denied),
-            };
-            self.log(AuditRecord {
-                at: request.at,
-                event,
-            })
-            .await?;
-        }
-        Ok(())
-    }
-
-    async fn administer(&mut self, change: &Change, now: UnixMillis) -> Result<i64, StoreError> {
-        let (action, detail, result) = match change {
-            Change::SetEnabled(enabled) => {
-                self.tx.set_enabled(*enabled).await?;
-                (
-                    if *enabled { "enable" } else { "disable" },
-                    String::new(),
-                    0,
-                )
-            }
-            Change::LoadPolicy { time_zone, source } => {
-                let version = self.tx.insert_policy(time_zone, source, now).await?;
-                ("policy --load", format!("version {version}"), version)
-            }
-        };
-        let event = AuditEvent::Administered {
-            action: action.to_owned(),
-            detail,
-        };
-        self.log(AuditRecord { at: now, event }).await?;
-        Ok(result)
-    }
-
-    async fn relay(&mut self, relay: &Relay, now: UnixMillis) -> Result<bool, StoreError> {
-        let (profile, ceremony, device, step) = match relay {
-            Relay::Open {
-                ceremony,
-                notices,
-                most,
-            } => {
-                let opened = self.tx.open_ceremony(ceremony, notices, now, *most);
-                if !opened.await? {
-                    return Ok(false);
-                }
-                (ceremony.profile, ceremony.id, ceremony.requester, "opened")
-            }
-            Relay::Answer {
-                profile,
-                ceremony,
-                device,
-                answer,
-            } => {
-                let tx = &mut self.tx;
-                let answered = tx.answer_ceremony(profile, ceremony, device, answer, now);
-                if !answered.await? {
-                    return Ok(false);
-                }
-                (*profile, *ceremony, *device, "answered")
-            }
-            Relay::Close {
-                profile,
-                ceremony,
-                requester,
-                outcome,
-            } => {
-                let closed = self.tx.close_ceremony(profile, ceremony, requester);
-                if !closed.await? {
-                    return Ok(false);
-                }
-                (*profile, *ceremony, *requester, *outcome)
-            }
-        };
-        self.log_ceremony(profile, ceremony, device, step, now)
-            .await?;
-        Ok(true)
-    }
-
-    async fn expire_ceremonies(&mut self, now: UnixMillis) -> Result<(), StoreError> {
-        for expired in self.tx.expire_ceremonies(now).await? {
-            let (profile, requester) = (expired.profile, expired.requester);
-            self.log_ceremony(profile, expired.id, requester, "expired", now)
-                .await?;
-        }
-        Ok(())
-    }
-
-    async fn log_ceremony(
-        &mut self,
-        profile: ProfileId,
-        ceremony: CeremonyId,
-        device: DeviceId,
-        step: &str,
-        now: UnixMillis,
-    ) -> Result<(), StoreError> {
-        let event = AuditEvent::Ceremony {
-            profile,
-            ceremony,
-            device,
-            step: step.to_owned(),
-        };
-        self.log(AuditRecord { at: now, event }).await
-    }
-
-    async fn log(&mut self, record: AuditRecord) -> Result<(), StoreError> {
-        let (row, head) = self.audit.link(self.store, &self.head, &record)?;
-        self.tx.append_audit(self.audit.instance(), &row).await?;
-        self.head = head;
-        Ok(())
-    }
-}
-
-/// Tells the one who asked. Approvals are made here and nowhere else: after the commit.
-fn answer(job: Job, done: Result<Done, LedgerError>) {
-    match (job, done) {
-        (Job::Settle(request, reply), done) => {
-            let verdicts = done.and_then(|done| match done {
-                Done::Settled(Ok(settled)) => Ok(verdicts(&request, &settled)),
-                Done::Settled(Err(refusal)) => Err(refusal.into()),
-                Done::Administered(_) => Err(Refusal::OutOfTurn.into()),
-            });
-            let _ = reply.send(verdicts);
-        }
-        (
-            Job::Administer(_, _, reply)
-            | Job::Relay(_, _, reply)
-            | Job::Forget(_, reply)
-            | Job::Note(_, reply),
-            done,
-        ) => {
-            let _ = reply.send(done.and_then(|done| match done {
-                Done::Administered(version) => Ok(version),
-                Done::Settled(_) => Err(Refusal::OutOfTurn.into()),
-            }));
-        }
-    }
-}
-
-fn verdicts(request: &SettleRequest, settled: &Settled) -> Vec<Verdict> {
-    (0..)
-        .zip(request.items.iter().zip(&settled.decisions))
-        .map(|(number, (item, decision))| match (decision, &item.act) {
-            (Decision::Approve { .. }, Act::Release(binding)) => {
-                Verdict::Approved(Some(Approval::grant(request.key, number, *binding)))
-            }
-            (Decision::Approve { .. }, _) => Verdict::Approved(None),
-            (Decision::Deny { denial }, _) => Verdict::Denied(*denial),
-        })
-        .collect()
-}
-
-fn only(done: Vec<Done>) -> Result<Done, LedgerError> {
-    done.into_iter().next().ok_or(LedgerError::Stopped)
-}
-
-fn unavailable(error: StoreError) -> LedgerError {
-    LedgerError::Unavailable(Arc::new(error))
 }

@@ -45,7 +45,7 @@ fn every_rule_is_explained_in_a_persons_words() {
 fn counts_are_taken_into_account() {
     let explanation = explain(RequestKind::Decrypt, &["~/b"], "2026-07-01T12:00:00Z");
     assert_eq!(explanation.outcome, Outcome::Approved { rule_set: 1 });
-    let explanation = explanation.with_counts(|key| if key.rule_id == "spare" { 2 } else { 0 });
+    let explanation = explanation.with_counts(|key| if &*key.rule_id == "spare" { 2 } else { 0 });
     assert_eq!(explanation.outcome, Outcome::QuotaUsedUp);
     let shown = explanation.to_string();
     assert!(
@@ -82,4 +82,20 @@ fn explanations_serialize() {
     assert_eq!(json["rule_sets"][1]["rules"][0]["charges"][0]["limit"], 2);
     assert_eq!(json["at"], "2026-07-01T13:00:00+01:00[Europe/London]");
     assert!(json.get("items").is_none());
+}
+
+#[test]
+fn what_did_not_fit_is_told_of_a_denial() {
+    let at = "2026-07-01T12:00:00Z";
+    let explanation = explain(RequestKind::Decrypt, &["a"], at);
+    let charges = explanation.rule_sets[1].rules[0].charges.clone();
+    let refused: Vec<_> = charges.into_iter().map(|each| each.charge).collect();
+    let told = explanation.clone().with_refused(&refused[..1]);
+    assert_eq!(told.outcome, Outcome::QuotaUsedUp);
+    assert!(told.to_string().contains("2 of 2 used"), "{told}");
+    // Another limit on the same counter may fit.
+    let mut other = refused[0].clone();
+    other.limit += 1;
+    let told = explanation.with_refused(&[other]);
+    assert_eq!(told.outcome, Outcome::Approved { rule_set: 1 });
 }

@@ -28,7 +28,7 @@ fn objection(policy: &Policy, request: &ApprovalRequest, now: Timestamp) -> Opti
 
 fn candidates(policy: &Policy, request: &ApprovalRequest) -> Vec<u32> {
     let sets = policy.tree(request.kind).unwrap();
-    super::Index::new(sets).candidates(request)
+    super::Index::new(sets).candidates(request).into_owned()
 }
 
 #[test]
@@ -57,7 +57,8 @@ fn only_sets_that_may_approve_are_tried() {
         ("a/x/y1204/c", vec![1204]),
         ("a/q1205/z", vec![1205]),
         ("nothing", vec![]),
-        ("a//q1205/z", vec![]),
+        // No rule holds for it, and none need be kept from saying so.
+        ("a//q1205/z", vec![1205]),
     ] {
         let request = request(RequestKind::Decrypt, &[path]);
         assert_eq!(candidates(&policy, &request), expected, "{path}");
@@ -68,6 +69,68 @@ fn only_sets_that_may_approve_are_tried() {
     assert_eq!(candidates(&policy, &by_profile), [602]);
     by_profile.profile.id = ProfileId::from_bytes(601_u128.to_be_bytes());
     assert_eq!(candidates(&policy, &by_profile), [601, 602]);
+}
+
+/// What a hostile policy asks for is bounded; with less of an index, the answers are the same.
+#[test]
+fn more_literals_than_fit_are_not_looked_for() {
+    let long = "x".repeat(10_000);
+    let text = format!(
+        "decrypt:\n\
+         - - {{rule: meta-rule, paths: ['{long}/a']}}\n\
+         - - {{rule: meta-rule, paths: ['{long}/b']}}\n\
+         - - {{rule: meta-rule, paths: ['/folder/{long}']}}\n\
+         - - {{rule: profile-id-rule, profile_ids: [{}]}}\n  - {{rule: meta-rule, paths: [c]}}\n",
+        "08".repeat(16)
+    );
+    let policy = policy(&text);
+    let sets = policy.tree(RequestKind::Decrypt).unwrap();
+    let request = request(RequestKind::Decrypt, &[&format!("y/{long}/b")]);
+    for (most, expected) in [(130, vec![1]), (120, vec![0, 1, 2]), (0, vec![0, 1, 2])] {
+        let index = super::Index::within(sets, most);
+        assert_eq!(*index.candidates(&request), expected, "{most}");
+    }
+    assert_eq!(objection(&policy, &request, at(NOON)), None);
+}
+
+/// Paths are looked up as they are compared: without regard to case and to Unicode's normal forms.
+#[test]
+fn all_spellings_of_a_path_find_the_same_sets() {
+    let policy = policy(
+        "decrypt:\n\
+         - - {rule: meta-rule, paths: ['/Éa/Kk']}\n\
+         - - {rule: meta-rule, paths: ['éA/kK']}\n\
+         - - {rule: meta-rule, regexes: ['^/éa/k']}\n\
+         - - {rule: meta-rule, regexes: ['[éx]a/K+']}\n",
+    );
+    for path in ["éa/kk", "ÉA/KK", "e\u{301}a/kk", "E\u{301}A/\u{212a}k"] {
+        let request = request(RequestKind::Decrypt, &[path]);
+        assert_eq!(candidates(&policy, &request), [0, 1, 2, 3], "{path}");
+        assert_eq!(objection(&policy, &request, at(NOON)), None, "{path}");
+        let evaluation = policy.evaluate(&request, at(NOON));
+        assert_eq!(evaluation.proposal().candidates[0].rule_set, Some(0));
+    }
+}
+
+#[test]
+fn a_path_holds_no_more_keys_than_there_are() {
+    let mut keys = super::Keys::default();
+    for number in 0..100_000 {
+        keys.add(number % 5);
+    }
+    assert!(keys.more.capacity() <= 16, "{}", keys.more.capacity());
+    keys.tidy();
+    assert_eq!(keys.iter().collect::<Vec<u32>>(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_literal_that_comes_often_is_one() {
+    let policy = policy(
+        "decrypt:\n- - {rule: meta-rule, regexes: [a]}\n- - {rule: meta-rule, regexes: [b]}\n\
+         - - {rule: meta-rule, regexes: ['[a-f]b']}\n",
+    );
+    let request = request(RequestKind::Decrypt, &[&"ab".repeat(5_000)]);
+    assert_eq!(candidates(&policy, &request), [0, 1, 2]);
 }
 
 /// Holds for every profile, but says that it holds for one alone.
@@ -147,7 +210,7 @@ cases:
 }
 
 fn entry() -> impl Strategy<Value = String> {
-    let component = "[abABſKk\u{212a}é*]{1,3}";
+    let component = "[abABſKk1\u{212a}é*]{1,3}";
     let path = (prop::collection::vec(component, 1..4), "/?", "/?", "!?").prop_map(
         |(components, start, end, inverted)| {
             format!("{inverted}{start}{}{end}", components.join("/"))
@@ -158,7 +221,9 @@ fn entry() -> impl Strategy<Value = String> {
 
 fn regex() -> impl Strategy<Value = String> {
     let atom = prop_oneof![
-        4 => "[abkK/é]{1,3}",
+        4 => "[abkK1/é]{1,3}",
+        1 => prop::sample::select(vec!["[a-z]", "[0-9]", "\\d", "[^0-9]", "[ké]", "\\b", "[K\u{212a}]+", "[a-z]+"])
+            .prop_map(str::to_owned),
         1 => Just("[ab]".to_owned()), 1 => Just(".".to_owned()), 1 => Just("[^a]".to_owned()),
         1 => Just("^".to_owned()), 1 => Just("$".to_owned()), 1 => Just("(?i:k)".to_owned()),
         1 => Just("(?-i:K)".to_owned()), 1 => Just("[a&&A]".to_owned()), 1 => Just("\\P{Ll}".to_owned()),
@@ -213,15 +278,38 @@ fn rule() -> impl Strategy<Value = String> {
         1 => (0_u64..3).prop_map(|limit| format!(
             "{{rule: per-profile-throttle-rule, rule_id: t{limit}, per_day: {limit}}}"
         )),
-        1 => Just("{rule: time-range-rule, days: [0, 2]}".to_owned()),
+        1 => (0_u64..3, any::<bool>()).prop_map(|(limit, sliding)| format!(
+            "{{rule: per-profile-throttle-rule, rule_id: t{limit}, per_hour: {limit}, \
+             limits: [{{count: 2, per: day, sliding: {sliding}}}, {{count: {limit}, per: minute}}]}}"
+        )),
+        2 => prop::sample::select(vec![
+            "days: [0, 2]", "time_start: '9:00', time_end: '17:00'",
+            "time_start: '22:00', time_end: '6:00', overnight: true",
+            "time_start: '9:00', time_end: '17:00', timezone: Asia/Kolkata",
+            "exclude: 2022-03-09",
+        ])
+        .prop_map(|times| format!("{{rule: time-range-rule, {times}}}")),
+        1 => cel(),
         1 => Just("{rule: approve-rule}".to_owned()),
         1 => Just("{rule: reject-rule}".to_owned()),
         1 => Just("{rule: session-params-rule}".to_owned()),
     ]
 }
 
+/// One that fails to evaluate is among them.
+#[cfg(feature = "cel")]
+fn cel() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["size(meta) == 1", "now.hour < 13", "meta[1].complete"])
+        .prop_map(|condition| format!("{{rule: cel-rule, expression: '{condition}'}}"))
+}
+
+#[cfg(not(feature = "cel"))]
+fn cel() -> impl Strategy<Value = String> {
+    Just("{rule: approve-rule}".to_owned())
+}
+
 fn items() -> impl Strategy<Value = Vec<MetaItem>> {
-    let path = prop::collection::vec("[abABſsKk\u{212a}éÉ]{1,3}", 1..5);
+    let path = prop::collection::vec("[abABſsKk12\u{212a}éÉe\u{301}]{1,3}", 1..5);
     let path = (path, "/?").prop_map(|(components, end)| components.join("/") + &end);
     let path = prop_oneof![12 => path, 1 => Just("a//b".to_owned()), 1 => Just(String::new())];
     let item = (path, any::<bool>()).prop_map(|(meta, complete)| MetaItem { meta, complete });
@@ -236,7 +324,7 @@ proptest! {
     fn the_index_changes_nothing(
         sets in prop::collection::vec(prop::collection::vec(rule(), 0..4), 1..12),
         requests in prop::collection::vec(
-            (items(), prop::sample::select(vec![7_u8, 8, 9]), any::<bool>()), 1..12),
+            (items(), prop::sample::select(vec![7_u8, 8, 9]), any::<bool>(), 0..48_i32), 1..12),
         opens_session: bool,
     ) {
         let sets: Vec<String> = sets.iter().map(|set| format!("- [{}]\n", set.join(", "))).collect();
@@ -245,14 +333,15 @@ proptest! {
         let text = if opens_session { text } else { text.replace("session-params", "approve") };
         let loaded = Policy::load("f", &text, &TimeZone::UTC, &Registry::bundled());
         let loaded = loaded.map_err(|error| TestCaseError::fail(error.to_string()))?;
-        for (items, profile, named) in requests {
+        for (items, profile, named, hours) in requests {
             let mut request = request(kind, &[]);
             request.meta = items;
             request.profile.id = ProfileId::from_bytes([profile; 16]);
             if !named {
                 request.profile.words = ProfileWords::default();
             }
-            prop_assert_eq!(objection(&loaded.policy, &request, at(NOON)), None, "{}", text);
+            let now = at(NOON) + jiff::SignedDuration::from_hours(hours.into());
+            prop_assert_eq!(objection(&loaded.policy, &request, now), None, "{}", text);
         }
     }
 }

@@ -58,7 +58,7 @@ search:
             "error 7:7 unknown argument `path` of `meta-rule`",
             "error 8:17 the regular expression `(` cannot be used: unclosed group",
             "error 10:19 `time_start` without `time_end`",
-            "error 11:14 there is no weekday 7",
+            "error 11:14 `days` must be from 0 to 6, not 7",
             "error 11:17 `days` must be a whole number that is not negative, not the text `x`",
             "error 12:5 a rule set must be a list of rules, not nothing",
             "warning 13:13 `per-profile-throttle-rule` has no `rule_id`",
@@ -209,7 +209,7 @@ fn each_rule_says_what_its_arguments_must_be() {
         ),
         (
             "per-profile-throttle-rule, rule_id: a, limits: [{count: 1}]",
-            "error: a limit needs `per`",
+            "error: an entry of `limits` needs `per`",
         ),
         (
             "per-profile-throttle-rule, rule_id: a, limits: [{count: 1, per: mintue}]",
@@ -499,4 +499,31 @@ fn custom_rules_are_built_from_arguments_like_bundled_ones() {
         let error = load(level).unwrap_err();
         assert_eq!(error.diagnostics()[0].message, expected);
     }
+}
+
+/// What YAML takes for a number that no value can hold may be an id: all of them are told at once.
+#[test]
+fn numbers_that_are_too_large_are_all_named() {
+    let digits = "1".repeat(32);
+    let text = format!(
+        "decrypt:\n  - - rule: profile-id-rule\n      profile_ids: [{digits}, a b c d, -{digits}, '{digits}']\n"
+    );
+    assert_eq!(
+        said(&text),
+        [
+            format!("error 3:21 the number `{digits}` is too large"),
+            format!("error 3:64 the number `-{digits}` is too large"),
+        ]
+    );
+    let error = load(&text).unwrap_err();
+    let help = error.diagnostics()[0].help.clone().unwrap();
+    assert!(help.ends_with("put it in quotes"), "{help}");
+}
+
+#[test]
+fn a_request_type_that_is_no_text_is_told_so() {
+    assert_eq!(
+        said("? [a]\n: []\n"),
+        ["error 1:3 a request type must be text, not a list"]
+    );
 }

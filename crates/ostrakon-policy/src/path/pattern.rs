@@ -1,3 +1,5 @@
+use std::str::Chars;
+
 use super::{CanonicalPath, fold::fold, nfc};
 
 /// A pattern of a `meta-rule`, for which policy.md says what it matches.
@@ -6,6 +8,8 @@ pub(crate) struct PathPattern {
     anchor: Anchor,
     components: Box<[Glob]>,
     exact_case: bool,
+    /// All components, if it lies at the root and each equals ASCII text byte by byte or not at all.
+    folder: Option<Box<str>>,
 }
 
 /// Where in a path the components of a pattern may lie.
@@ -58,8 +62,11 @@ impl PathPattern {
                 })
                 .collect::<Result<_, _>>()?
         };
+        let is_folder = anchor == Anchor::Root && components.iter().all(|glob| glob.plain);
+        let texts: Vec<&str> = components.iter().map(|glob| &*glob.text).collect();
         Ok(Self {
             anchor,
+            folder: (is_folder && !texts.is_empty()).then(|| texts.join("/").into()),
             components,
             exact_case,
         })
@@ -76,14 +83,19 @@ impl PathPattern {
     }
 
     /// Its components, `*` for any run of characters.
-    pub(crate) fn components(&self) -> impl Iterator<Item = &[char]> {
-        self.components.iter().map(|glob| &*glob.0)
+    pub(crate) fn components(&self) -> impl Iterator<Item = &str> {
+        self.components.iter().map(|glob| &*glob.text)
     }
 
     /// Whether the path matches.
     pub(crate) fn matches(&self, path: &CanonicalPath<'_>) -> bool {
         match self.anchor {
-            Anchor::Root => !path.is_partial() && self.begins(path.components()).is_some(),
+            Anchor::Root if path.is_partial() => false,
+            Anchor::Root => match &self.folder {
+                Some(folder) if path.is_in(folder, !self.exact_case) => true,
+                Some(_) if self.exact_case || path.as_str().is_ascii() => false,
+                _ => self.begins(path.components()).is_some(),
+            },
             Anchor::Name => match &*self.components {
                 [glob] => glob.matches(path.name(), self.exact_case),
                 _ => false,
@@ -126,35 +138,54 @@ impl PathPattern {
 
 /// A component in which `*` stands for any run of characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Glob(Box<[char]>);
+struct Glob {
+    text: Box<str>,
+    /// Whether it is ASCII without a `*`, and so equals ASCII text byte by byte or not at all.
+    plain: bool,
+}
 
 impl Glob {
     fn new(text: &str, exact_case: bool) -> Self {
-        let letters = text.chars();
-        Self(if exact_case {
-            letters.collect()
+        let text: Box<str> = if exact_case {
+            text.into()
         } else {
-            letters.map(fold).collect()
-        })
+            text.chars().map(fold).collect::<String>().into()
+        };
+        Self {
+            plain: text.is_ascii() && !text.contains('*'),
+            text,
+        }
+    }
+
+    fn matches(&self, text: &str, exact_case: bool) -> bool {
+        if self.plain && text.is_ascii() {
+            return if exact_case {
+                *self.text == *text
+            } else {
+                self.text.eq_ignore_ascii_case(text)
+            };
+        }
+        self.matches_letters(text, exact_case)
     }
 
     /// Takes time in proportion to the product of both lengths at most.
-    fn matches(&self, text: &str, exact_case: bool) -> bool {
-        let mut pattern = 0;
+    fn matches_letters(&self, text: &str, exact_case: bool) -> bool {
+        let mut pattern = self.text.chars();
         let mut text = text.chars();
         // Where to go on when the last `*` must take one character more.
-        let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
+        let mut retry: Option<(Chars<'_>, Chars<'_>)> = None;
         loop {
-            let mut behind = text.clone();
-            let letter = behind.next().map(|c| if exact_case { c } else { fold(c) });
-            match (self.0.get(pattern), letter) {
+            let (mut pattern_behind, mut text_behind) = (pattern.clone(), text.clone());
+            let letter = text_behind.next();
+            let letter = letter.map(|c| if exact_case { c } else { fold(c) });
+            match (pattern_behind.next(), letter) {
                 (Some('*'), _) => {
-                    pattern += 1;
-                    retry = Some((pattern, text.clone()));
+                    pattern = pattern_behind;
+                    retry = Some((pattern.clone(), text.clone()));
                 }
-                (Some(expected), Some(letter)) if *expected == letter => {
-                    pattern += 1;
-                    text = behind;
+                (Some(expected), Some(letter)) if expected == letter => {
+                    pattern = pattern_behind;
+                    text = text_behind;
                 }
                 (None, None) => return true,
                 _ => match &mut retry {
@@ -162,7 +193,7 @@ impl Glob {
                         if from.next().is_none() {
                             return false;
                         }
-                        pattern = *star;
+                        pattern = star.clone();
                         text = from.clone();
                     }
                     None => return false,

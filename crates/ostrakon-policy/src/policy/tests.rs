@@ -18,7 +18,7 @@ type Proposed = (Option<u32>, Vec<(String, u64)>);
 fn proposed(policy: &Policy, request: &ApprovalRequest) -> Vec<Proposed> {
     let proposal = policy.evaluate(request, at(NOON)).into_proposal();
     assert_eq!(proposal.otherwise, Denial::Policy);
-    let charge = |charge: &Charge| (charge.key.rule_id.clone(), charge.limit);
+    let charge = |charge: &Charge| (charge.key.rule_id.to_string(), charge.limit);
     let candidates = proposal.candidates.iter();
     candidates
         .map(|set| (set.rule_set, set.charges().iter().map(charge).collect()))

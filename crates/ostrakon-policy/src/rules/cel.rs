@@ -54,12 +54,9 @@ impl std::fmt::Debug for CelRule {
 }
 
 pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
-    let Some(expression) = arguments.text("expression") else {
-        if !arguments.has_errors() {
-            arguments.error(arguments.here(), "`cel-rule` needs an `expression`");
-        }
-        return None;
-    };
+    let expression = arguments.text("expression");
+    arguments.require("expression");
+    let expression = expression?;
     let environment = Arc::new(Env::stdlib());
     match compile(&environment, &expression.value) {
         Ok(program) => Some(Box::new(CelRule {

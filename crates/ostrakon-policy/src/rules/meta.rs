@@ -92,7 +92,12 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
 
 /// Says what is wrong with a regular expression.
 fn report(arguments: &mut Arguments<'_>, entry: &Located<String>, error: &regex::Error) {
-    let text = error.to_string();
+    let text = match error {
+        regex::Error::CompiledTooBig(limit) => {
+            format!("it takes more than {} KiB of memory", limit >> 10)
+        }
+        other => other.to_string(),
+    };
     let fault = text.lines().last().unwrap_or_default();
     let fault = fault.strip_prefix("error: ").unwrap_or(fault);
     let message = format!(
@@ -168,7 +173,7 @@ impl Entry {
     fn matches(&self, path: &CanonicalPath<'_>) -> bool {
         match &self.matcher {
             Matcher::Path(pattern) => pattern.matches(path),
-            Matcher::Regex(regex) => regex.is_match(&path.haystack()),
+            Matcher::Regex(regex) => regex.is_match(path.haystack()),
         }
     }
 }

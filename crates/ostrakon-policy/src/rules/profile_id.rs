@@ -24,9 +24,7 @@ struct ProfileIdRule {
 pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
     let mut rule = ProfileIdRule::default();
     let entries = arguments.texts("profile_ids");
-    if !arguments.is_given("profile_ids") {
-        arguments.error(arguments.here(), "`profile-id-rule` needs `profile_ids`");
-    }
+    arguments.require("profile_ids");
     if entries.as_ref().is_some_and(Vec::is_empty) && !arguments.has_errors() {
         let place = arguments.place("profile_ids");
         arguments.warn(place, "`profile_ids` is empty: the rule never holds");

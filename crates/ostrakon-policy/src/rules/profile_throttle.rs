@@ -4,6 +4,8 @@
 //! The rule itself always holds: it names its charges, and the ledger counts them in the same act that
 //! approves. A rule that compared a count of its own would let two requests pass at once.
 
+use std::sync::Arc;
+
 use jiff::{ToSpan, Zoned, civil::DateTime, tz::TimeZone};
 use ostrakon_types::{ApprovalRequest, Charge, CounterKey, Period, RequestKind, UnixMillis};
 
@@ -21,7 +23,7 @@ const PERIODS: [(&str, Period, Period); 3] = [
 
 #[derive(Debug)]
 struct ProfileThrottleRule {
-    rule_id: String,
+    rule_id: Arc<str>,
     limits: Vec<(Period, u64)>,
 }
 
@@ -65,7 +67,7 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
     }
     super::warn_never_seen(arguments, "per-profile-throttle-rule", &NEVER_SEEN);
     Some(Box::new(ProfileThrottleRule {
-        rule_id: arguments.rule_id().to_owned(),
+        rule_id: arguments.rule_id().into(),
         limits,
     }))
 }
@@ -75,11 +77,8 @@ fn limit(arguments: &mut Arguments<'_>) -> Option<(Period, u64)> {
     let count = arguments.count("count");
     let per = arguments.choice("per", &PERIODS.map(|(name, ..)| name));
     let sliding = arguments.flag("sliding");
-    for name in ["count", "per"] {
-        if !arguments.is_given(name) {
-            arguments.error(arguments.here(), format!("a limit needs `{name}`"));
-        }
-    }
+    arguments.require("count");
+    arguments.require("per");
     let (count, per) = (count?, per?);
     if count == 0 {
         let place = arguments.place("count");
@@ -91,18 +90,29 @@ fn limit(arguments: &mut Arguments<'_>) -> Option<(Period, u64)> {
 
 impl ProfileThrottleRule {
     /// The windows that `now` lies in, each with the limit of what may be approved in it.
-    fn windows(&self, now: &Zoned) -> Option<Vec<(Period, Window, u64)>> {
-        let mut all = Vec::with_capacity(self.limits.len());
-        for (period, limit) in &self.limits {
-            match sliding(*period) {
-                Some(slide) => {
-                    let windows = slide.windows(now.timestamp().as_millisecond());
-                    all.extend(windows.map(|window| (*period, window, *limit)));
-                }
-                None => all.push((*period, window(*period, now)?, *limit)),
-            }
-        }
-        Some(all)
+    ///
+    /// A limit whose window cannot be told is left out.
+    fn windows(&self, now: &Zoned) -> impl Iterator<Item = (Period, Window, u64)> {
+        let millis = now.timestamp().as_millisecond();
+        self.limits.iter().flat_map(move |(period, limit)| {
+            let slide = sliding(*period);
+            let sliding = slide
+                .into_iter()
+                .flat_map(move |slide| slide.windows(millis));
+            let of_the_clock = slide.is_none().then(|| window(*period, now)).flatten();
+            let windows = sliding.chain(of_the_clock);
+            windows.map(|window| (*period, window, *limit))
+        })
+    }
+
+    /// Whether there is a window for each limit.
+    fn has_all_windows(&self, now: &Zoned) -> bool {
+        // Only the first and the last days of the calendar lack one.
+        let is_inside = (-9998..=9998).contains(&now.year());
+        let has_window = |(period, _): &(Period, u64)| {
+            sliding(*period).is_some() || window(*period, now).is_some()
+        };
+        is_inside || self.limits.iter().all(has_window)
     }
 }
 
@@ -112,14 +122,13 @@ impl Rule for ProfileThrottleRule {
             return Ok(Verdict::fails(Reason::NeverSeen(request.kind)));
         }
         // A limit whose window cannot be told could not be charged.
-        if self.windows(now).is_none() {
+        if !self.has_all_windows(now) {
             return Err(RuleError::new("the calendar has no window for the time"));
         }
         Ok(Verdict::holds(Reason::Quota))
     }
 
     fn charges(&self, request: &ApprovalRequest, now: &Zoned) -> Vec<Charge> {
-        let windows = self.windows(now).unwrap_or_default();
         let charge = |(period, (window, resets_at), limit)| Charge {
             key: CounterKey {
                 profile: request.profile.id,
@@ -130,7 +139,10 @@ impl Rule for ProfileThrottleRule {
             limit,
             resets_at,
         };
-        windows.into_iter().map(charge).collect()
+        let count = |(period, _): &(Period, u64)| sliding(*period).map_or(1, Slide::count);
+        let mut charges = Vec::with_capacity(self.limits.iter().map(count).sum());
+        charges.extend(self.windows(now).map(charge));
+        charges
     }
 }
 
@@ -142,6 +154,7 @@ type Window = (UnixMillis, UnixMillis);
 /// Each is one step longer than the stretch of time that the limit is for, so that any such stretch,
 /// wherever it begins, lies within one of them. An approval counts on all that it lies in. So the limit
 /// holds for every stretch, by counters alone; and what was approved is forgotten a step late at most.
+#[derive(Clone, Copy)]
 struct Slide {
     step: i64,
     length: i64,
@@ -162,7 +175,12 @@ fn sliding(period: Period) -> Option<Slide> {
 }
 
 impl Slide {
-    fn windows(&self, now: i64) -> impl Iterator<Item = Window> {
+    /// How many windows an instant lies in.
+    fn count(self) -> usize {
+        usize::try_from(self.length / self.step).unwrap_or_default()
+    }
+
+    fn windows(self, now: i64) -> impl Iterator<Item = Window> {
         let (step, length) = (self.step, self.length);
         let last = now - now.rem_euclid(step);
         (0..length / step).map(move |steps| {

@@ -126,19 +126,15 @@ fn common_zone(
 }
 
 fn weekdays(arguments: &mut Arguments<'_>) -> [bool; 7] {
-    let Some(days) = arguments.counts("days") else {
+    let meaning = "weekdays are numbered from 0 for Monday to 6 for Sunday";
+    let Some(days) = arguments.counts_within("days", 0..=6, meaning) else {
         return [true; 7];
     };
     let mut listed = [false; 7];
     for day in days {
         let index = usize::try_from(day.value).unwrap_or(usize::MAX);
-        match listed.get_mut(index) {
-            Some(listed) => *listed = true,
-            None => {
-                arguments
-                    .error(day.place, format!("there is no weekday {}", day.value))
-                    .help("weekdays are numbered from 0 for Monday to 6 for Sunday");
-            }
+        if let Some(listed) = listed.get_mut(index) {
+            *listed = true;
         }
     }
     listed

@@ -2,8 +2,16 @@ use std::time::Duration;
 
 use ostrakon_transport::http::{UnixClient, UnixError};
 
-use super::{Done, Fault, PolicyLoaded, PolicyText, Status};
-use crate::Home;
+use ostrakon_custody::SignedManifest;
+
+use super::{
+    ArchiveManifest, ClearQuota, Done, Fault, PolicyLoaded, PolicyText, Pruned, QuotaCleared,
+    Status,
+};
+use crate::{
+    Home,
+    quota::{AtQuota, ProfileName},
+};
 
 /// How long a command may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -71,6 +79,40 @@ impl Client {
     /// When the policy is bad, or cannot be recorded; then the old one stays in force.
     pub async fn load_policy(&self, source: String) -> Result<PolicyLoaded, AskError> {
         Ok(self.0.post("/policy", &PolicyText { source }).await?)
+    }
+
+    /// The profiles that are at quota.
+    ///
+    /// # Errors
+    /// When the server does not run or answer.
+    pub async fn at_quota(&self) -> Result<Vec<AtQuota>, AskError> {
+        Ok(self.0.get("/quota").await?)
+    }
+
+    /// Sets the counters of profiles back to zero, or everybody's where none is named.
+    ///
+    /// # Errors
+    /// When there is no such profile, or it cannot be recorded.
+    pub async fn clear_quota(&self, profiles: Vec<ProfileName>) -> Result<u64, AskError> {
+        let asked = ClearQuota { profiles };
+        let QuotaCleared { counters } = self.0.post("/quota/clear", &asked).await?;
+        Ok(counters)
+    }
+
+    /// Puts an archive on record.
+    pub(crate) async fn keep_archive(&self, signed: &SignedManifest) -> Result<(), AskError> {
+        let bytes = signed.to_bytes();
+        let Done {} = self
+            .0
+            .post("/audit/archive", &ArchiveManifest { bytes })
+            .await?;
+        Ok(())
+    }
+
+    /// Takes some of what the newest archive holds out of the database.
+    pub(crate) async fn prune(&self) -> Result<u64, AskError> {
+        let Pruned { rows } = self.0.post("/audit/prune", &Done {}).await?;
+        Ok(rows)
     }
 
     /// The policy in force.

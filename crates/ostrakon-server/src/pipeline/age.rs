@@ -1,5 +1,6 @@
 //! What is refused, and what is taken from clients, because this server's state may be an old one.
 
+use ostrakon_custody::{AuditEvent, Change};
 use ostrakon_shards::profile::{Profile, SignedHead, SignedVersion};
 use ostrakon_transport::message::{Failure, Item, ItemAnswer, RefusalCode, RequestBody};
 use ostrakon_types::{DeviceId, ErrorChain, UnixMillis};
@@ -33,7 +34,7 @@ impl Pipeline {
             if !self.lineage.is_superseded() {
                 self.lineage.supersede(seen, &self.store).await?;
                 // It stops all the same when that cannot be recorded.
-                let _ = self.ledger.note("superseded", detail, now).await;
+                let _ = self.ledger.note(superseded(detail), now).await;
             }
         }
         let doubt = self.lineage.doubt();
@@ -89,23 +90,30 @@ impl Pipeline {
                 let newest = self.lineage.newest();
                 self.lineage.supersede(newest, &self.store).await?;
                 let detail = format!("profile {id} was seen in a newer version");
-                let _ = self.ledger.note("superseded", detail, now).await;
+                let _ = self.ledger.note(superseded(detail), now).await;
                 return Ok(INVALID);
             }
-            let detail = format!("{id}, version {shown}");
-            let noted = self.ledger.note("profile shown", detail, now).await;
-            noted.map_err(|_| Unanswered::Unavailable)?;
-            let mut tx = self.store.begin().await?;
-            let known = u64::try_from(common).unwrap_or(u64::MAX);
-            if !tx.restore_profile(&profile, versions, known, now).await? {
+            let taking = Change::TakeProfile {
+                profile: Box::new(profile),
+                versions: versions.to_vec(),
+                known: u64::try_from(common).unwrap_or(u64::MAX),
+            };
+            let taken = self.ledger.administer(taking, now).await;
+            if taken.map_err(|_| Unanswered::Unavailable)? == 0 {
                 return Ok(INVALID);
             }
-            tx.commit().await?;
             for card in versions.iter().flat_map(|signed| &signed.version().devices) {
                 self.directory.forget(&card.id());
             }
         }
         self.lineage.was_shown(id);
         Ok(ItemAnswer::ProfileShown)
+    }
+}
+
+fn superseded(detail: String) -> AuditEvent {
+    AuditEvent::Administered {
+        action: "superseded".to_owned(),
+        detail,
     }
 }

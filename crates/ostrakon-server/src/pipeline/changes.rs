@@ -13,6 +13,9 @@ impl Pipeline {
     /// The next version must lack nothing but this server's own signature, which it gets by the policy's
     /// approval alone: whatever stands under this server's name in what was sent is replaced, so that
     /// it counts once.
+    ///
+    /// A server of which it is not certain that its state is the newest, such as a standby, takes none: it
+    /// might let in a second successor to a version that has one.
     pub(super) fn judge_change(
         &self,
         device: DeviceId,
@@ -20,6 +23,9 @@ impl Pipeline {
         signed: &SignedVersion,
         now: UnixMillis,
     ) -> Judged {
+        if self.lineage.doubt().unproven_since.is_some() {
+            return Judged::fails(Failure::StandBy);
+        }
         let version = signed.version();
         let own = self.keyserver.device_id();
         // This server could not be asked for what belongs to a profile without it.

@@ -1,4 +1,4 @@
-use ostrakon_custody::{Act, Approval, RequestItem, Verdict, binding};
+use ostrakon_custody::{Act, Approval, Explain, RequestItem, Verdict, binding};
 use ostrakon_shards::{
     profile::{Profile, SignedVersion},
     sealed_shard::{SealedShard, ShardContext},
@@ -17,7 +17,7 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// The counter of new profiles, over all profiles.
 const NEW_PROFILES: &str = "server/new-profiles";
-const ALL_PROFILES: ProfileId = ProfileId::from_bytes([0; 16]);
+pub(crate) const ALL_PROFILES: ProfileId = ProfileId::from_bytes([0; 16]);
 
 /// An item after the policy was asked.
 pub(super) struct Judged {
@@ -139,6 +139,7 @@ impl Pipeline {
             cryptographic_id: OpaqueId::new(&[]),
         };
         let (proposal, explanation) = self.propose(&request, now);
+        let explanation = explanation.or_else(|| Some(Explain::Quota(Box::new(of_the_server))));
         let mut judged = Judged::decide(RequestItem {
             kind: RequestKind::CreateProfile,
             cryptographic_id: None,
@@ -155,7 +156,7 @@ impl Pipeline {
         &self,
         request: &ApprovalRequest,
         now: UnixMillis,
-    ) -> (Proposal, Option<String>) {
+    ) -> (Proposal, Option<Explain>) {
         if self.is_enabled() {
             let (proposal, explanation) = self.policy.current().propose(request, now);
             (self.lineage.without_unseen_windows(proposal), explanation)
@@ -167,17 +168,7 @@ impl Pipeline {
     /// Profiles are free, and each has quotas of its own: so their number has a limit that no policy
     /// lifts.
     fn within_the_server_limit(&self, mut proposal: Proposal, now: UnixMillis) -> Proposal {
-        let window = UnixMillis(now.0 - now.0.rem_euclid(DAY));
-        let charge = Charge {
-            key: CounterKey {
-                profile: ALL_PROFILES,
-                rule_id: NEW_PROFILES.to_owned(),
-                period: Period::Day,
-                window,
-            },
-            limit: self.max_new_profiles_per_day,
-            resets_at: window.plus(DAY),
-        };
+        let charge = new_profiles(now, self.max_new_profiles_per_day);
         for candidate in &mut proposal.candidates {
             let mut charges = candidate.charges().to_vec();
             charges.push(charge.clone());
@@ -288,6 +279,26 @@ impl Pipeline {
             _ => return Err(Unanswered::Unavailable),
         })
     }
+}
+
+/// What a new profile counts on.
+pub(crate) fn new_profiles(now: UnixMillis, limit: u64) -> Charge {
+    let window = UnixMillis(now.0 - now.0.rem_euclid(DAY));
+    Charge {
+        key: CounterKey {
+            profile: ALL_PROFILES,
+            rule_id: NEW_PROFILES.into(),
+            period: Period::Day,
+            window,
+        },
+        limit,
+        resets_at: window.plus(DAY),
+    }
+}
+
+/// Why a new profile that the policy approves is denied.
+fn of_the_server(_refused: &[Charge]) -> String {
+    "the policy approves; `max_new_profiles_per_day` in server.toml is used up".to_owned()
 }
 
 /// What the requester is told. No profile has a quota of new profiles: that is the server's.

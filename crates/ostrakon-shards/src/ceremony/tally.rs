@@ -120,6 +120,14 @@ pub enum TakeError {
     Expired,
 }
 
+/// What one device contributed: its share, opened. Wiped on drop.
+pub struct DeviceShare {
+    /// The device.
+    pub device: DeviceId,
+    /// Its share, as it sealed it to the requester.
+    pub share: Zeroizing<Vec<u8>>,
+}
+
 /// A ceremony with enough approvals.
 pub struct Completed {
     /// What was approved.
@@ -340,11 +348,7 @@ impl Completed {
     ///
     /// # Errors
     /// When a seal does not open: which device's, the error says.
-    #[expect(
-        clippy::type_complexity,
-        reason = "a list of pairs, or which one is bad"
-    )]
-    pub fn shares(&self) -> Result<Vec<(DeviceId, Zeroizing<Vec<u8>>)>, TakeError> {
+    pub fn shares(&self) -> Result<Vec<DeviceShare>, TakeError> {
         let digest = self.ceremony.digest();
         let open_share = |approval: &Approval| {
             let Contribution::Share(sealed) = &approval.contribution else {
@@ -354,7 +358,7 @@ impl Completed {
             let context = share_context(&digest, &device);
             let opened = open(SHARE, &self.reply, &context, sealed);
             Some(match opened {
-                Ok(share) => Ok((device, share)),
+                Ok(share) => Ok(DeviceShare { device, share }),
                 Err(_) => Err(TakeError::Contribution(device)),
             })
         };

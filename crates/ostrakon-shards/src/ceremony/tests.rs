@@ -1,11 +1,12 @@
-//! Bugs planted to see these tests fail: a device's approval pushed to a list instead of a map, and
-//! without the look for an earlier one (`a_device_counts_once`); `has_expired` always false
-//! (`nothing_counts_after_the_end`); the digest left out of the answer's seal and not compared
+//! Bugs planted to see these tests fail: an earlier answer of the device not looked for
+//! (`a_device_counts_once`, `a_relay_can_only_withhold`); `has_expired` always false
+//! (`nothing_counts_after_the_end`); the digest in an answer not compared
 //! (`an_answer_counts_for_one_ceremony_alone`); the opening's signature not checked
-//! (`nobody_but_the_requester_opens`); the version's hash not compared in `check`
+//! (`nobody_but_the_requester_opens`); the version's hash not compared
 //! (`a_ceremony_is_for_one_version_of_one_profile`); the signature under the draft not verified
-//! (`a_contribution_is_the_one_that_is_needed`); `threshold` compared with `+ 1`
-//! (`fewer_than_the_threshold_approve_nothing`).
+//! (`a_contribution_is_the_one_that_is_needed`); one approval less taken for enough
+//! (`fewer_than_the_threshold_approve_nothing`); the device left out of a notice's seal
+//! (`notices_are_for_one_device_and_one_ceremony`).
 
 use std::collections::BTreeSet;
 
@@ -205,7 +206,7 @@ fn enough_approvals_complete_it() {
             }
             Need::Share => {
                 assert_eq!(shares.len(), 3);
-                assert!(shares.iter().all(|(_, share)| share.as_slice() == b"share"));
+                assert!(shares.iter().all(|from| from.share.as_slice() == b"share"));
             }
             Need::ShareProof => assert!(
                 completed

@@ -13,6 +13,8 @@ pub struct Profile {
     /// The hashes of all versions, the first one's first. There is one at least.
     hashes: Vec<Digest>,
     first: Digest,
+    /// Those of the first hash, which every request of a member needs.
+    words: ProfileWords,
     head: Digest,
 }
 
@@ -109,6 +111,7 @@ impl Profile {
             ids,
             hashes: vec![hash],
             first: hash,
+            words: words(&hash),
             head: hash,
         })
     }
@@ -145,6 +148,7 @@ impl Profile {
             ids,
             hashes,
             first: self.first,
+            words: self.words.clone(),
             head: hash,
         })
     }
@@ -188,7 +192,7 @@ impl Profile {
     /// The profile's words: all 24 of the first version's hash.
     #[must_use]
     pub fn words(&self) -> ProfileWords {
-        words(&self.first)
+        self.words.clone()
     }
 
     /// The version in force.

@@ -50,6 +50,23 @@ fn equal_records_do_not_look_equal() {
 }
 
 #[test]
+fn many_records_are_each_sealed_for_their_place_under_a_salt_of_their_own() {
+    let key = RecordKey::generate().unwrap();
+    let records = [(b"row 1", "a"), (b"row 2", "a"), (b"row 3", "")];
+    let sealed = seal_records(&key, "t", "c", &records).unwrap();
+    assert_eq!(sealed.len(), 3);
+    for (sealed, (row, plaintext)) in sealed.iter().zip(records) {
+        let opened = open_record(&key, "t", "c", row, sealed).unwrap();
+        assert_eq!(*opened, plaintext.as_bytes());
+    }
+    assert_ne!(sealed[0][..33], sealed[1][..33]);
+    assert_eq!(
+        open_record(&key, "t", "c", b"row 2", &sealed[0]),
+        Err(OpenRecordError::Failed)
+    );
+}
+
+#[test]
 fn keys_wrap_keys() {
     let [root, data, other] = [(); 3].map(|()| RecordKey::generate().unwrap());
     let sealed = data.wrap(&root, "data key").unwrap();

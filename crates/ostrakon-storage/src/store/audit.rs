@@ -1,15 +1,25 @@
 use std::fmt;
 
-use sqlx::Row as _;
+use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteArray};
+use sqlx::{Row as _, sqlite::SqliteRow};
 use zeroize::Zeroizing;
 
-use super::{Store, Transaction};
+use super::{
+    Store, Transaction,
+    rows::{Bound, Rows},
+};
 use crate::StoreError;
 
 const RECORD: (&str, &str) = ("audit", "sealed");
 
+static APPEND: Rows = Rows::new(
+    "INSERT INTO audit (instance, sequence, sealed, mac) VALUES ",
+    "(?, ?, ?, ?)",
+    "",
+);
+
 /// Names one instance of a server; each has an audit chain of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId([u8; 16]);
 
 impl InstanceId {
@@ -25,6 +35,22 @@ impl InstanceId {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+}
+
+impl<C> Encode<C> for InstanceId {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for InstanceId {
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
+        ByteArray::<16>::decode(d, ctx).map(|bytes| Self(bytes.into()))
     }
 }
 
@@ -49,6 +75,14 @@ pub struct AuditHead {
     pub mac: [u8; 32],
 }
 
+impl AuditHead {
+    /// Before the first link.
+    pub const EMPTY: Self = Self {
+        sequence: 0,
+        mac: [0; 32],
+    };
+}
+
 /// One link of an instance's chain.
 pub struct AuditRow {
     /// Its number, from 1.
@@ -60,18 +94,19 @@ pub struct AuditRow {
 }
 
 impl Store {
-    /// Seals an audit record for its place in the chain.
+    /// Seals audit records for their places in the chain, of which `first` is the first one's.
     ///
     /// # Errors
     /// When the operating system gives no random bytes.
     pub fn seal_audit(
         &self,
         instance: InstanceId,
-        sequence: u64,
-        record: &[u8],
-    ) -> Result<Vec<u8>, StoreError> {
-        self.keys
-            .seal(RECORD, &audit_row(instance, sequence), record)
+        first: u64,
+        records: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let rows = (first..).map(|sequence| audit_row(instance, sequence));
+        let records: Vec<_> = rows.zip(records).collect();
+        self.keys.seal_many(RECORD, &records)
     }
 
     /// Opens an audit record.
@@ -92,24 +127,7 @@ impl Store {
     /// # Errors
     /// When the database fails or the row is damaged.
     pub async fn audit_head(&self, instance: InstanceId) -> Result<AuditHead, StoreError> {
-        let row = sqlx::query(
-            "SELECT sequence, mac FROM audit WHERE instance = ? ORDER BY sequence DESC LIMIT 1",
-        )
-        .bind(instance.as_bytes().as_slice())
-        .fetch_optional(&self.db.writer)
-        .await?;
-        let Some(row) = row else {
-            return Ok(AuditHead {
-                sequence: 0,
-                mac: [0; 32],
-            });
-        };
-        let mac = row.try_get::<&[u8], _>("mac")?;
-        let mac = mac.try_into().map_err(|_| corrupt("mac"))?;
-        Ok(AuditHead {
-            sequence: sequence(row.try_get("sequence")?)?,
-            mac,
-        })
+        head_of(&self.db.writer, instance).await
     }
 
     /// At most `count` links of the instance's chain from number `from` on, in order.
@@ -122,50 +140,89 @@ impl Store {
         from: u64,
         count: u32,
     ) -> Result<Vec<AuditRow>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT sequence, sealed, mac FROM audit WHERE instance = ? AND sequence >= ?
-             ORDER BY sequence LIMIT ?",
-        )
-        .bind(instance.as_bytes().as_slice())
-        .bind(i64::try_from(from).unwrap_or(i64::MAX))
-        .bind(count)
-        .fetch_all(&self.db.reader)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(AuditRow {
-                    sequence: sequence(row.try_get("sequence")?)?,
-                    sealed: row.try_get("sealed")?,
-                    mac: row.try_get("mac")?,
-                })
-            })
-            .collect()
+        audit_page(&self.db.reader, instance, from, count).await
     }
 }
 
+/// The newest link of the instance's chain.
+pub(super) async fn head_of(
+    executor: impl sqlx::SqliteExecutor<'_>,
+    instance: InstanceId,
+) -> Result<AuditHead, StoreError> {
+    let row = sqlx::query(
+        "SELECT sequence, mac FROM audit WHERE instance = ? ORDER BY sequence DESC LIMIT 1",
+    )
+    .bind(instance.as_bytes().as_slice())
+    .fetch_optional(executor)
+    .await?;
+    let Some(row) = row else {
+        return Ok(AuditHead::EMPTY);
+    };
+    let mac = row.try_get::<&[u8], _>("mac")?;
+    let mac = mac.try_into().map_err(|_| corrupt("mac"))?;
+    Ok(AuditHead {
+        sequence: sequence(row.try_get("sequence")?)?,
+        mac,
+    })
+}
+
+/// At most `count` links of the instance's chain from number `from` on, in order.
+pub(super) async fn audit_page(
+    executor: impl sqlx::SqliteExecutor<'_>,
+    instance: InstanceId,
+    from: u64,
+    count: u32,
+) -> Result<Vec<AuditRow>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT sequence, sealed, mac FROM audit WHERE instance = ? AND sequence >= ?
+         ORDER BY sequence LIMIT ?",
+    )
+    .bind(instance.as_bytes().as_slice())
+    .bind(i64::try_from(from).unwrap_or(i64::MAX))
+    .bind(count)
+    .fetch_all(executor)
+    .await?;
+    rows.iter().map(audit_row_of).collect()
+}
+
+pub(super) fn audit_row_of(row: &SqliteRow) -> Result<AuditRow, StoreError> {
+    Ok(AuditRow {
+        sequence: sequence(row.try_get("sequence")?)?,
+        sealed: row.try_get("sealed")?,
+        mac: row.try_get("mac")?,
+    })
+}
+
 impl Transaction<'_> {
-    /// Appends a link to the instance's chain.
+    /// Appends links to the instance's chain.
     ///
     /// # Errors
-    /// When its number is taken, or the database fails.
+    /// When a number is taken, or the database fails.
     pub async fn append_audit(
         &mut self,
         instance: InstanceId,
-        row: &AuditRow,
+        rows: Vec<AuditRow>,
     ) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO audit (instance, sequence, sealed, mac) VALUES (?, ?, ?, ?)")
-            .bind(instance.as_bytes().as_slice())
-            .bind(i64::try_from(row.sequence).unwrap_or(i64::MAX))
-            .bind(&row.sealed)
-            .bind(&row.mac)
-            .execute(&mut *self.tx)
-            .await?;
+        let bind = |query: Bound, row: AuditRow| {
+            query
+                .bind(instance.as_bytes().as_slice())
+                .bind(i64::try_from(row.sequence).unwrap_or(i64::MAX))
+                .bind(row.sealed)
+                .bind(row.mac)
+        };
+        for query in APPEND.over(rows.into_iter(), bind) {
+            query.execute(&mut *self.tx).await?;
+        }
         Ok(())
     }
 }
 
-fn audit_row(instance: InstanceId, sequence: u64) -> Vec<u8> {
-    [instance.as_bytes().as_slice(), &sequence.to_be_bytes()].concat()
+fn audit_row(instance: InstanceId, sequence: u64) -> [u8; 24] {
+    let mut row = [0; 24];
+    let (of, number) = row.split_at_mut(16);
+    of.copy_from_slice(instance.as_bytes());
+    number.copy_from_slice(&sequence.to_be_bytes());
+    row
 }
 
 fn sequence(number: i64) -> Result<u64, StoreError> {

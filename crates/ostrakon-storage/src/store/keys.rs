@@ -1,4 +1,7 @@
-use ostrakon_shards::record::{RecordKey, SealRecordError, open_record, seal_record};
+use ostrakon_shards::{
+    chain_key::ChainKey,
+    record::{RecordKey, SealRecordError, open_record, seal_record, seal_records},
+};
 use sqlx::Row as _;
 use zeroize::Zeroizing;
 
@@ -11,7 +14,12 @@ const CANARY: &[u8] = b"ostrakon canary 1";
 pub(super) struct Keys {
     /// Seals columns.
     data: RecordKey,
+    /// Authenticates columns that are not sealed.
+    rows: ChainKey,
 }
+
+/// The length of an authenticator.
+const MAC_LEN: usize = 32;
 
 impl Keys {
     /// Draws the keys of a new database and stores them, each wrapped under the one above.
@@ -39,7 +47,7 @@ impl Keys {
                 .await?;
         }
         tx.commit().await?;
-        Ok(Self { data })
+        Ok(Self::of(data))
     }
 
     /// The root key, to go into a backup file.
@@ -61,7 +69,55 @@ impl Keys {
             return Err(corrupt("canary"));
         }
         let data = key(&root, "data_key", &setting(db, "data_key").await?)?;
-        Ok(Self { data })
+        Ok(Self::of(data))
+    }
+
+    fn of(data: RecordKey) -> Self {
+        let rows = data.derive_chain_key("rows");
+        Self { data, rows }
+    }
+
+    /// Puts an authenticator behind a column's value, bound to its table, column and row.
+    pub(super) fn authenticate(
+        &self,
+        (table, column): (&'static str, &'static str),
+        row: &[&[u8]; 3],
+        mut value: Vec<u8>,
+    ) -> Vec<u8> {
+        let [first, second, third] = *row;
+        let parts = [
+            table.as_bytes(),
+            column.as_bytes(),
+            first,
+            second,
+            third,
+            &value,
+        ];
+        let mac = self.rows.mac(&parts);
+        value.extend_from_slice(&mac);
+        value
+    }
+
+    /// The value behind which [`Keys::authenticate`] put an authenticator for the same place.
+    pub(super) fn authenticated<'v>(
+        &self,
+        (table, column): (&'static str, &'static str),
+        row: &[&[u8]; 3],
+        stored: &'v [u8],
+    ) -> Result<&'v [u8], StoreError> {
+        let corrupt = || StoreError::Corrupt { table, column };
+        let (value, mac) = stored.split_last_chunk::<MAC_LEN>().ok_or_else(corrupt)?;
+        let [first, second, third] = *row;
+        let parts = [
+            table.as_bytes(),
+            column.as_bytes(),
+            first,
+            second,
+            third,
+            value,
+        ];
+        let genuine = self.rows.verify(&parts, mac);
+        genuine.map_err(|_| corrupt()).map(|()| value)
     }
 
     /// Seals a column's value, bound to its table, column and row.
@@ -72,6 +128,15 @@ impl Keys {
         plaintext: &[u8],
     ) -> Result<Vec<u8>, StoreError> {
         Ok(seal_record(&self.data, table, column, row, plaintext)?)
+    }
+
+    /// Seals the values of many rows of a column, as [`Keys::seal`] does one.
+    pub(super) fn seal_many(
+        &self,
+        (table, column): (&'static str, &'static str),
+        records: &[(impl AsRef<[u8]>, Vec<u8>)],
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(seal_records(&self.data, table, column, records)?)
     }
 
     /// Opens what [`Keys::seal`] made for the same place.

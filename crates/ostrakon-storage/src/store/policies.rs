@@ -34,14 +34,20 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn policy(&self) -> Result<Option<PolicyVersion>, StoreError> {
-        let row = sqlx::query(
-            "SELECT version, time_zone, source, loaded_at FROM policies
-             ORDER BY version DESC LIMIT 1",
-        )
-        .fetch_optional(&self.db.reader)
-        .await?;
-        row.as_ref().map(PolicyVersion::from_row).transpose()
+        newest_policy(&self.db.reader).await
     }
+}
+
+pub(super) async fn newest_policy(
+    executor: impl sqlx::SqliteExecutor<'_>,
+) -> Result<Option<PolicyVersion>, StoreError> {
+    let row = sqlx::query(
+        "SELECT version, time_zone, source, loaded_at FROM policies
+         ORDER BY version DESC LIMIT 1",
+    )
+    .fetch_optional(executor)
+    .await?;
+    row.as_ref().map(PolicyVersion::from_row).transpose()
 }
 
 impl Transaction<'_> {

@@ -262,6 +262,17 @@ impl Transaction<'_> {
             versions.get(known..).unwrap_or_default()
         };
         let as_number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        // Nobody else may have advanced it meanwhile.
+        let updated =
+            sqlx::query("UPDATE profiles SET number = ? WHERE profile = ? AND number = ?")
+                .bind(as_number(profile.head().number))
+                .bind(id.as_bytes().as_slice())
+                .bind(as_number(known.max(1)))
+                .execute(&mut *self.tx)
+                .await?;
+        if updated.rows_affected() == 0 {
+            return Ok(false);
+        }
         for signed in newer {
             let number = as_number(signed.version().number);
             let sealed =
@@ -274,17 +285,6 @@ impl Transaction<'_> {
                 .bind(sealed)
                 .execute(&mut *self.tx)
                 .await?;
-        }
-        // Nobody else may have advanced it meanwhile.
-        let updated =
-            sqlx::query("UPDATE profiles SET number = ? WHERE profile = ? AND number = ?")
-                .bind(as_number(profile.head().number))
-                .bind(id.as_bytes().as_slice())
-                .bind(as_number(known.max(1)))
-                .execute(&mut *self.tx)
-                .await?;
-        if updated.rows_affected() == 0 {
-            return Ok(false);
         }
         sqlx::query("DELETE FROM devices WHERE profile = ?")
             .bind(id.as_bytes().as_slice())

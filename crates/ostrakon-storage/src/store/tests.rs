@@ -1,4 +1,4 @@
-use std::{os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
+use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use ostrakon_shards::{
     card::{Card, DeviceKind},
@@ -8,9 +8,10 @@ use ostrakon_shards::{
     random,
 };
 use ostrakon_types::{
-    Charge, CounterKey, Decision, DeviceId, Digest, KssId, LocationId, Period, ProfileId, Recorded,
+    CounterKey, Decision, DeviceId, Digest, KssId, LocationId, Period, ProfileId, Recorded,
     RequestId, UnixMillis,
 };
+use sqlx::Row as _;
 use tempfile::TempDir;
 
 use super::*;
@@ -65,16 +66,33 @@ fn founded(name: &str) -> (Profile, SignedVersion) {
     (Profile::found(signed.clone()).unwrap(), signed)
 }
 
-fn charge(limit: u64) -> Charge {
-    Charge {
-        key: CounterKey {
-            profile: ProfileId::from_bytes([1; 16]),
-            rule_id: "rule".into(),
-            period: Period::Hour,
-            window: NOW,
+fn counter(rule: &str) -> CounterKey {
+    CounterKey {
+        profile: ProfileId::from_bytes([1; 16]),
+        rule_id: rule.into(),
+        period: Period::Hour,
+        window: NOW,
+    }
+}
+
+fn request(id: u32) -> RequestKey {
+    let mut bytes = [3; 16];
+    bytes[..4].copy_from_slice(&id.to_be_bytes());
+    RequestKey {
+        profile: ProfileId::from_bytes([1; 16]),
+        device: DeviceId::from_bytes([2; 16]),
+        request: RequestId::from_bytes(bytes),
+    }
+}
+
+fn record(id: u32) -> RequestRecord {
+    RequestRecord {
+        key: request(id),
+        recorded: Recorded {
+            body: Digest::from_bytes([4; 32]),
+            decisions: vec![Decision::Approve { rule_set: Some(id) }; 2],
         },
-        limit,
-        resets_at: NOW.plus(3_600_000),
+        decided_at: NOW,
     }
 }
 
@@ -146,11 +164,45 @@ async fn databases_that_are_absent_foreign_newer_or_already_there_are_told_apart
             newer,
             Err(StoreError::NewerSchema {
                 found: 900,
-                known: 3
+                known: 5
             })
         ),
         "{:?}",
         newer.err()
+    );
+}
+
+#[tokio::test]
+async fn requests_are_still_known_after_an_upgrade() {
+    let fixture = Fixture::new().await;
+    let mut tx = fixture.store.begin().await.unwrap();
+    tx.record(&[record(1), record(2)]).await.unwrap();
+    tx.commit().await.unwrap();
+    // As the first release left it.
+    fixture
+        .tamper(
+            "CREATE TABLE first (
+                profile BLOB NOT NULL, device BLOB NOT NULL, request BLOB NOT NULL,
+                recorded BLOB NOT NULL, decided_at INTEGER NOT NULL,
+                PRIMARY KEY (profile, device, request)
+             ) STRICT, WITHOUT ROWID;
+             INSERT INTO first SELECT profile, device, request, recorded, decided_at FROM requests;
+             DROP TABLE requests;
+             ALTER TABLE first RENAME TO requests;
+             CREATE INDEX requests_by_age ON requests (decided_at);
+             DROP INDEX counters_by_window;
+             DELETE FROM _sqlx_migrations WHERE version = 3",
+        )
+        .await;
+    let store = fixture.reopen().await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    let recalled = tx.recall(&[request(2), request(1)]).await.unwrap();
+    assert_eq!(recalled, [2, 1].map(|id| Some(record(id).recorded)));
+    assert_eq!(
+        tx.forget_requests(NOW.plus(25 * 3_600_000), 9)
+            .await
+            .unwrap(),
+        2
     );
 }
 
@@ -345,65 +397,128 @@ async fn a_profile_has_as_many_folders_as_one_answer_can_list() {
 }
 
 #[tokio::test]
-async fn a_counter_counts_up_to_its_limit_as_it_stands() {
+async fn a_counter_changes_only_from_what_was_read() {
+    let fixture = Fixture::new().await;
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(counter);
+    let change = |key, read, count| CounterChange { key, read, count };
+    let mut tx = fixture.store.begin().await.unwrap();
+    assert_eq!(tx.counts(&[&a, &b]).await.unwrap(), [None, None]);
+    let changes = [change(&a, None, 2), change(&b, None, 7)];
+    tx.count(&changes).await.unwrap();
+    let changes = [change(&b, Some(7), 6), change(&c, None, 1)];
+    tx.count(&changes).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let stale: [&[_]; 4] = [
+        &[change(&a, Some(1), 3)],
+        &[change(&a, None, 1)],
+        &[change(&b, Some(6), 8), change(&a, Some(3), 4)],
+        &[change(&c, Some(1), 2), change(&d, Some(0), 1)],
+    ];
+    for changes in stale {
+        let mut tx = fixture.store.begin().await.unwrap();
+        let overtaken = tx.count(changes).await;
+        assert!(
+            matches!(overtaken, Err(StoreError::Overtaken)),
+            "{changes:?}"
+        );
+    }
+    let mut tx = fixture.store.begin().await.unwrap();
+    let counts = tx.counts(&[&c, &d, &b, &a]).await.unwrap();
+    assert_eq!(counts, [Some(1), None, Some(6), Some(2)]);
+    drop(tx);
+    let counters = fixture.store.counters(&a.profile).await.unwrap();
+    let counted: Vec<_> = counters
+        .iter()
+        .map(|counter| (&*counter.key.rule_id, counter.count))
+        .collect();
+    assert_eq!(counted, [("a", 2), ("b", 6), ("c", 1)]);
+}
+
+#[tokio::test]
+async fn rows_of_any_number_are_read_and_written() {
+    let fixture = Fixture::new().await;
+    for number in [1, 2, 63, 64, 200, 300] {
+        let records: Vec<_> = (0..number).map(|id| record(number * 1000 + id)).collect();
+        let keys: Vec<_> = records.iter().map(|record| record.key).collect();
+        let rules: Vec<_> = keys.iter().map(|key| key.request.to_string()).collect();
+        let counters: Vec<_> = rules.iter().map(|rule| counter(rule)).collect();
+        let counters: Vec<_> = counters.iter().collect();
+        let changes = |read, count| {
+            let change = |key| CounterChange { key, read, count };
+            counters.iter().map(|key| change(*key)).collect::<Vec<_>>()
+        };
+        let mut tx = fixture.store.begin().await.unwrap();
+        tx.record(&records).await.unwrap();
+        tx.count(&changes(None, 1)).await.unwrap();
+        tx.count(&changes(Some(1), 2)).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = fixture.store.begin().await.unwrap();
+        let recalled = tx.recall(&keys).await.unwrap();
+        let expected: Vec<_> = records.into_iter().map(|r| Some(r.recorded)).collect();
+        assert_eq!(recalled, expected);
+        let counts = tx.counts(&counters).await.unwrap();
+        assert_eq!(counts, vec![Some(2); counters.len()]);
+    }
+}
+
+/// What a batch does is a look-up by key for each of its rows, however long the tables are.
+#[tokio::test]
+async fn no_statement_of_the_hot_path_scans_a_table() {
     let fixture = Fixture::new().await;
     let mut tx = fixture.store.begin().await.unwrap();
-    assert!(!tx.charge(&charge(0)).await.unwrap());
-    assert!(tx.charge(&charge(2)).await.unwrap());
-    assert!(tx.charge(&charge(2)).await.unwrap());
-    assert!(!tx.charge(&charge(2)).await.unwrap());
-    assert!(tx.charge(&charge(3)).await.unwrap(), "the limit was raised");
-    assert!(
-        !tx.charge(&charge(1)).await.unwrap(),
-        "the limit was lowered"
-    );
-    tx.refund(&charge(3)).await.unwrap();
-    tx.commit().await.unwrap();
-    let counters = fixture
-        .store
-        .counters(&charge(0).key.profile)
-        .await
-        .unwrap();
-    assert_eq!(
-        counters,
-        [Counter {
-            key: charge(0).key,
-            count: 2
-        }]
-    );
+    let forgetting = [
+        "DELETE FROM requests WHERE (profile, device, request) IN
+         (SELECT profile, device, request FROM requests WHERE decided_at < 1
+          ORDER BY decided_at LIMIT 2)",
+        "DELETE FROM counters WHERE (profile, rule, period, window) IN
+         (SELECT profile, rule, period, window FROM counters WHERE window < 1
+          ORDER BY window LIMIT 2)",
+    ];
+    let statements = [0, 6]
+        .into_iter()
+        .flat_map(|size| {
+            [&requests::RECALL, &counters::READ, &counters::CHANGE]
+                .map(|rows| rows.text(size).unwrap().to_string())
+        })
+        .chain(forgetting.map(str::to_owned));
+    for statement in statements {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let plan = sqlx::query(explain).fetch_all(&mut *tx.tx).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        for table in ["requests", "counters"] {
+            let scans = |step: &&String| step.contains(&format!("SCAN {table}"));
+            assert_eq!(plan.iter().find(scans), None, "{statement}: {plan:#?}");
+        }
+        assert!(
+            plan.iter().any(|step| step.contains("SEARCH")),
+            "{statement}: {plan:#?}"
+        );
+    }
 }
 
 #[tokio::test]
 async fn what_is_not_committed_has_not_happened() {
     let fixture = Fixture::new().await;
-    let key = RequestKey {
-        profile: ProfileId::from_bytes([1; 16]),
-        device: DeviceId::from_bytes([2; 16]),
-        request: RequestId::from_bytes([3; 16]),
-    };
-    let recorded = Recorded {
-        body: Digest::from_bytes([4; 32]),
-        decisions: vec![Decision::Approve { rule_set: Some(1) }],
-    };
+    let later = NOW.plus(24 * 3_600_000);
     let mut tx = fixture.store.begin().await.unwrap();
-    tx.record(&key, &recorded, NOW).await.unwrap();
+    tx.record(&[record(1)]).await.unwrap();
     drop(tx);
     let mut tx = fixture.store.begin().await.unwrap();
-    assert_eq!(tx.recall(&key).await.unwrap(), None);
-    tx.record(&key, &recorded, NOW).await.unwrap();
+    assert_eq!(tx.recall(&[request(1)]).await.unwrap(), [None]);
+    tx.record(&[record(1), record(2), record(3)]).await.unwrap();
     tx.commit().await.unwrap();
     let mut tx = fixture.store.begin().await.unwrap();
-    assert_eq!(tx.recall(&key).await.unwrap(), Some(recorded));
+    let recalled = tx.recall(&[request(1), request(9)]).await.unwrap();
+    assert_eq!(recalled, [Some(record(1).recorded), None]);
+    assert_eq!(tx.forget_requests(later, 9).await.unwrap(), 0);
+    let later = later.plus(1);
     assert_eq!(
-        tx.forget_requests(NOW.plus(24 * 3_600_000)).await.unwrap(),
-        0
+        tx.forget_requests(later, 2).await.unwrap(),
+        2,
+        "some at once"
     );
-    assert_eq!(
-        tx.forget_requests(NOW.plus(24 * 3_600_000 + 1))
-            .await
-            .unwrap(),
-        1
-    );
+    assert_eq!(tx.forget_requests(later, 2).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -433,63 +548,4 @@ async fn a_full_or_read_only_database_is_said_to_be_so() {
         matches!(refused, Some(StoreError::ReadOnly(_))),
         "{refused:?}"
     );
-}
-
-/// How a charge is made: as the store does it, or as it must not.
-#[derive(Clone, Copy)]
-enum Charging {
-    Conditional,
-    /// The planted fault: looks first, counts later.
-    ReadThenWrite,
-}
-
-/// Two stores on one database, as two processes have, try to charge one counter `tries` times each.
-async fn race(charging: Charging, limit: u64, tries: u64) -> u64 {
-    let fixture = Fixture::new().await;
-    let second = Store::open(&fixture.database(), &fixture.protector)
-        .await
-        .unwrap();
-    let protector = fixture.protector.instance();
-    assert_eq!(protector, fixture.protector.instance());
-    let stores = [Arc::new(fixture.store), Arc::new(second)];
-    let mut tasks = tokio::task::JoinSet::new();
-    for worker in 0..8_usize {
-        let store = Arc::clone(&stores[worker % 2]);
-        tasks.spawn(async move {
-            let mut charged = 0;
-            for _ in 0..tries {
-                charged += u64::from(match charging {
-                    Charging::Conditional => {
-                        let mut tx = store.begin().await.unwrap();
-                        let fits = tx.charge(&charge(limit)).await.unwrap();
-                        tx.commit().await.unwrap();
-                        fits
-                    }
-                    Charging::ReadThenWrite => {
-                        let counters = store.counters(&charge(limit).key.profile).await.unwrap();
-                        let fits = counters.iter().all(|counter| counter.count < limit);
-                        tokio::task::yield_now().await;
-                        if fits {
-                            let mut tx = store.begin().await.unwrap();
-                            tx.charge(&charge(u64::MAX)).await.unwrap();
-                            tx.commit().await.unwrap();
-                        }
-                        fits
-                    }
-                });
-            }
-            charged
-        });
-    }
-    tasks.join_all().await.into_iter().sum()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_limit_holds_between_processes_and_a_read_then_write_is_found_out() {
-    assert_eq!(race(Charging::Conditional, 20, 10).await, 20);
-    let mut overrun = false;
-    for _ in 0..10 {
-        overrun = overrun || race(Charging::ReadThenWrite, 20, 10).await > 20;
-    }
-    assert!(overrun, "the race does not find the planted fault");
 }

@@ -8,9 +8,8 @@ use ostrakon_types::KssId;
 
 use super::{Announcement, ENVELOPE_TYPE, KEYSERVER_PATH, REQUESTS_PATH};
 use crate::{
-    envelope::{OpenResponseError, PendingResponse},
-    http::{HttpClient, RequestError},
-    message::ResponseBody,
+    envelope::{OpenResponseError, PendingResponse, Received},
+    http::{BaseUrl, HttpClient, RequestError, SingleConnection},
 };
 
 /// Why a sealed request has no answer.
@@ -57,21 +56,50 @@ pub enum FetchKeyserverError {
 
 /// Sends a sealed request, as often as it takes, and opens the answer.
 ///
+/// A message of a session is taken once: sent again, it is a stranger's.
+///
 /// # Errors
 /// When no server answers, or none that knows the device.
 pub async fn exchange(
     client: &HttpClient,
     envelope: Vec<u8>,
     pending: &PendingResponse,
-) -> Result<ResponseBody, ExchangeError> {
+) -> Result<Received, ExchangeError> {
     let mut request = Request::new(Bytes::from(envelope));
     *request.method_mut() = hyper::Method::POST;
     *request.uri_mut() = hyper::Uri::from_static(REQUESTS_PATH);
     let envelope_type = HeaderValue::from_static(ENVELOPE_TYPE);
     request.headers_mut().insert(CONTENT_TYPE, envelope_type);
     let response = client.send(&request).await?;
-    match response.status() {
-        StatusCode::OK => Ok(pending.open(response.body())?),
+    received(response.status(), response.body(), pending)
+}
+
+/// A connection of its own for [`exchange_on`], if the server is reached by plain HTTP.
+#[must_use]
+pub fn single_connection(url: &BaseUrl) -> Option<SingleConnection> {
+    SingleConnection::new(url, REQUESTS_PATH, ENVELOPE_TYPE)
+}
+
+/// Sends a sealed request once, on one connection, and opens the answer.
+///
+/// # Errors
+/// When there is no answer, or not that of a server that knows the device.
+pub async fn exchange_on(
+    connection: &mut SingleConnection,
+    envelope: &[u8],
+    pending: &PendingResponse,
+) -> Result<Received, ExchangeError> {
+    let (status, body) = connection.post(envelope).await?;
+    received(status, &body, pending)
+}
+
+fn received(
+    status: StatusCode,
+    body: &[u8],
+    pending: &PendingResponse,
+) -> Result<Received, ExchangeError> {
+    match status {
+        StatusCode::OK => Ok(pending.receive(body)?),
         StatusCode::BAD_REQUEST => Err(ExchangeError::Stranger),
         status => Err(ExchangeError::Status(status)),
     }

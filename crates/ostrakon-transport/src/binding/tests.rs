@@ -78,7 +78,8 @@ async fn sealed_requests_are_answered_over_http() {
     assert_eq!(verified, kss.server.verified);
 
     let (envelope, pending) = kss.device.seal(&kss.server, &request(vec![location()]));
-    let response = exchange(&client, envelope, &pending).await.ok().unwrap();
+    let received = exchange(&client, envelope, &pending).await.ok().unwrap();
+    let response = received.response;
     let Answer::Items(items) = response.answer else {
         panic!("refused");
     };

@@ -6,12 +6,14 @@ use ostrakon_shards::{
     identity::VerifiedKeyserver,
     suite::Suite,
 };
-use ostrakon_types::{RequestId, canonical::DecodeError};
+use ostrakon_types::{RequestId, UnixMillis, canonical::DecodeError};
+use zeroize::Zeroizing;
 
 use super::{
     MAX_ENVELOPE_LEN,
     reply::ReplySecret,
-    wire::{self, Clear, PURPOSE},
+    session::{ClientSession, Offer, SessionReply},
+    wire::{self, Clear, PURPOSE, Version},
 };
 use crate::message::{Answer, RequestBody, ResponseBody, secret};
 
@@ -22,13 +24,29 @@ pub enum Contact {
     First,
     /// It has.
     Known,
+    /// It has, and more requests will follow: a session is asked for.
+    Lasting,
 }
 
 /// What opens the answer to one request. Wiped on drop.
 pub struct PendingResponse {
-    secret: ReplySecret,
+    opener: Opener,
     request_id: RequestId,
     items: usize,
+}
+
+enum Opener {
+    Single(ReplySecret),
+    Opening(ReplySecret, Offer, UnixMillis),
+    InSession(SessionReply),
+}
+
+/// A server's answer, opened.
+pub struct Received {
+    /// The answer.
+    pub response: ResponseBody,
+    /// The session, if it was asked for and granted.
+    pub session: Option<ClientSession>,
 }
 
 /// Why a request could not be sealed.
@@ -85,12 +103,20 @@ pub fn seal_request(
     }
     let kss = server.kss_id();
     let device = card.id();
-    let info = wire::info(suite, &kss, &device);
+    let version = match contact {
+        Contact::First | Contact::Known => Version::Single,
+        Contact::Lasting => Version::Opening,
+    };
+    let info = wire::info(version, suite, &kss, &device);
     let mut sender = Sender::setup(suite, server.envelope_key(), &info)?;
-    let secret = ReplySecret::new(suite, sender.encapsulated(), |secret| {
-        sender.export(&wire::reply_label(suite), secret)
-    })?;
+    let export = |label: &[u8], secret: &mut [u8]| sender.export(label, secret);
+    let secret = ReplySecret::new(suite, sender.encapsulated(), export)?;
+    let offer = match version {
+        Version::Opening => Some(Offer::new(suite, export)?),
+        _ => None,
+    };
     let clear = Clear {
+        version,
         suite,
         device,
         encapsulated: secret.encapsulated(),
@@ -99,30 +125,53 @@ pub fn seal_request(
     let signature = keys.signing.sign(PURPOSE, &clear.signed(&kss, &bytes));
     let shown = match contact {
         Contact::First => Some(card),
-        Contact::Known => None,
+        Contact::Known | Contact::Lasting => None,
     };
     let inner = secret::encode(&(shown, signature, <&ByteSlice>::from(&*bytes)));
     let envelope = clear.with(&sender.seal(&[], &inner)?);
     if envelope.len() > MAX_ENVELOPE_LEN {
         return Err(SealRequestError::TooLarge);
     }
-    let pending = PendingResponse {
-        request_id: body.request_id(),
-        items: body.items().len(),
-        secret,
+    let opener = match offer {
+        Some(offer) => Opener::Opening(secret, offer, body.issued_at()),
+        None => Opener::Single(secret),
     };
-    Ok((envelope, pending))
+    Ok((envelope, PendingResponse::new(body, opener)))
 }
 
 impl PendingResponse {
-    /// Opens the server's answer.
+    fn new(body: &RequestBody, opener: Opener) -> Self {
+        Self {
+            opener,
+            request_id: body.request_id(),
+            items: body.items().len(),
+        }
+    }
+
+    pub(super) fn in_session(body: &RequestBody, reply: SessionReply) -> Self {
+        Self::new(body, Opener::InSession(reply))
+    }
+
+    /// Opens the server's answer, and does without the session that may come with it.
     ///
     /// # Errors
     /// When the bytes are not the answer to this request, of the server that it was sealed to.
     pub fn open(&self, bytes: &[u8]) -> Result<ResponseBody, OpenResponseError> {
-        let plaintext = self.secret.open(bytes).ok_or(OpenResponseError::Sealed)?;
-        let response =
-            ResponseBody::from_bytes(&plaintext).map_err(OpenResponseError::Malformed)?;
+        self.receive(bytes).map(|received| received.response)
+    }
+
+    /// Opens the server's answer.
+    ///
+    /// # Errors
+    /// When the bytes are not the answer to this request, of the server that it was sealed to.
+    pub fn receive(&self, bytes: &[u8]) -> Result<Received, OpenResponseError> {
+        let (plaintext, session) = self.opener.open(bytes).ok_or(OpenResponseError::Sealed)?;
+        let response = self.read(&plaintext)?;
+        Ok(Received { response, session })
+    }
+
+    fn read(&self, plaintext: &[u8]) -> Result<ResponseBody, OpenResponseError> {
+        let response = ResponseBody::from_bytes(plaintext).map_err(OpenResponseError::Malformed)?;
         let fits = match (&response.request_id, &response.answer) {
             (Some(id), Answer::Items(items)) => *id == self.request_id && items.len() == self.items,
             (Some(id), Answer::Refused(_)) => *id == self.request_id,
@@ -133,6 +182,23 @@ impl PendingResponse {
             Ok(response)
         } else {
             Err(OpenResponseError::Misfit)
+        }
+    }
+}
+
+impl Opener {
+    fn open(&self, bytes: &[u8]) -> Option<(Zeroizing<Vec<u8>>, Option<ClientSession>)> {
+        let single = |secret: &ReplySecret| secret.open(Version::Single, bytes);
+        match self {
+            Self::Single(secret) => single(secret).map(|(plaintext, _)| (plaintext, None)),
+            Self::InSession(reply) => reply.open(bytes).map(|plaintext| (plaintext, None)),
+            Self::Opening(secret, offer, began) => match secret.open(Version::Opening, bytes) {
+                Some((plaintext, nonce)) => {
+                    let session = ClientSession::granted(offer, nonce, *began);
+                    Some((plaintext, Some(session)))
+                }
+                None => single(secret).map(|(plaintext, _)| (plaintext, None)),
+            },
         }
     }
 }

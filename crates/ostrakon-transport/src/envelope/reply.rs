@@ -11,14 +11,22 @@ use ostrakon_shards::{
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::wire::VERSION;
+use super::{
+    session::SessionReply,
+    wire::{Version, export_label},
+};
 use crate::message::ResponseBody;
 
 /// max(Nn, Nk) of AES-256-GCM, as RFC 9458 has it for both the secret and the nonce.
-const LEN: usize = 32;
+pub(super) const LEN: usize = 32;
 
 /// Seals the answer to one request. Wiped on drop.
-pub struct ReplyKey(ReplySecret);
+pub struct ReplyKey(Kind);
+
+enum Kind {
+    Single(ReplySecret),
+    InSession(SessionReply),
+}
 
 /// Why an answer could not be sealed.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +41,12 @@ pub enum SealResponseError {
 }
 
 impl ReplyKey {
-    pub(super) fn new(secret: ReplySecret) -> Self {
-        Self(secret)
+    pub(super) fn single(secret: ReplySecret) -> Self {
+        Self(Kind::Single(secret))
+    }
+
+    pub(super) fn in_session(reply: SessionReply) -> Self {
+        Self(Kind::InSession(reply))
     }
 
     /// Seals `response` to whoever sealed the request. Each sealing has a nonce of its own, so a request
@@ -43,15 +55,20 @@ impl ReplyKey {
     /// # Errors
     /// When the operating system has no random bytes.
     pub fn seal(&self, response: &ResponseBody) -> Result<Vec<u8>, SealResponseError> {
-        self.seal_impl(response, &random::array()?)
+        self.seal_impl(Version::Single, response, &random::array()?)
     }
 
+    /// Seals an answer that, being of version `opening`, opens the session that was asked for.
     pub(super) fn seal_impl(
         &self,
+        version: Version,
         response: &ResponseBody,
         nonce: &[u8; LEN],
     ) -> Result<Vec<u8>, SealResponseError> {
-        let sealed = self.0.seal(&response.to_bytes(), nonce);
+        let sealed = match &self.0 {
+            Kind::Single(secret) => secret.seal(version, &response.to_bytes(), nonce),
+            Kind::InSession(reply) => reply.seal(&response.to_bytes(), nonce),
+        };
         stack::wipe();
         sealed
     }
@@ -69,10 +86,12 @@ impl ReplySecret {
     pub(super) fn new<E>(
         suite: Suite,
         encapsulated: &[u8],
-        export: impl FnOnce(&mut [u8]) -> Result<(), E>,
+        export: impl FnOnce(&[u8], &mut [u8]) -> Result<(), E>,
     ) -> Result<Self, E> {
         let mut secret = Box::new(Zeroizing::new([0; LEN]));
-        export(&mut **secret)?;
+        // The label is the same for both versions of a request: their contexts differ already.
+        let label = export_label(Version::Single, suite, "response");
+        export(&label, &mut **secret)?;
         Ok(Self {
             suite,
             encapsulated: encapsulated.into(),
@@ -88,8 +107,13 @@ impl ReplySecret {
         &self.encapsulated
     }
 
-    fn seal(&self, plaintext: &[u8], nonce: &[u8; LEN]) -> Result<Vec<u8>, SealResponseError> {
-        let aad = self.aad();
+    fn seal(
+        &self,
+        version: Version,
+        plaintext: &[u8],
+        nonce: &[u8; LEN],
+    ) -> Result<Vec<u8>, SealResponseError> {
+        let aad = self.aad(version);
         let (cipher, aead_nonce) = self.cipher(nonce);
         let payload = Payload {
             msg: plaintext,
@@ -101,19 +125,23 @@ impl ReplySecret {
         Ok([&aad, &nonce[..], &ciphertext].concat())
     }
 
-    /// Opens what the other side sealed, if it did.
-    pub(super) fn open(&self, bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let aad = self.aad();
+    /// Opens what the other side sealed in this version, if it did. Also gives the nonce.
+    pub(super) fn open<'a>(
+        &self,
+        version: Version,
+        bytes: &'a [u8],
+    ) -> Option<(Zeroizing<Vec<u8>>, &'a [u8; LEN])> {
+        let aad = self.aad(version);
         let rest = bytes.strip_prefix(&aad)?;
         let (nonce, msg) = rest.split_first_chunk()?;
         let (cipher, aead_nonce) = self.cipher(nonce);
         let payload = Payload { msg, aad: &aad };
         let plaintext = cipher.decrypt(&aead_nonce.into(), payload).ok()?;
-        Some(Zeroizing::new(plaintext))
+        Some((Zeroizing::new(plaintext), nonce))
     }
 
-    fn aad(&self) -> [u8; 2] {
-        [VERSION, self.suite.as_byte()]
+    fn aad(&self, version: Version) -> [u8; 2] {
+        [version.as_byte(), self.suite.as_byte()]
     }
 
     /// RFC 9458, section 4.4.

@@ -3,17 +3,20 @@ use ostrakon_shards::{
     card::Card,
     channel::Receiver,
     kem::{KemPublic, KemSecret},
+    random,
     sign::{Signature, VerifyKey},
 };
 use ostrakon_types::{DeviceId, KssId, UnixMillis};
 use zeroize::Zeroizing;
 
 use super::{
-    MAX_ENVELOPE_LEN, ReplyKey, SKEW_MILLIS, VALIDITY_MILLIS,
-    reply::ReplySecret,
-    wire::{self, Clear, PURPOSE},
+    MAX_ENVELOPE_LEN, ReplyKey, SKEW_MILLIS, SealResponseError, ServerSession, SessionId,
+    VALIDITY_MILLIS,
+    reply::{LEN, ReplySecret},
+    session::Offer,
+    wire::{Clear, PURPOSE, Version},
 };
-use crate::message::{RefusalCode, RequestBody, secret};
+use crate::message::{RefusalCode, RequestBody, ResponseBody, secret};
 
 /// A verifying key for devices that have none: the base point of Ed25519.
 const NOBODY: VerifyKey = {
@@ -34,13 +37,16 @@ pub struct Opened {
     signature: Signature,
     body: Zeroizing<Vec<u8>>,
     reply: ReplySecret,
+    offer: Option<Offer>,
 }
 
-/// A request that its device signed, for this server. It is not parsed yet.
+/// A request that its device signed, for this server, or that came in a session which began with one.
+/// It is not parsed yet.
 pub struct Authentic {
     device: DeviceId,
     body: Zeroizing<Vec<u8>>,
     reply: ReplyKey,
+    offer: Option<Offer>,
 }
 
 /// Why bytes are not the request of a known device.
@@ -65,6 +71,12 @@ pub enum Stranger {
     /// The device did not sign it.
     #[error("device did not sign the request")]
     Signature,
+    /// A message of a session that there is not, or no longer.
+    #[error("there is no such session")]
+    NoSession,
+    /// A message of a session that was taken before, or is too old to tell.
+    #[error("message was sent before")]
+    Repeated,
 }
 
 impl EnvelopeKey {
@@ -90,20 +102,22 @@ impl EnvelopeKey {
         }
         let (clear, ciphertext) = Clear::parse(bytes).ok_or(Stranger::NotAnEnvelope)?;
         let Clear {
+            version,
             suite,
             device,
             encapsulated,
         } = clear;
-        let info = wire::info(suite, kss, &device);
-        let mut receiver =
-            Receiver::setup(suite, &self.0, encapsulated, &info).map_err(|_| Stranger::Sealed)?;
+        let mut receiver = Receiver::setup(suite, &self.0, encapsulated, &clear.info(kss))
+            .map_err(|_| Stranger::Sealed)?;
         let inner = receiver
             .open(&[], ciphertext)
             .map_err(|_| Stranger::Sealed)?;
-        let reply = ReplySecret::new(suite, encapsulated, |secret| {
-            receiver.export(&wire::reply_label(suite), secret)
-        })
-        .map_err(|_| Stranger::Sealed)?;
+        let export = |label: &[u8], secret: &mut [u8]| receiver.export(label, secret);
+        let reply = ReplySecret::new(suite, encapsulated, export).map_err(|_| Stranger::Sealed)?;
+        let offer = match version {
+            Version::Opening => Some(Offer::new(suite, export).map_err(|_| Stranger::Sealed)?),
+            _ => None,
+        };
         let (card, signature, body): (Option<Card>, Signature, &ByteSlice) =
             secret::decode(&inner).map_err(|_| Stranger::Content)?;
         if card.as_ref().is_some_and(|card| card.id() != device) {
@@ -116,6 +130,7 @@ impl EnvelopeKey {
             signature,
             body: Zeroizing::new(body.to_vec()),
             reply,
+            offer,
         })
     }
 }
@@ -169,6 +184,10 @@ impl Opened {
 
     fn verify_with(self, key: &VerifyKey) -> Result<Authentic, Stranger> {
         let clear = Clear {
+            version: match self.offer {
+                Some(_) => Version::Opening,
+                None => Version::Single,
+            },
             suite: self.reply.suite(),
             device: self.device,
             encapsulated: self.reply.encapsulated(),
@@ -179,12 +198,23 @@ impl Opened {
         Ok(Authentic {
             device: self.device,
             body: self.body,
-            reply: ReplyKey::new(self.reply),
+            reply: ReplyKey::single(self.reply),
+            offer: self.offer,
         })
     }
 }
 
 impl Authentic {
+    /// A request in a session with `device`.
+    pub(super) fn in_session(device: DeviceId, body: Zeroizing<Vec<u8>>, reply: ReplyKey) -> Self {
+        Self {
+            device,
+            body,
+            reply,
+            offer: None,
+        }
+    }
+
     /// The device that made the request.
     #[must_use]
     pub fn device(&self) -> DeviceId {
@@ -205,6 +235,42 @@ impl Authentic {
         } else {
             Ok(body)
         }
+    }
+
+    /// The session that the request asks for, if it does. Sent again, it asks for the same one, which is
+    /// not to be granted while there is one of that name.
+    #[must_use]
+    pub fn asked_session(&self) -> Option<SessionId> {
+        self.offer.as_ref().map(Offer::id)
+    }
+
+    /// Seals the answer and grants the session that the request asks for; only seals it, if it asks for
+    /// none. The caller keeps the session, for which time runs from `now`, and forgets it when it is
+    /// over.
+    ///
+    /// # Errors
+    /// When the operating system has no random bytes.
+    pub fn grant(
+        &self,
+        response: &ResponseBody,
+        now: UnixMillis,
+    ) -> Result<(Vec<u8>, Option<ServerSession>), SealResponseError> {
+        self.grant_impl(response, now, &random::array()?)
+    }
+
+    pub(super) fn grant_impl(
+        &self,
+        response: &ResponseBody,
+        now: UnixMillis,
+        nonce: &[u8; LEN],
+    ) -> Result<(Vec<u8>, Option<ServerSession>), SealResponseError> {
+        let Some(offer) = &self.offer else {
+            let sealed = self.reply.seal_impl(Version::Single, response, nonce)?;
+            return Ok((sealed, None));
+        };
+        let sealed = self.reply.seal_impl(Version::Opening, response, nonce)?;
+        let session = ServerSession::granted(offer, nonce, self.device, now);
+        Ok((sealed, Some(session)))
     }
 
     /// What seals the answer.

@@ -9,10 +9,12 @@ use self::{attempt::Attempts, backoff::Backoff};
 mod attempt;
 mod backoff;
 mod base_url;
+mod single;
 mod tls;
 
 pub use attempt::AttemptError;
 pub use base_url::{BaseUrl, ParseBaseUrlError};
+pub use single::SingleConnection;
 pub use tls::TlsError;
 
 /// Where an [`HttpClient`] sends requests, and how long it tries.

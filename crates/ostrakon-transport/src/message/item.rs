@@ -162,6 +162,14 @@ impl Item {
         )
     }
 
+    /// Whether a request with this item has no other.
+    pub(super) fn stands_alone(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateProfile { .. } | Self::ChangeProfile { .. }
+        )
+    }
+
     /// As what a policy judges the item; `None` for what every member of the profile may know.
     #[must_use]
     pub fn kind(&self) -> Option<RequestKind> {

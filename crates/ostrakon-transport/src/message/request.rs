@@ -38,6 +38,9 @@ pub enum RequestBodyError {
     /// A list is asked for more than once, which would make an answer of any size.
     #[error("request asks for the same list more than once")]
     Repeated,
+    /// What makes or changes a profile stands beside other items.
+    #[error("what makes or changes a profile must be asked alone")]
+    NotAlone,
     /// A path is longer than [`MAX_PATH_LEN`](super::MAX_PATH_LEN).
     #[error("path is too long")]
     PathTooLong,
@@ -62,6 +65,11 @@ impl RequestBody {
     ) -> Result<Self, RequestBodyError> {
         check_count(items.len() as u64)?;
         items.iter().try_for_each(|item| item.check(&profile))?;
+        // What it comes to hangs on what is in force, so on a retry the decisions of the first try would not
+        // belong to the same items; and a stranger may ask for one profile, not for hundreds.
+        if items.len() > 1 && items.iter().any(Item::stands_alone) {
+            return Err(RequestBodyError::NotAlone);
+        }
         let mut lists: Vec<_> = items.iter().filter(|item| item.asks_for_a_list()).collect();
         while let Some(list) = lists.pop() {
             let same =

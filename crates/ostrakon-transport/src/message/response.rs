@@ -266,6 +266,14 @@ pub enum Failure {
     #[n(5)]
     #[error("there is no such ceremony, or it is over")]
     NoCeremony,
+    /// The server may not have the profile's newest state: it is a standby, or was recovered or put back.
+    /// Until its administrators have approved it, it changes no profile.
+    #[n(6)]
+    #[error(
+        "server changes no profiles: it is a standby, or was recovered, and its administrators have \
+         not approved that yet"
+    )]
+    StandBy,
 }
 
 impl ResponseBody {

@@ -128,9 +128,20 @@ fn requests_out_of_bounds_are_not_made() {
     assert_eq!(new(vec![longest]), None);
     let (too_long, _) = release(&server, &"x".repeat(MAX_PATH_LEN + 1));
     assert_eq!(new(vec![too_long]), Some(RequestBodyError::PathTooLong));
-    let (version, _) = new_profile(&Device::fixed());
-    let foreign = vec![location(), Item::CreateProfile { version }];
+    let (version, profile) = new_profile(&Device::fixed());
+    let create = Item::CreateProfile { version };
+    let foreign = vec![location(), create.clone()];
     assert_eq!(new(foreign), Some(RequestBodyError::OtherProfile));
+    let own = |items| RequestBody::new(id, NOW, profile, items).err();
+    assert_eq!(own(vec![create.clone()]), None);
+    let alone = Some(RequestBodyError::NotAlone);
+    assert_eq!(own(vec![create.clone(), create.clone()]), alone);
+    let Item::CreateProfile { version } = create.clone() else {
+        unreachable!()
+    };
+    let change = Item::ChangeProfile { version };
+    assert_eq!(own(vec![change.clone()]), None);
+    assert_eq!(own(vec![change, location()]), alone);
 }
 
 #[test]

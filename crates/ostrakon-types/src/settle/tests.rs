@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::canonical;
 
 /// The simplest driver there can be: counters in a map.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -179,4 +180,19 @@ proptest! {
         book.counts.retain(|_, count| *count > 0);
         prop_assert_eq!(book.counts, counts);
     }
+}
+
+/// The counter's rule id is shared in memory; in both encodings it is text like any other.
+#[test]
+fn a_charge_is_encoded_as_if_its_rule_id_were_its_own() {
+    let charge = charge("ab", 5);
+    let mut key = vec![0x84, 0x50];
+    key.extend([1; 16]);
+    key.extend([0x62, b'a', b'b', 1, 0]);
+    let bytes = canonical::encode(&charge.key);
+    assert_eq!(bytes, key);
+    assert_eq!(canonical::decode::<CounterKey>(&bytes).unwrap(), charge.key);
+    let json = serde_json::to_string(&charge).unwrap();
+    assert!(json.contains(r#""rule_id":"ab""#), "{json}");
+    assert_eq!(serde_json::from_str::<Charge>(&json).unwrap(), charge);
 }

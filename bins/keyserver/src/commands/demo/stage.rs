@@ -10,10 +10,16 @@ use ostrakon_client::{
 };
 use ostrakon_server::{Clock, Config as ServerConfig, Home, Name, Server, setup};
 use ostrakon_types::{Denial, ErrorChain, KssId, UnixMillis};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+};
 
 use super::files::Files;
 use crate::error::Failure;
+
+/// The name of a user's configuration.
+const ENTERPRISE: &str = "ostrakon.toml";
 
 /// A server on a loopback port, with all that it keeps in a folder.
 pub(super) struct Stage {
@@ -41,7 +47,7 @@ impl Stage {
         Ok(stage)
     }
 
-    async fn start(&mut self) -> Result<(), Failure> {
+    pub(super) async fn start(&mut self) -> Result<(), Failure> {
         let mut config = ServerConfig::default();
         config.listen = self.address;
         let server = Server::build(self.home.clone(), &config, Clock::system()).await?;
@@ -64,11 +70,6 @@ impl Stage {
                 .map_err(|error| Failure::new(error.to_string()))?;
         }
         Ok(())
-    }
-
-    pub(super) async fn restart(&mut self) -> Result<(), Failure> {
-        self.stop().await?;
-        self.start().await
     }
 
     pub(super) fn home(&self) -> &Home {
@@ -100,18 +101,9 @@ impl User {
             stage.kss_id, stage.address
         );
         fs::create_dir_all(&folder).map_err(Failure::file(&folder))?;
-        let enterprise = folder.join("ostrakon.toml");
+        let enterprise = folder.join(ENTERPRISE);
         fs::write(&enterprise, text).map_err(Failure::file(&enterprise))?;
-        let config = Config::load(&ConfigFile::Named(enterprise), &ConfigFile::None);
-        let config = config.map_err(failed)?;
-        let environment = Environment {
-            clock: now,
-            user: name.to_owned(),
-            host: "demo".to_owned(),
-            user_home: folder.clone(),
-        };
-        let home = folder.join("home");
-        let mut workstation = Workstation::open(&home, config, environment).map_err(failed)?;
+        let mut workstation = open(&folder, name)?;
         workstation.onboard_if_configured().await.map_err(failed)?;
         Ok(Self {
             folder,
@@ -167,6 +159,33 @@ impl User {
         Ok(reports)
     }
 
+    /// Decrypts one file as often as there are outputs, all at once, each in a program of its own.
+    pub(super) async fn decrypt_at_once(
+        &self,
+        file: &Path,
+        outputs: Vec<PathBuf>,
+    ) -> Result<Vec<Report>, Failure> {
+        let mut programs = JoinSet::new();
+        for output in outputs {
+            let workstation = open(&self.folder, self.name)?;
+            let file = file.to_owned();
+            programs.spawn(async move {
+                let options = DecryptOptions {
+                    output: Some(output),
+                    ..DecryptOptions::default()
+                };
+                let mut reports = Vec::new();
+                let decrypted = workstation.decrypt(&[file], &options, &mut reports).await;
+                decrypted.map(|_| reports).map_err(failed)
+            });
+        }
+        let mut all = Vec::new();
+        while let Some(ended) = programs.join_next().await {
+            all.extend(ended.map_err(failed)??);
+        }
+        Ok(all)
+    }
+
     /// Decrypts what the server allows, into another folder.
     pub(super) async fn decrypt<P: AsRef<Path>>(
         &mut self,
@@ -191,6 +210,19 @@ impl User {
         })?;
         Ok(reports)
     }
+}
+
+/// Opens the workstation of a user.
+fn open(folder: &Path, name: &str) -> Result<Workstation, Failure> {
+    let enterprise = ConfigFile::Named(folder.join(ENTERPRISE));
+    let config = Config::load(&enterprise, &ConfigFile::None).map_err(failed)?;
+    let environment = Environment {
+        clock: now,
+        user: name.to_owned(),
+        host: "demo".to_owned(),
+        user_home: folder.to_owned(),
+    };
+    Workstation::open(&folder.join("home"), config, environment).map_err(failed)
 }
 
 /// Why a file was denied, in words.

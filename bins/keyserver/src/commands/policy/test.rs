@@ -7,7 +7,7 @@ use std::{
 };
 
 use ostrakon_server::policy_engine::{
-    Registry,
+    Diagnostic, Registry,
     suite::{self, LoadSuiteError, Suite, SuiteReport},
 };
 use ostrakon_server::read_text;
@@ -21,9 +21,14 @@ use crate::{
 /// What came of one file.
 type Outcome = Result<SuiteReport, LoadSuiteError>;
 
-pub(super) fn run(paths: &[PathBuf], junit: Option<&Path>, format: Format) -> Result<(), Failure> {
+pub(super) fn run(
+    paths: &[PathBuf],
+    junit: Option<&Path>,
+    format: Format,
+    registry: &Registry,
+) -> Result<(), Failure> {
     let files = suites(paths)?;
-    let outcomes = run_all(&files)?;
+    let outcomes = run_all(&files, registry)?;
     let (mut passed, mut failed) = (0, 0);
     for outcome in &outcomes {
         match outcome {
@@ -45,11 +50,16 @@ pub(super) fn run(paths: &[PathBuf], junit: Option<&Path>, format: Format) -> Re
     }
     match format {
         Format::Human => println!("{passed} passed, {failed} failed"),
-        Format::Json => {
+        Format::Json | Format::Cef => {
             let reports: Vec<&SuiteReport> = outcomes.iter().flatten().collect();
+            let unread: Vec<&[Diagnostic]> = outcomes
+                .iter()
+                .filter_map(|outcome| outcome.as_ref().err())
+                .map(LoadSuiteError::diagnostics)
+                .collect();
             println!(
                 "{}",
-                json!({ "passed": passed, "failed": failed, "suites": reports })
+                json!({ "passed": passed, "failed": failed, "suites": reports, "unread": unread.concat() })
             );
         }
     }
@@ -64,14 +74,14 @@ pub(super) fn run(paths: &[PathBuf], junit: Option<&Path>, format: Format) -> Re
 }
 
 /// Runs the suites on all processors; what came of them is in the order of the files.
-fn run_all(files: &[PathBuf]) -> Result<Vec<Outcome>, Failure> {
+fn run_all(files: &[PathBuf], registry: &Registry) -> Result<Vec<Outcome>, Failure> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             match files.get(index) {
-                Some(file) => done.push((index, run_one(file))),
+                Some(file) => done.push((index, run_one(file, registry))),
                 None => return done,
             }
         }
@@ -92,12 +102,12 @@ fn run_all(files: &[PathBuf]) -> Result<Vec<Outcome>, Failure> {
     done.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-fn run_one(file: &Path) -> Result<Outcome, Failure> {
+fn run_one(file: &Path, registry: &Registry) -> Result<Outcome, Failure> {
     let text = read_text(file).map_err(Failure::file(file))?;
     let folder = file.parent().map(Path::to_owned).unwrap_or_default();
     let suite = Suite::from_str(&file.display().to_string(), &text);
     Ok(suite.map(|suite| {
-        suite::run_with(&suite, &Registry::bundled(), |policy| {
+        suite::run_with(&suite, registry, |policy| {
             read_text(&folder.join(policy)).map_err(|error| error.to_string())
         })
     }))
@@ -220,7 +230,7 @@ cases:
         }
         fs::write(folder.path().join("9.yml"), "name: no suite").unwrap();
         let files = suites(&[folder.path().to_owned()]).ok().unwrap();
-        let Ok(outcomes) = run_all(&files) else {
+        let Ok(outcomes) = run_all(&files, &Registry::bundled()) else {
             panic!("they can be read");
         };
         assert_eq!(outcomes.len(), 10);

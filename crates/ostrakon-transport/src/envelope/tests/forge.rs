@@ -6,7 +6,7 @@ use ostrakon_types::{KssId, canonical};
 
 use super::super::{
     reply::ReplySecret,
-    wire::{self, Clear, PURPOSE},
+    wire::{self, Clear, PURPOSE, Version},
 };
 use crate::fixture::{Device, Server};
 
@@ -30,14 +30,15 @@ impl<'a> Forgery<'a> {
     /// An envelope that holds what `content` makes of its clear part.
     fn seal(&self, content: impl FnOnce(&Clear<'_>) -> Vec<u8>) -> (Vec<u8>, ReplySecret) {
         let (kss, device) = (self.server.verified.kss_id(), self.device.card.id());
-        let info = wire::info(self.suite, &kss, &device);
+        let info = wire::info(Version::Single, self.suite, &kss, &device);
         let key = self.server.verified.envelope_key();
         let mut sender = Sender::setup(self.suite, key, &info).unwrap();
-        let reply = ReplySecret::new(self.suite, sender.encapsulated(), |secret| {
-            sender.export(&wire::reply_label(self.suite), secret)
+        let reply = ReplySecret::new(self.suite, sender.encapsulated(), |label, secret| {
+            sender.export(label, secret)
         });
         let encapsulated = sender.encapsulated().to_vec();
         let clear = Clear {
+            version: Version::Single,
             suite: self.suite,
             device,
             encapsulated: &encapsulated,

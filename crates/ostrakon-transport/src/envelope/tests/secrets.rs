@@ -34,4 +34,5 @@ macro_rules! assert_secret {
 }
 
 assert_secret!(EnvelopeKey, Opened, Authentic, ReplyKey, PendingResponse);
+assert_secret!(ClientSession, ServerSession, Received);
 assert_secret!(ResponseBody, Answer, ItemAnswer);

@@ -9,7 +9,11 @@ use ostrakon_shards::{device::DeviceKeys, kem::KemSecret, sign::SigningKey, suit
 use ostrakon_types::{Denial, RequestId, canonical};
 use serde::{Deserialize, Serialize};
 
-use super::{super::*, answers, forge::Forgery};
+use super::{
+    super::{wire::Version, *},
+    answers,
+    forge::Forgery,
+};
 use crate::{
     fixture::{Device, NOW, PROFILE, Server, location, release, request},
     message::{Answer, Item, ItemAnswer, MAX_ITEMS, RequestBody, ResponseBody},
@@ -133,7 +137,7 @@ fn vectors_are_judged_as_recorded() {
             .unwrap();
         let reply = authentic.into_reply();
         let sealed = reply
-            .seal_impl(&response, &exchange.response_nonce)
+            .seal_impl(Version::Single, &response, &exchange.response_nonce)
             .unwrap();
         assert_eq!(sealed, exchange.response, "{name}");
     }
@@ -261,7 +265,9 @@ fn exchange(body: &RequestBody, authentic: &Authentic) -> Exchange {
     let response = answers(body, denied.collect());
     assert!(matches!(response.answer, Answer::Items(_)));
     let response_nonce = [0x5a; 32];
-    let sealed = authentic.reply().seal_impl(&response, &response_nonce);
+    let sealed = authentic
+        .reply()
+        .seal_impl(Version::Single, &response, &response_nonce);
     Exchange {
         body: body.to_bytes(),
         digest: body.digest(),

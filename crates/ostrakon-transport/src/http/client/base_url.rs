@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use hyper::{
     Uri,
@@ -26,6 +26,26 @@ impl BaseUrl {
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.scheme == Scheme::HTTPS
+    }
+
+    /// Host and port as they were given, and the path, of an `http` URL.
+    pub(super) fn plain(&self) -> Option<(&str, &str)> {
+        (!self.is_https()).then_some((&self.authority, &self.prefix))
+    }
+
+    /// Whether it is this machine by its name or number, whatever a resolver says.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = match self.authority.rsplit_once(':') {
+            // The colons of an IPv6 address without a port are within brackets.
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => &self.authority,
+        };
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost")
+            || bare
+                .parse()
+                .is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
     /// The address of `path`, which may have a query, at this server.
@@ -79,6 +99,25 @@ impl fmt::Debug for BaseUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_is_told_from_others() {
+        for (text, loopback) in [
+            ("http://127.0.0.1:7420", true),
+            ("http://127.9.9.9", true),
+            ("https://[::1]:7420/x", true),
+            ("http://[::1]", true),
+            ("http://LOCALHOST:1", true),
+            ("http://localhost.example:1", false),
+            ("http://127.0.0.1.example", false),
+            ("http://10.0.0.1:7420", false),
+            ("http://[2001:db8::1]", false),
+            ("https://kss.example", false),
+        ] {
+            let url: BaseUrl = text.parse().unwrap();
+            assert_eq!(url.is_loopback(), loopback, "{text}");
+        }
+    }
 
     #[test]
     fn addresses_round_trip_and_are_joined() {

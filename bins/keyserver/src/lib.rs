@@ -1,0 +1,71 @@
+//! The key shard server and its administration, for a program that adds rules of its own.
+//!
+//! The binary `keyserver` is [`main_with`] the bundled rules. Another binary that hands in its own
+//! [`Registry`] has every command of `keyserver`, and each of them knows its rules: `serve` and
+//! `policy --load` take policies that name them, and so do `policy check`, `test`, `explain`, `simulate`
+//! and `schema`. It shows with `examples/server-with-rule`.
+
+mod cli;
+mod commands;
+mod error;
+mod hardening;
+mod since;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+pub use ostrakon_server::policy_engine::Registry;
+
+use crate::{
+    cli::{AuditCommand, Cli, Command, Format},
+    error::Failure,
+};
+
+/// Does what the command line asks for, with the rules of `registry`, and gives the exit code.
+///
+/// It is the whole of a program: it reads the arguments of the process, limits what others may read of
+/// its memory, and prints.
+#[must_use]
+pub fn main_with(registry: &Registry) -> ExitCode {
+    hardening::protect_secrets();
+    hardening::raise_descriptor_limit();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return ExitCode::from(Failure::new(format!("cannot start: {error}")).report());
+        }
+    };
+    match runtime.block_on(run(cli, registry)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ExitCode::from(failure.report()),
+    }
+}
+
+async fn run(cli: Cli, registry: &Registry) -> Result<(), Failure> {
+    let exports = matches!(cli.command, Command::Audit(AuditCommand::Export { .. }));
+    if cli.format == Format::Cef && !exports {
+        let said = "`--format cef` is for `audit export` alone";
+        Cli::command()
+            .error(ErrorKind::ArgumentConflict, said)
+            .exit();
+    }
+    let home = commands::Context::new(cli.home, cli.format);
+    match cli.command {
+        Command::Serve(args) if args.dev => commands::dev::run().await,
+        Command::Serve(_) => commands::serve::run(&home?, registry).await,
+        Command::Demo { path } => commands::demo::run(path).await,
+        Command::Create { name } => commands::create::run(&home?, &name).await,
+        Command::Enable => commands::enable::run(&home?, true).await,
+        Command::Disable => commands::enable::run(&home?, false).await,
+        Command::Status => commands::status::run(&home?).await,
+        Command::Audit(command) => commands::audit::run(&home?, command).await,
+        Command::Quota(command) => commands::quota::run(&home?, command).await,
+        Command::Policy(args) => commands::policy::run(home, args, cli.format, registry).await,
+        Command::Completions { shell } => commands::generate::completions(shell),
+        Command::Man => commands::generate::man(),
+    }
+}

@@ -1,0 +1,311 @@
+//! What the log says of the state of the server, compared with the state: the policy in force, whether
+//! requests are answered, and, where that is asked for, every counter and every request that is remembered.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ostrakon_storage::{
+    InstanceId, LONGEST_WINDOW, REQUESTS_KEPT, RequestKey, Snapshot, StoreError,
+};
+use ostrakon_types::{CounterKey, Digest, ProfileId, UnixMillis, canonical};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    AuditError, AuditEvent, AuditRecord, AuditReport, Auditor, FaultKind, auditor::PAGE,
+    fault::Faults,
+};
+
+/// What the records tell, as far as they were read.
+#[derive(Debug)]
+pub struct Told {
+    now: UnixMillis,
+    policy: Option<(i64, Digest)>,
+    enabled: Option<bool>,
+    /// The first record of each chain that a counter or a remembered request may come from.
+    recent: BTreeMap<InstanceId, u64>,
+}
+
+impl Told {
+    /// Nothing yet, at the time `now`.
+    #[must_use]
+    pub fn new(now: UnixMillis) -> Self {
+        Self {
+            now,
+            policy: None,
+            enabled: None,
+            recent: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a record in. They come in order.
+    pub fn add(&mut self, instance: InstanceId, sequence: u64, record: &AuditRecord) {
+        if record.at >= self.now.plus(-LONGEST_WINDOW) {
+            self.recent.entry(instance).or_insert(sequence);
+        }
+        match &record.event {
+            AuditEvent::PolicyLoaded {
+                version, source, ..
+            } => self.policy = Some((*version, *source)),
+            AuditEvent::Administered { action, .. } if action == "enable" => {
+                self.enabled = Some(true);
+            }
+            AuditEvent::Administered { action, .. } if action == "disable" => {
+                self.enabled = Some(false);
+            }
+            AuditEvent::Broken { .. } => self.enabled = Some(false),
+            _ => {}
+        }
+    }
+}
+
+impl Auditor<'_> {
+    /// Compares the state of the server with what was told, once the log was verified, and adds what
+    /// differs to the report; with `quotas` every counter, and every request that is remembered, too.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn compare_state(
+        &self,
+        mut told: Told,
+        quotas: bool,
+        report: &mut AuditReport,
+    ) -> Result<(), AuditError> {
+        let mut faults = Faults {
+            first: std::mem::take(&mut report.faults),
+            count: report.fault_count,
+        };
+        let mut snapshot = self.store.snapshot().await?;
+        for chain in &report.chains {
+            // What came since the log was read.
+            let (instance, mut from) = (chain.instance, chain.newest + 1);
+            while let Some(page) = self.page(&mut snapshot, instance, &mut from).await? {
+                for (sequence, record) in page {
+                    told.add(instance, sequence, &record);
+                }
+            }
+        }
+        let archived = report.chains.iter().any(|chain| chain.archived > 0);
+        self.compare_policy(&told, archived, &mut snapshot, &mut faults)
+            .await?;
+        if quotas {
+            self.recount(&told, report, &mut snapshot, &mut faults)
+                .await?;
+        }
+        report.faults = faults.first;
+        report.fault_count = faults.count;
+        Ok(())
+    }
+
+    async fn page(
+        &self,
+        snapshot: &mut Snapshot<'_>,
+        instance: InstanceId,
+        from: &mut u64,
+    ) -> Result<Option<Vec<(u64, AuditRecord)>>, AuditError> {
+        let page = snapshot.audit_page(instance, *from, PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(None);
+        };
+        *from = last.sequence + 1;
+        let records = page.into_iter().filter_map(|row| {
+            let bytes = self.store.open_audit(instance, &row).ok()?;
+            Some((row.sequence, canonical::decode(&bytes).ok()?))
+        });
+        Ok(Some(records.collect()))
+    }
+
+    async fn compare_policy(
+        &self,
+        told: &Told,
+        archived: bool,
+        snapshot: &mut Snapshot<'_>,
+        faults: &mut Faults,
+    ) -> Result<(), AuditError> {
+        let mut fault = |note: String| faults.add(FaultKind::State, None, (0, 0), note);
+        let (policy, enabled) = snapshot.state().await?;
+        let policy = policy.map(|policy| {
+            let digest = Digest::from_bytes(Sha256::digest(policy.source).into());
+            (policy.version, digest)
+        });
+        match (told.policy, policy) {
+            (told, stored) if told == stored => {}
+            (None, Some(_)) if archived => {}
+            (Some((version, _)), None) => {
+                fault(format!(
+                    "policy version {version} is not in the database any more"
+                ));
+            }
+            (Some((version, _)), Some((stored, _))) if version == stored => {
+                fault(format!(
+                    "policy version {version} is not the one that was loaded"
+                ));
+            }
+            (told, stored) => {
+                let number = |policy: Option<(i64, _)>| policy.map_or(0, |(version, _)| version);
+                let (told, stored) = (number(told), number(stored));
+                fault(format!(
+                    "policy version {stored} is in force, but version {told} is the last that was loaded"
+                ));
+            }
+        }
+        // A new server is enabled, and that is not on record. Of one whose records are archived it is not
+        // known.
+        let told = told.enabled.unwrap_or(!archived || enabled);
+        if told != enabled {
+            let word = |enabled| if enabled { "enabled" } else { "disabled" };
+            fault(format!(
+                "the server is {}, but was {} last",
+                word(enabled),
+                word(told)
+            ));
+        }
+        Ok(())
+    }
+
+    /// Counts all charges of the last day again, and looks the requests of the last day up.
+    async fn recount(
+        &self,
+        told: &Told,
+        report: &AuditReport,
+        snapshot: &mut Snapshot<'_>,
+        faults: &mut Faults,
+    ) -> Result<(), AuditError> {
+        let oldest = told.now.plus(-LONGEST_WINDOW);
+        let remembered = told.now.plus(-REQUESTS_KEPT);
+        let mut counted: HashMap<CounterKey, u64> = HashMap::new();
+        // Charges that were archived cannot be counted again: then a counter may say more than the log.
+        let whole = report.chains.iter().all(|chain| {
+            chain.archived == 0 || told.recent.get(&chain.instance) != Some(&(chain.archived + 1))
+        });
+        for (&instance, &first) in &told.recent {
+            let mut from = first;
+            while let Some(page) = self.page(snapshot, instance, &mut from).await? {
+                for (sequence, record) in page {
+                    count(&mut counted, oldest, &record.event);
+                    if record.at >= remembered {
+                        let place = (instance, sequence);
+                        look_up(snapshot, place, &record.event, faults).await?;
+                    }
+                }
+            }
+        }
+        let mut after = None;
+        loop {
+            let profiles = snapshot.counting_profiles(after).await?;
+            let Some(last) = profiles.last() else { break };
+            after = Some(*last);
+            for profile in &profiles {
+                for counter in snapshot.counters(profile).await? {
+                    if counter.key.window < oldest {
+                        continue;
+                    }
+                    let logged = counted.remove(&counter.key).unwrap_or(0);
+                    if counter.count < logged || (whole && counter.count > logged) {
+                        faults.push(super::AuditFault::counter(
+                            &counter.key,
+                            counter.count,
+                            logged,
+                        ));
+                    }
+                }
+            }
+        }
+        let mut gone: Vec<_> = counted
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        gone.sort();
+        for (key, logged) in gone {
+            faults.push(super::AuditFault::counter(&key, 0, logged));
+        }
+        Ok(())
+    }
+}
+
+/// The profile under which the server counts over all profiles.
+const ALL_PROFILES: ProfileId = ProfileId::from_bytes([0; 16]);
+
+fn count(counted: &mut HashMap<CounterKey, u64>, oldest: UnixMillis, event: &AuditEvent) {
+    match event {
+        AuditEvent::Decided {
+            profile,
+            charged: Some(charged),
+            ..
+        } => {
+            for key in charged
+                .iter()
+                .flat_map(|charged| charged.counters(*profile))
+            {
+                if key.window >= oldest {
+                    *counted.entry(key).or_default() += 1;
+                }
+            }
+        }
+        AuditEvent::QuotaCleared { profile, .. } => counted.retain(|key, _| match profile {
+            Some(profile) => key.profile != *profile,
+            None => key.profile == ALL_PROFILES,
+        }),
+        _ => {}
+    }
+}
+
+/// Whether a decision is remembered as it was made.
+async fn look_up(
+    snapshot: &mut Snapshot<'_>,
+    (instance, sequence): (InstanceId, u64),
+    event: &AuditEvent,
+    faults: &mut Faults,
+) -> Result<(), AuditError> {
+    let AuditEvent::Decided {
+        profile,
+        device,
+        request,
+        item,
+        decision,
+        ..
+    } = event
+    else {
+        return Ok(());
+    };
+    let key = RequestKey {
+        profile: *profile,
+        device: *device,
+        request: *request,
+    };
+    let item = usize::try_from(*item).unwrap_or(usize::MAX);
+    let is = match snapshot.remembered(&key).await {
+        Ok(Some(recorded)) if recorded.decisions.get(item) == Some(decision) => return Ok(()),
+        Ok(Some(_)) => "is remembered with another decision",
+        Ok(None) => "is not remembered any more",
+        Err(StoreError::Corrupt { .. }) => "is not remembered as it was written",
+        Err(error) => return Err(error.into()),
+    };
+    let note = format!("request {request} {is}; record {sequence} has its decision");
+    faults.add(
+        FaultKind::Request,
+        Some(instance),
+        (sequence, sequence),
+        note,
+    );
+    Ok(())
+}
+
+impl super::AuditFault {
+    fn counter(key: &CounterKey, stored: u64, logged: u64) -> Self {
+        let CounterKey {
+            profile,
+            rule_id,
+            period,
+            window,
+        } = key;
+        let note = format!(
+            "counter of rule `{rule_id}` for profile {profile} ({period:?} from {window}) says {stored}, the log {logged}"
+        );
+        Self {
+            kind: FaultKind::Counter,
+            chain: None,
+            first: 0,
+            last: 0,
+            note,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What an operator, or the server, changes, within the transaction that puts it on record.
+
+use ostrakon_storage::{StoreError, Transaction};
+use ostrakon_types::{Digest, UnixMillis};
+use sha2::{Digest as _, Sha256};
+
+use super::Change;
+use crate::AuditEvent;
+
+/// Makes the change. Gives the event that is to be recorded with it, if any, and the answer.
+pub(super) async fn administer(
+    tx: &mut Transaction<'_>,
+    change: &Change,
+    now: UnixMillis,
+) -> Result<(Option<AuditEvent>, i64), StoreError> {
+    Ok(match change {
+        Change::TakeProfile {
+            profile,
+            versions,
+            known,
+        } => {
+            let taken = tx.restore_profile(profile, versions, *known, now).await?;
+            let event = AuditEvent::Administered {
+                action: "profile shown".to_owned(),
+                detail: format!("{}, version {}", profile.id(), profile.head().number),
+            };
+            (taken.then_some(event), i64::from(taken))
+        }
+        Change::SetEnabled(enabled) => {
+            tx.set_enabled(*enabled).await?;
+            let action = if *enabled { "enable" } else { "disable" };
+            let event = AuditEvent::Administered {
+                action: action.to_owned(),
+                detail: String::new(),
+            };
+            (Some(event), 0)
+        }
+        Change::LoadPolicy { time_zone, source } => {
+            let version = tx.insert_policy(time_zone, source, now).await?;
+            let event = AuditEvent::PolicyLoaded {
+                version,
+                time_zone: time_zone.clone(),
+                source: Digest::from_bytes(Sha256::digest(source).into()),
+            };
+            (Some(event), version)
+        }
+        Change::ClearQuota(profile) => {
+            let counters = tx.clear_counters(profile.as_ref()).await?;
+            let event = AuditEvent::QuotaCleared {
+                profile: *profile,
+                counters,
+            };
+            (Some(event), count(counters))
+        }
+        Change::Break(broken) => {
+            tx.set_enabled(false).await?;
+            (Some(broken.event()), 0)
+        }
+        Change::Checkpoint(row) => {
+            tx.insert_checkpoint(row).await?;
+            (None, 0)
+        }
+        Change::Archive { row, event } => {
+            tx.insert_archive(row).await?;
+            (Some(event.clone()), 0)
+        }
+        Change::PruneRecords {
+            instance,
+            through,
+            count: at_most,
+        } => {
+            let pruned = tx.prune_audit(*instance, *through, *at_most).await?;
+            (None, count(pruned))
+        }
+        Change::PruneCheckpoints {
+            before,
+            count: at_most,
+        } => {
+            let pruned = tx.prune_checkpoints(*before, *at_most).await?;
+            (None, count(pruned))
+        }
+    })
+}
+
+fn count(rows: u64) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,158 @@
+//! Makes checkpoints: at the start, at intervals while there are new records, and at the stop.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use ostrakon_custody::{Change, Checkpoint, Ledger, LedgerError, SignedCheckpoint, Signer};
+use ostrakon_shards::{identity::VerifiedKeyserver, sign::VerifyKey};
+use ostrakon_storage::{Store, StoreError};
+use ostrakon_types::{ErrorChain, KssId, UnixMillis};
+
+use super::witness::Places;
+use crate::{Home, config::Audit};
+
+/// The one who makes checkpoints.
+pub(crate) struct Keeper {
+    kss_id: KssId,
+    root: VerifyKey,
+    places: Places,
+    pub(crate) every: Duration,
+    /// The newest one.
+    last: tokio::sync::Mutex<Option<SignedCheckpoint>>,
+    shown: Mutex<Shown>,
+}
+
+/// What is told of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown {
+    /// The newest checkpoint's number, and when it was made.
+    pub(crate) newest: Option<(u64, UnixMillis)>,
+    /// Why a checkpoint is not in every place in which it should be.
+    pub(crate) failing: Option<String>,
+}
+
+/// Why there is no new checkpoint.
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl Keeper {
+    /// Goes on behind the newest checkpoint, wherever it was found.
+    pub(crate) fn new(
+        keyserver: &VerifiedKeyserver,
+        home: &Home,
+        audit: &Audit,
+        last: Option<SignedCheckpoint>,
+    ) -> Self {
+        let kss_id = keyserver.kss_id();
+        let verified = last
+            .as_ref()
+            .and_then(|last| last.verify(&kss_id, keyserver.root_key()).ok());
+        let newest = verified.map(|newest| (newest.number, newest.at));
+        Self {
+            kss_id,
+            root: *keyserver.root_key(),
+            places: Places::new(home, audit),
+            every: Duration::from_secs(audit.checkpoint_seconds),
+            shown: Mutex::new(Shown {
+                newest,
+                failing: None,
+            }),
+            last: tokio::sync::Mutex::new(last),
+        }
+    }
+
+    pub(crate) fn shown(&self) -> Shown {
+        self.lock().clone()
+    }
+
+    /// Makes a checkpoint if there are new records, and writes the newest one again to places that did not
+    /// take it. Failures are logged, and shown until the next success.
+    pub(crate) async fn keep(
+        &self,
+        store: &Store,
+        ledger: &Ledger,
+        signer: &Signer,
+        now: UnixMillis,
+    ) {
+        let mut last = self.last.lock().await;
+        let next = match self.next(last.as_ref(), store, ledger, signer, now).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(error = %ErrorChain(&error), "no audit checkpoint can be made");
+                self.lock().failing = Some(ErrorChain(&error).to_string());
+                // What became of it is not known: it may be there.
+                if let Some(there) = self.newer(last.as_ref(), store).await {
+                    *last = Some(there);
+                }
+                return;
+            }
+        };
+        if next.is_none() && self.lock().failing.is_none() {
+            return;
+        }
+        if let Some(next) = next {
+            *last = Some(next);
+        }
+        let Some(newest) = last.as_ref() else { return };
+        let written = self.places.write(newest);
+        let mut shown = self.lock();
+        match written {
+            Ok(()) => {
+                if shown.failing.take().is_some() {
+                    tracing::info!("audit checkpoints can be written again");
+                }
+            }
+            Err(error) => {
+                let error = ErrorChain(&error).to_string();
+                tracing::error!(%error, "an audit checkpoint is not where it should be");
+                shown.failing = Some(error);
+            }
+        }
+    }
+
+    async fn next(
+        &self,
+        last: Option<&SignedCheckpoint>,
+        store: &Store,
+        ledger: &Ledger,
+        signer: &Signer,
+        now: UnixMillis,
+    ) -> Result<Option<SignedCheckpoint>, KeepError> {
+        let heads = store.audit_heads().await?;
+        let next = Checkpoint::after(last, self.kss_id, &heads, now);
+        if last.is_some_and(|last| last.says_the_same(&next)) {
+            return Ok(None);
+        }
+        let shown = (next.number, now);
+        let signed = signer.checkpoint(next);
+        ledger
+            .administer(Change::Checkpoint(signed.row()), now)
+            .await?;
+        self.lock().newest = Some(shown);
+        Ok(Some(signed))
+    }
+
+    /// The newest checkpoint in the database, if it is a newer one than `last`.
+    async fn newer(
+        &self,
+        last: Option<&SignedCheckpoint>,
+        store: &Store,
+    ) -> Option<SignedCheckpoint> {
+        let row = store.newest_checkpoint().await.ok()??;
+        let signed = SignedCheckpoint::from_bytes(&row.signed).ok()?;
+        let number = signed.verify(&self.kss_id, &self.root).ok()?.number;
+        let known = last.map_or(0, |last| last.row().number);
+        (number > known).then_some(signed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,78 @@
+//! A server's database, opened by a command.
+
+use std::sync::Arc;
+
+use ostrakon_custody::{Identity, Ledger, LedgerLimits};
+use ostrakon_shards::identity::VerifiedKeyserver;
+use ostrakon_storage::{InstanceId, ProtectorKey, Store};
+use tokio::task::JoinHandle;
+
+use crate::{Clock, Home, audit::resume, config::Audit, home::HomeLock, server::BuildError};
+
+/// A database with the keys to read it. The server may run.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<Store>,
+    pub(crate) identity: Identity,
+    pub(crate) instance: InstanceId,
+}
+
+impl Opened {
+    pub(crate) async fn open(home: &Home) -> Result<Self, BuildError> {
+        let protector = ProtectorKey::load(&home.instance_key())?;
+        let instance = protector.instance();
+        let store = Arc::new(Store::open(&home.database(), &protector).await?);
+        let identity = Identity::load(&store, instance).await?;
+        Ok(Self {
+            store,
+            identity,
+            instance,
+        })
+    }
+}
+
+/// The ledger of a server that does not run.
+pub(crate) struct Offline {
+    pub(crate) store: Arc<Store>,
+    pub(crate) ledger: Ledger,
+    pub(crate) keyserver: VerifiedKeyserver,
+    writer: JoinHandle<()>,
+    _lock: HomeLock,
+}
+
+impl Offline {
+    /// Takes the home, and the ledger. A log that is not where it was left is put on record, and nothing
+    /// else is done: who asks again has read of it.
+    pub(crate) async fn start(home: &Home, clock: &Clock) -> Result<Self, BuildError> {
+        let lock = home.lock()?;
+        let Opened {
+            store,
+            mut identity,
+            ..
+        } = Opened::open(home).await?;
+        let nowhere = Audit::default();
+        let (keyserver, audit) = (&identity.keyserver, &mut identity.audit);
+        let resumed = resume(home, &nowhere, &store, keyserver, audit).await?;
+        let (ledger, writer) =
+            Ledger::start(Arc::clone(&store), identity.audit, LedgerLimits::default());
+        let offline = Self {
+            store,
+            ledger,
+            keyserver: identity.keyserver,
+            writer,
+            _lock: lock,
+        };
+        resumed.record(&offline.ledger, clock.now()).await?;
+        if let Some(broken) = resumed.breaks.into_iter().next() {
+            offline.finish().await;
+            return Err(BuildError::Broken(broken));
+        }
+        Ok(offline)
+    }
+
+    /// Writes what waits, and closes the database.
+    pub(crate) async fn finish(self) {
+        drop(self.ledger);
+        let _ = self.writer.await;
+        self.store.close().await;
+    }
+}

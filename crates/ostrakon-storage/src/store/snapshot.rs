@@ -1,0 +1,119 @@
+//! One state of the database, read by several statements while others write.
+
+use ostrakon_types::{ProfileId, Recorded, canonical};
+use sqlx::{Row as _, Sqlite, pool::PoolConnection};
+
+use super::{
+    AuditRow, Counter, InstanceId, PolicyVersion, RequestKey, Store, audit::audit_page,
+    checkpoints::profile_of, counters::counters_of, policies::newest_policy, requests::RECORDED,
+};
+use crate::StoreError;
+
+/// The database as it was when the snapshot was taken. Drop it soon: while it is there, the write-ahead log
+/// only grows.
+pub struct Snapshot<'s> {
+    store: &'s Store,
+    tx: PoolConnection<Sqlite>,
+}
+
+impl Store {
+    /// Takes a snapshot.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn snapshot(&self) -> Result<Snapshot<'_>, StoreError> {
+        let mut tx = self.db.reader.acquire().await?;
+        sqlx::query("BEGIN").execute(&mut *tx).await?;
+        // The snapshot is of the moment of the first statement that reads.
+        sqlx::query("SELECT count(*) FROM server")
+            .fetch_one(&mut *tx)
+            .await?;
+        Ok(Snapshot { store: self, tx })
+    }
+}
+
+impl Snapshot<'_> {
+    /// At most `count` links of the instance's chain from number `from` on, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn audit_page(
+        &mut self,
+        instance: InstanceId,
+        from: u64,
+        count: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        audit_page(&mut *self.tx, instance, from, count).await
+    }
+
+    /// Profiles with counters, at most 500 of them, in order, behind `after`.
+    ///
+    /// # Errors
+    /// When the database fails or an id is damaged.
+    pub async fn counting_profiles(
+        &mut self,
+        after: Option<ProfileId>,
+    ) -> Result<Vec<ProfileId>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT profile FROM counters WHERE profile > ? ORDER BY profile LIMIT 500",
+        )
+        .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
+        .fetch_all(&mut *self.tx)
+        .await?;
+        rows.iter().map(profile_of).collect()
+    }
+
+    /// The counters of a profile.
+    ///
+    /// # Errors
+    /// When the database fails or a row is damaged.
+    pub async fn counters(&mut self, profile: &ProfileId) -> Result<Vec<Counter>, StoreError> {
+        counters_of(&mut *self.tx, profile).await
+    }
+
+    /// The policy in force, and whether requests are answered.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn state(&mut self) -> Result<(Option<PolicyVersion>, bool), StoreError> {
+        let policy = newest_policy(&mut *self.tx).await?;
+        let row = sqlx::query("SELECT enabled FROM server")
+            .fetch_one(&mut *self.tx)
+            .await?;
+        Ok((policy, row.try_get("enabled")?))
+    }
+
+    /// What is remembered of a request, for its retries.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it is not what the server wrote.
+    pub async fn remembered(&mut self, key: &RequestKey) -> Result<Option<Recorded>, StoreError> {
+        let [profile, device, request] = key.row();
+        let row = sqlx::query(
+            "SELECT recorded FROM requests WHERE profile = ? AND device = ? AND request = ?",
+        )
+        .bind(profile)
+        .bind(device)
+        .bind(request)
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let stored = row.try_get("recorded")?;
+        let recorded = self
+            .store
+            .keys
+            .authenticated(RECORDED, &key.row(), stored)?;
+        let corrupt = |_| StoreError::Corrupt {
+            table: RECORDED.0,
+            column: RECORDED.1,
+        };
+        canonical::decode(recorded).map(Some).map_err(corrupt)
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        // The transaction ends with its connection.
+        self.tx.close_on_drop();
+    }
+}
