@@ -258,7 +258,9 @@ fn commands_that_are_named_exist() -> Outcome {
         "README.md",
         "docs/commands.md",
         "docs/devices.md",
+        "docs/failover.md",
         "docs/operations.md",
+        "docs/recovery.md",
         "docs/policy.md",
     ] {
         let lines = command_lines(&read(document)?);

@@ -1,7 +1,9 @@
-//! A server that is lost, and made again from its backup file and its administrators' devices.
+//! A server that is lost, and made again from its backup file and its administrators' devices, by the
+//! commands of the walkthrough.
 //!
-//! Planted bug that these were seen to catch: a recovery that begins no new epoch, so that clients refuse
-//! the new server for the old one.
+//! Bugs planted to see these tests fail: a recovery that begins no new epoch, so that clients refuse the
+//! new server for the old one (`the_whole_walkthrough`); a recovered server that answers before it is
+//! enabled (the same); words that are not compared (`who_asks_for_shares_must_be_told_by_words`).
 
 #![allow(
     clippy::unwrap_used,
@@ -11,193 +13,272 @@
     reason = "a test"
 )]
 
-use std::{fs, process::Command};
+mod devices;
 
-use ostrakon_server::{BuildError, Clock, StoreError, setup};
-use ostrakon_shards::{
-    backup::{BackupFile, RecoverError, Recovered},
-    card::{Card, DeviceKind},
-    device::DeviceKeys,
-    name::Name,
-    profile::{ProfileVersion, SignedVersion},
-};
-use ostrakon_testkit::{Keyserver, Ran, Serve, TestHome, command::binary, run};
-use tempfile::TempDir;
+use std::{fs, path::Path};
+
+use devices::{Administrators, Asked, Device, User};
+use ostrakon_testkit::{Keyserver, Ran, Serve, TestHome, keyserver_command, run};
 
 const POLICY: &str = "\
 decrypt: [[{rule: approve-rule}]]
 change_profile: [[{rule: approve-rule}]]
 ";
 
-/// The devices of a profile of administrators, any three of which suffice.
-struct Administrators {
-    devices: Vec<(DeviceKeys, Card)>,
-    versions: Vec<SignedVersion>,
+fn keyserver(home: &TestHome, args: &[&str]) -> Ran {
+    run(keyserver_command(home.path()).args(args))
 }
 
-impl Administrators {
-    fn new() -> Self {
-        let kinds = [
-            DeviceKind::Workstation,
-            DeviceKind::Mobile,
-            DeviceKind::Mobile,
-            DeviceKind::Recovery,
-            DeviceKind::Recovery,
-        ];
-        let devices: Vec<_> = kinds
-            .into_iter()
-            .map(|kind| {
-                let keys = DeviceKeys::generate().unwrap();
-                let card = keys.card(kind, Name::new("device").unwrap());
-                (keys, card)
-            })
-            .collect();
-        let cards = devices.iter().map(|(_, card)| card.clone()).collect();
-        let version = ProfileVersion::first(Name::new("admins").unwrap(), 3, cards).unwrap();
-        let signatures: Vec<_> = devices
-            .iter()
-            .map(|(keys, card)| (card.id(), version.sign(&keys.signing)))
-            .collect();
-        Self {
-            versions: vec![SignedVersion::new(version, signatures)],
-            devices,
-        }
-    }
-
-    fn recover(&self, file: &BackupFile, devices: usize) -> Result<Recovered, RecoverError> {
-        let devices = self.devices.iter().take(devices);
-        let shares: Vec<_> = devices
-            .map(|(keys, card)| file.open_share(keys, card.id()).unwrap())
-            .collect();
-        file.recover(&shares)
-    }
+fn done(home: &TestHome, args: &[&str]) -> Ran {
+    let ran = keyserver(home, args);
+    assert_eq!(ran.code, Some(0), "{args:?}: {ran:?}");
+    ran
 }
 
-struct User {
-    folder: TempDir,
+fn is_empty(home: &TestHome) -> bool {
+    let entries = fs::read_dir(home.path()).unwrap();
+    let mut names = entries.map(|entry| entry.unwrap().file_name());
+    names.all(|name| name == "keyserver.lock")
 }
 
-impl User {
-    fn new(server: &Keyserver) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = format!(
-            "keyserver_id = \"{}\"\nkeyserver_urls = [\"http://{}\"]\n",
-            server.identity.kss_id(),
-            server.address
-        );
-        fs::write(folder.path().join("enterprise.toml"), config).unwrap();
-        fs::create_dir(folder.path().join("Files")).unwrap();
-        for name in ["a", "b", "c"] {
-            fs::write(folder.path().join("Files").join(name), name).unwrap();
-        }
-        let user = Self { folder };
-        for args in [
-            &["folder", "create", "Files"][..],
-            &["encrypt", "--remove", "Files"],
-        ] {
-            let ran = user.run(args);
-            assert_eq!(ran.code, Some(0), "{ran:?}");
-        }
-        user
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        let folder = self.folder.path();
-        let mut command = Command::new(binary("ostrakon"));
-        command
-            .env_clear()
-            .env("HOME", folder)
-            .env("USER", "alice")
-            .env("OSTRAKON_HOME", folder.join("home"))
-            .env("OSTRAKON_ENTERPRISE_CONFIG", folder.join("enterprise.toml"))
-            .current_dir(folder)
-            .args(args);
-        run(&mut command)
-    }
-
-    fn decrypt(&self, file: &str) -> Ran {
-        self.run(&["decrypt", &format!("Files/{file}.age")])
-    }
-}
-
-#[tokio::test]
-async fn a_recovered_server_has_its_id_and_its_users_do_nothing() {
-    let lost = TestHome::create(POLICY);
-    let server = Keyserver::start(&lost);
-    let (address, id) = (server.address, server.identity.kss_id());
-    let alice = User::new(&server);
-    server.stop();
+/// A server with a backup file, and its administrators.
+fn backed_up(vault: &Path) -> (Administrators, TestHome, String) {
     let administrators = Administrators::new();
-    let clock = Clock::system();
-    let versions = &administrators.versions;
-    let old = setup::back_up_stopped(&lost.home(), versions, &clock)
-        .await
-        .unwrap();
-    let file = setup::back_up_stopped(&lost.home(), versions, &clock)
-        .await
-        .unwrap();
-    assert!(file.generation() > old.generation());
-    assert_eq!(file.kss_id(), id);
-    // It goes on after its backup was made, with nothing lost.
-    let server = Serve::on(&lost).at(address).start();
-    assert_eq!(alice.decrypt("a").code, Some(0));
-    let ran = alice.run(&["profile", "threshold", "2"]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let home = TestHome::empty();
+    let backup = vault.join("backup-key.txt");
+    administrators.create(&home, &backup);
+    home.write_policy(POLICY);
+    (administrators, home, backup.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn the_whole_walkthrough() {
+    let vault = tempfile::tempdir().unwrap();
+    let (administrators, lost, backup) = backed_up(vault.path());
+    let server = Keyserver::start(&lost);
+    let (address, id) = (server.address, server.identity.kss_id().to_string());
+    let alice = User::new(&server);
+    alice.decrypts("a");
+    alice.done(&["profile", "threshold", "2"]);
     server.stop();
 
-    assert!(administrators.recover(&file, 2).is_err());
-    let recovered = administrators.recover(&file, 3).unwrap();
-    let new = TestHome::empty();
-    let keyserver = setup::recover(&new.home(), &file, &recovered, &clock)
-        .await
+    // The machine is lost, and with it the administrator's desk. Two phones are left, and paper.
+    let Administrators {
+        desk,
+        phone,
+        tablet,
+        words: [words, _],
+    } = &administrators;
+    let lost_desk = desk.profile();
+    let lost_desk = lost_desk["devices"][0]["id"].as_str().unwrap();
+    let new = Device::new();
+    let add = ["device", "add", "--method", "qr", "My Smartphone"];
+    let phone_id = new.meets(&[&add[..], &["--listen", "127.0.0.1:0"]].concat(), phone);
+    let loaded = new.json(&[
+        "profile",
+        "recovery",
+        "load-profiles",
+        "--device",
+        &phone_id,
+    ]);
+    let listed = new.json(&["profile", "recovery", "list-profiles"]);
+    assert_eq!(loaded, listed);
+    let profile = listed[0]["id"].as_str().unwrap();
+    assert_eq!(listed[0]["words"], phone.profile()["words"]);
+    let early = new.run(&["profile", "recovery", "finalize"]);
+    assert!(
+        early.stderr.contains("no profile was selected"),
+        "{early:?}"
+    );
+    new.done(&[
+        "profile",
+        "recovery",
+        "select-profile",
+        "--profile",
+        profile,
+    ]);
+    let devices = listed[0]["devices"].as_array().unwrap();
+    let tablet_id = devices
+        .iter()
+        .find(|device| device["name"] == "tablet")
         .unwrap();
-    assert_eq!(keyserver.kss_id(), id);
-    new.write_policy(POLICY);
-    let server = Serve::on(&new).at(address).start();
-    let ran = alice.decrypt("b");
-    assert_eq!(ran.code, Some(0), "{ran:?}\n{}", server.log());
+    let tablet_id = tablet_id["id"].as_str().unwrap();
+    new.meets(&["device", "link", "--method", "qr", tablet_id], tablet);
+    let (paper, paper_id) = Device::of_words(words);
+    let add = [
+        "device",
+        "add",
+        "--recovery",
+        "--method",
+        "qr",
+        "My Smartphone 2",
+    ];
+    assert_eq!(new.meets(&add, &paper), paper_id);
+    let stage = [
+        "profile",
+        "recovery",
+        "stage-new-device",
+        "--device",
+        &paper_id,
+    ];
+    new.done(&[&stage[..], &["--replaces", lost_desk]].concat());
+
+    let home = TestHome::empty();
+    let asked = Asked::start(&home, &["recovery-ingest-key", &backup]);
+    let left = [phone, tablet, &paper];
+    let ingested = asked.approved_by(&left);
+    assert_eq!(ingested["kss_id"], id);
+
+    let finalizing = Asked::of(new.start(&["profile", "recovery", "finalize"]));
+    for device in left {
+        finalizing.approve(device);
+    }
+    finalizing.waiting.succeeds();
+    assert_eq!(new.threshold(), (3, 5));
+    let now = new.profile();
+    let names = |device: &serde_json::Value| device["id"] == lost_desk;
+    assert!(!now["devices"].as_array().unwrap().iter().any(names));
+
+    // It answers nobody before it is enabled, though it runs.
+    home.write_policy(POLICY);
+    let server = Serve::on(&home).at(address).start();
+    let said = alice.refused("b");
+    assert!(said.contains("disabled"), "{said}");
+    server.stop();
+    assert!(done(&home, &["status"]).stdout.contains("keyserver enable"));
+    let card = new.path("card.json");
+    let card = card.to_str().unwrap();
+    new.done(&["profile", "export-card", "-o", card]);
+    let fresh = vault.path().join("fresh.txt");
+    let enable = [
+        "enable",
+        "--backup-path",
+        fresh.to_str().unwrap(),
+        "--profile",
+        card,
+    ];
+    let asked = Asked::start(&home, &enable);
+    asked.approved_by(&[&new, phone, tablet]);
+
+    // Its users do nothing.
+    let server = Serve::on(&home).at(address).start();
+    done(&home, &["policy", "--load"]);
+    assert_eq!(server.identity.kss_id().to_string(), id);
+    alice.decrypts("b");
     // It may lack what its predecessor let in, so it lets in no change of a profile.
     let ran = alice.run(&["profile", "threshold", "2"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("server changes no profiles"), "{ran:?}");
+    // That ends, and new users come, once the administrators say that nothing is left of it.
+    Asked::start(&home, &["accept-rollback"]).approved_by(&[&new, phone, tablet]);
+    alice.done(&["profile", "threshold", "2"]);
+    let bob = User::new(&server);
+    bob.decrypts("a");
+    done(&home, &["audit", "verify"]);
     server.stop();
 
     // Should the lost server come back, it stops at the first client that has met the new one.
     let server = Serve::on(&lost).at(address).start();
-    let ran = alice.decrypt("c");
-    assert_ne!(ran.code, Some(0), "{ran:?}");
+    alice.refused("c");
     server.wait_for_log("another state");
     server.stop();
-    let _server = Serve::on(&new).at(address).start();
-    assert_eq!(alice.decrypt("c").code, Some(0));
+    let _server = Serve::on(&home).at(address).start();
+    alice.decrypts("c");
 }
 
-#[tokio::test]
-async fn nothing_is_recovered_onto_a_home_that_has_a_server() {
-    let home = TestHome::create(POLICY);
+#[test]
+fn two_of_three_recover_nothing() {
+    let vault = tempfile::tempdir().unwrap();
+    let (administrators, _lost, backup) = backed_up(vault.path());
+    let home = TestHome::empty();
+    let asked = Asked::start(&home, &["recovery-ingest-key", &backup, "--wait", "20"]);
+    asked.approve(&administrators.phone);
+    asked.approve(&administrators.tablet);
+    let stranger = Administrators::new();
+    assert_eq!(asked.answer(&stranger.phone, "approve").code, Some(1));
+    asked
+        .waiting
+        .fails(1, "not enough devices approved in time");
+    assert!(is_empty(&home));
+
+    let asked = Asked::start(&home, &["recovery-ingest-key", &backup]);
+    asked.approve(&administrators.phone);
+    assert_eq!(asked.answer(&administrators.tablet, "deny").code, Some(0));
+    asked.waiting.fails(3, "denied it");
+    assert!(is_empty(&home));
+}
+
+#[test]
+fn nothing_is_recovered_onto_a_home_that_has_a_server() {
+    let vault = tempfile::tempdir().unwrap();
+    let (_administrators, home, backup) = backed_up(vault.path());
     let other = TestHome::create(POLICY);
-    let administrators = Administrators::new();
-    let clock = Clock::system();
-    let versions = &administrators.versions;
-    let file = setup::back_up_stopped(&home.home(), versions, &clock)
-        .await
-        .unwrap();
-    let recovered = administrators.recover(&file, 3).unwrap();
     for home in [&home, &other] {
         let before = fs::read(home.home().database()).unwrap();
-        let refused = setup::recover(&home.home(), &file, &recovered, &clock).await;
-        assert!(matches!(
-            refused,
-            Err(BuildError::Store(StoreError::Exists))
-        ));
+        // Nobody is asked.
+        let refused = keyserver(home, &["recovery-ingest-key", &backup]);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
         assert_eq!(fs::read(home.home().database()).unwrap(), before);
     }
-    // What was recovered from one file is not another server's.
-    let foreign = setup::back_up_stopped(&other.home(), versions, &clock)
-        .await
-        .unwrap();
-    let empty = TestHome::empty();
-    let refused = setup::recover(&empty.home(), &foreign, &recovered, &clock).await;
-    assert!(matches!(refused, Err(BuildError::Identity(_))));
-    assert!(!empty.home().database().exists());
+    let workstation = Device::workstation();
+    let folder = workstation.path("home");
+    let args = ["recovery-ingest-key", &backup];
+    let refused = run(keyserver_command(&folder).args(args));
+    assert!(
+        refused.stderr.contains("home of a workstation"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_file_that_was_tampered_with_is_not_asked_about() {
+    let vault = tempfile::tempdir().unwrap();
+    let (_administrators, _lost, backup) = backed_up(vault.path());
+    let text = fs::read(&backup).unwrap();
+    let home = TestHome::empty();
+    let altered = vault.path().join("altered.txt");
+    // Every single byte is tried where the file is read; here, one in each part of it.
+    for at in (0..text.len()).step_by(text.len() / 24) {
+        let mut bytes = text.clone();
+        bytes[at] ^= 1;
+        fs::write(&altered, bytes).unwrap();
+        let args = ["recovery-ingest-key", altered.to_str().unwrap()];
+        let refused = keyserver(&home, &args);
+        assert_eq!(refused.code, Some(1), "byte {at}: {refused:?}");
+        assert!(
+            !refused.stderr.contains("waiting"),
+            "byte {at}: {refused:?}"
+        );
+    }
+    let text = String::from_utf8(text).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    fs::write(&altered, lines[..lines.len() / 2].join("\n")).unwrap();
+    let refused = keyserver(&home, &["recovery-ingest-key", altered.to_str().unwrap()]);
+    assert!(refused.stderr.contains("cut off"), "{refused:?}");
+}
+
+#[test]
+fn who_asks_for_shares_must_be_told_by_words() {
+    let vault = tempfile::tempdir().unwrap();
+    let (administrators, _lost, backup) = backed_up(vault.path());
+    let home = TestHome::empty();
+    let asked = Asked::start(&home, &["recovery-ingest-key", &backup, "--wait", "20"]);
+    let words = asked.words.clone().unwrap();
+    assert_eq!(words.split([' ', '-']).count(), 8, "{words}");
+    let phone = &administrators.phone;
+    let relayed = ["approvals", "approve", &asked.id, "--relay", &asked.relay];
+    let silent = phone.run(&relayed);
+    assert_eq!(silent.code, Some(1), "{silent:?}");
+    assert!(
+        silent.stderr.contains("nobody knows who asks"),
+        "{silent:?}"
+    );
+    let other = "abandon ability able about above absent absorb abstract";
+    let wrong = phone.run(&[&relayed[..], &["--words", other]].concat());
+    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    let shown = phone.done(&["approvals", "show", &asked.id, "--relay", &asked.relay]);
+    assert!(shown.stdout.contains("NOBODY KNOWS WHO ASKS"), "{shown:?}");
+    asked
+        .waiting
+        .fails(1, "not enough devices approved in time");
 }

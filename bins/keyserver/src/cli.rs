@@ -1,6 +1,6 @@
 //! What may be typed. Nothing is done here.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -53,18 +53,51 @@ pub(crate) enum Command {
         /// The files: a file or a folder. By default the project's own README and docs.
         path: Option<PathBuf>,
     },
-    /// Make a new key shard server and print its id.
+    /// Make a new key shard server and print its id. With a backup key, the devices of a profile must
+    /// approve it.
     Create {
         /// The server's name, as its users see it.
         #[arg(long, default_value = "keyserver")]
         name: String,
+        #[command(flatten)]
+        backup: BackupArgs,
     },
-    /// Answer requests again.
-    Enable,
+    /// Answer requests again, or begin to after a recovery.
+    Enable {
+        #[command(flatten)]
+        backup: BackupArgs,
+    },
     /// Answer no requests, but refuse each of them, until `enable`.
     Disable,
     /// Show what state the server is in, and its id.
     Status,
+    /// Make a new backup key, in place of all earlier ones, and write its file.
+    SaveBackupKey {
+        /// The new file.
+        path: PathBuf,
+        /// Take a profile with fewer devices, or a lower threshold, than is safe.
+        #[arg(long)]
+        ignore_security_checks: bool,
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Check a backup key.
+    #[command(subcommand)]
+    BackupKey(BackupKeyCommand),
+    /// Bring a lost server's identity to this machine, from its backup file and its administrators'
+    /// devices. It waits there until `enable`.
+    RecoveryIngestKey {
+        /// The backup file.
+        path: PathBuf,
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Let the server go on although its state is older than one that was seen, or may be. Its
+    /// administrators' devices must approve it.
+    AcceptRollback {
+        #[command(flatten)]
+        ask: AskArgs,
+    },
     /// Read, check and archive the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -82,6 +115,54 @@ pub(crate) enum Command {
     /// Print the manual page.
     #[command(hide = true)]
     Man,
+}
+
+/// What to do with a backup key.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupKeyCommand {
+    /// Have each device prove that it holds a good share. Nothing is put together.
+    Verify {
+        /// The backup file.
+        path: PathBuf,
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+}
+
+/// Where the backup key goes, and who holds it.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Write the backup key to this new file (default with `--profile`: `backup-key.txt` in the home
+    /// folder).
+    #[arg(long, value_name = "PATH")]
+    pub(crate) backup_path: Option<PathBuf>,
+    /// Take a profile with fewer devices, or a lower threshold, than is safe.
+    #[arg(long)]
+    pub(crate) ignore_security_checks: bool,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+/// Whose devices are asked, and how long they are waited for.
+#[derive(Debug, Args)]
+pub(crate) struct AskArgs {
+    /// The card of the administrators' profile, as `ostrakon profile export-card` writes it (default: the
+    /// profile of this user's workstation on this machine).
+    #[arg(long, value_name = "CARD")]
+    pub(crate) profile: Option<PathBuf>,
+    /// Where to wait for devices: an address of this machine that they can reach, and a port (default: this
+    /// machine's in its network, port 7421).
+    #[arg(long, value_name = "IP:PORT", env = "OSTRAKON_WAIT_AT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// How many seconds to wait for them.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) wait: u32,
+}
+
+impl AskArgs {
+    pub(crate) fn wait_ms(&self) -> i64 {
+        i64::from(self.wait) * 1000
+    }
 }
 
 /// What to do with the audit log.

@@ -1,6 +1,10 @@
 //! One file a command.
 
+pub(crate) mod accept_rollback;
+pub(crate) mod administrators;
 pub(crate) mod audit;
+pub(crate) mod backup_key;
+pub(crate) mod ceremony;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod dev;
@@ -8,6 +12,8 @@ pub(crate) mod enable;
 pub(crate) mod generate;
 pub(crate) mod policy;
 pub(crate) mod quota;
+pub(crate) mod recovery;
+pub(crate) mod save_backup_key;
 pub(crate) mod serve;
 pub(crate) mod status;
 

@@ -3,8 +3,12 @@
 use std::{io, path::PathBuf};
 
 use ostrakon_server::{
-    BuildError, HomeError, ProtectorError, admin::AskError, audit::ArchiveError,
-    policy_engine::LoadPolicyError, setup::StoppedError,
+    BuildError, HomeError, ProtectorError,
+    admin::AskError,
+    audit::ArchiveError,
+    ceremony::{ConveneError, ParseBackupError, Stand, WriteBackupError},
+    policy_engine::LoadPolicyError,
+    setup::StoppedError,
 };
 use ostrakon_types::ErrorChain;
 
@@ -22,6 +26,7 @@ pub(crate) enum Failure {
 
 /// Exit codes, as `docs/commands.md` lists them.
 pub(crate) const FAILED: u8 = 1;
+pub(crate) const DENIED: u8 = 3;
 pub(crate) const BAD_CONFIGURATION: u8 = 4;
 
 impl Failure {
@@ -44,7 +49,7 @@ impl Failure {
         }
     }
 
-    fn code(self, code: u8) -> Self {
+    pub(crate) fn code(self, code: u8) -> Self {
         match self {
             Self::Said { message, hint, .. } => Self::Said {
                 message,
@@ -139,6 +144,46 @@ impl From<BuildError> for Failure {
             }
             _ => said,
         }
+    }
+}
+
+impl From<ConveneError> for Failure {
+    fn from(error: ConveneError) -> Self {
+        let said = Self::new(ErrorChain(&error).to_string());
+        match error {
+            ConveneError::Build(error) => error.into(),
+            ConveneError::Ask(error) => error.into(),
+            ConveneError::Weak(_) => said.hint(
+                "`ostrakon device add` adds devices, `ostrakon profile threshold` sets how many it takes; \
+                 `--ignore-security-checks` goes on all the same",
+            ),
+            ConveneError::NoProfile => said.hint(
+                "`keyserver save-backup-key --profile CARD` makes a backup key, and with it names them",
+            ),
+            ConveneError::OtherProfile { .. } => said.hint(
+                "change the devices of the profile that holds it, and export its card anew",
+            ),
+            ConveneError::NotApproved(Stand::Denied { .. }) => said.code(DENIED),
+            _ => said,
+        }
+    }
+}
+
+impl From<WriteBackupError> for Failure {
+    fn from(error: WriteBackupError) -> Self {
+        let said = Self::new(ErrorChain(&error).to_string());
+        match error {
+            WriteBackupError::Exists(_) => {
+                said.hint("nothing was changed; name another file, or move that one away")
+            }
+            _ => said,
+        }
+    }
+}
+
+impl From<ParseBackupError> for Failure {
+    fn from(error: ParseBackupError) -> Self {
+        Self::new(ErrorChain(&error).to_string())
     }
 }
 

@@ -17,7 +17,7 @@ use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 pub use ostrakon_server::policy_engine::Registry;
 
 use crate::{
-    cli::{AuditCommand, Cli, Command, Format},
+    cli::{AuditCommand, BackupKeyCommand, Cli, Command, Format},
     error::Failure,
 };
 
@@ -58,10 +58,22 @@ async fn run(cli: Cli, registry: &Registry) -> Result<(), Failure> {
         Command::Serve(args) if args.dev => commands::dev::run().await,
         Command::Serve(_) => commands::serve::run(&home?, registry).await,
         Command::Demo { path } => commands::demo::run(path).await,
-        Command::Create { name } => commands::create::run(&home?, &name).await,
-        Command::Enable => commands::enable::run(&home?, true).await,
-        Command::Disable => commands::enable::run(&home?, false).await,
+        Command::Create { name, backup } => commands::create::run(&home?, &name, &backup).await,
+        Command::Enable { backup } => commands::enable::enable(&home?, &backup).await,
+        Command::Disable => commands::enable::switch(&home?, false).await,
         Command::Status => commands::status::run(&home?).await,
+        Command::SaveBackupKey {
+            path,
+            ignore_security_checks,
+            ask,
+        } => commands::save_backup_key::run(&home?, &path, ignore_security_checks, &ask).await,
+        Command::BackupKey(BackupKeyCommand::Verify { path, ask }) => {
+            commands::backup_key::verify(&home?, &path, &ask).await
+        }
+        Command::RecoveryIngestKey { path, ask } => {
+            commands::recovery::run(&home?, &path, &ask).await
+        }
+        Command::AcceptRollback { ask } => commands::accept_rollback::run(&home?, &ask).await,
         Command::Audit(command) => commands::audit::run(&home?, command).await,
         Command::Quota(command) => commands::quota::run(&home?, command).await,
         Command::Policy(args) => commands::policy::run(home, args, cli.format, registry).await,

@@ -3,7 +3,10 @@ mod list;
 mod show;
 mod watch;
 
-use ostrakon_client::{BaseUrl, people::PendingApproval};
+use ostrakon_client::{
+    BaseUrl,
+    people::{ApproveOptions, PendingApproval},
+};
 
 use crate::{cli::ApprovalsCommand, context::Context, error::Failure, show::aside};
 
@@ -12,8 +15,14 @@ pub(crate) async fn run(context: Context, command: ApprovalsCommand) -> Result<(
     match command {
         ApprovalsCommand::List { relays } => list::run(context, &relays.relay).await,
         ApprovalsCommand::Show { id, relays } => show::run(context, &id, &relays.relay).await,
-        ApprovalsCommand::Approve { id, words, relays } => {
-            answer::approve(context, &id, words.as_deref(), &relays.relay).await
+        ApprovalsCommand::Approve {
+            id,
+            words,
+            old_backup,
+            relays,
+        } => {
+            let options = ApproveOptions { words, old_backup };
+            answer::approve(context, &id, &options, &relays.relay).await
         }
         ApprovalsCommand::Deny { id, relays } => answer::deny(context, &id, &relays.relay).await,
         ApprovalsCommand::Watch { relays } => watch::run(context, &relays.relay).await,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
 use clap_complete::Shell;
 use ostrakon_client::{BaseUrl, Suite, people::Name};
-use ostrakon_types::{DeviceId, KssId};
+use ostrakon_types::{DeviceId, KssId, ProfileId};
 
 /// Files whose keys are split among your devices and a key shard server.
 #[derive(Parser)]
@@ -109,6 +109,11 @@ pub(crate) enum ProfileCommand {
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: Option<PathBuf>,
     },
+    /// Come back into a profile on a new machine, with the devices that are left of it.
+    Recovery {
+        #[command(subcommand)]
+        command: RecoveryCommand,
+    },
     /// Make a profile of this workstation and a key shard server.
     KeyserverOnboard {
         /// The server's id, as `keyserver status` shows it.
@@ -121,12 +126,48 @@ pub(crate) enum ProfileCommand {
     },
 }
 
+/// The steps of a recovery, after `ostrakon device add` in a home without a profile.
+#[derive(Subcommand)]
+pub(crate) enum RecoveryCommand {
+    /// Load the profile that a device has shown.
+    LoadProfiles {
+        /// The device, as `ostrakon device add` showed it.
+        #[arg(long, value_name = "ID")]
+        device: DeviceId,
+    },
+    /// List the profiles that were loaded.
+    ListProfiles,
+    /// Select the profile to come back into.
+    SelectProfile {
+        /// The profile, as `list-profiles` shows it.
+        #[arg(long, value_name = "ID")]
+        profile: ProfileId,
+    },
+    /// Prepare the profile's next version, in which this machine is.
+    StageNewDevice {
+        /// A device that came here, and will approve.
+        #[arg(long, value_name = "ID")]
+        device: DeviceId,
+        /// A lost device, which is not in that version any more. May be given several times.
+        #[arg(long, value_name = "ID")]
+        replaces: Vec<DeviceId>,
+    },
+    /// Have the profile's devices approve that version.
+    Finalize {
+        /// How many devices it takes from then on (default: as many as before).
+        #[arg(long, value_name = "M")]
+        threshold: Option<u8>,
+        #[command(flatten)]
+        wait: WaitArguments,
+    },
+}
+
 /// Where and how long to wait for other devices.
 #[derive(Args)]
 pub(crate) struct WaitArguments {
     /// Where to wait for other devices: an address of this machine that they can reach, and a port
     /// (default: the one of the last time, else this machine's in its network, port 7421).
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", env = "OSTRAKON_WAIT_AT")]
     pub(crate) listen: Option<SocketAddr>,
     /// How many seconds to wait for them.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -224,7 +265,7 @@ pub(crate) enum DeviceCommand {
 /// Where else to look for what waits.
 #[derive(Args)]
 pub(crate) struct RelayArguments {
-    /// Where a command waits for approvals, as it shows; beside the places that this device knows. May
+    /// Where a command waits for approvals, as it shows; instead of the places that this device knows. May
     /// be given several times.
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) relay: Vec<BaseUrl>,
@@ -251,6 +292,9 @@ pub(crate) enum ApprovalsCommand {
         /// The eight words that the asking machine shows, where nobody knows it.
         #[arg(long, value_name = "WORDS")]
         words: Option<String>,
+        /// Use a backup key although this device knows that it is out of date.
+        #[arg(long)]
+        old_backup: bool,
         #[command(flatten)]
         relays: RelayArguments,
     },

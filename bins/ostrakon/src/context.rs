@@ -48,6 +48,12 @@ impl Context {
         })
     }
 
+    /// Whether commands on devices are about a profile that is to be recovered here: there is none, and none
+    /// is made by itself.
+    pub(crate) fn recovers(&self) -> bool {
+        self.config.keyserver_id.is_none() && self.workstation.can_recover()
+    }
+
     /// Makes sure that there is a profile, where the configuration says with which server.
     pub(crate) async fn with_profile(mut self) -> Result<Self, Failure> {
         if self.workstation.onboard_if_configured().await? {

@@ -72,6 +72,7 @@ fn human(news: &News<'_>) {
             standing,
             expires_at,
             here,
+            words,
         } => {
             aside(&format!("waiting for approvals: {}", description.title));
             for (label, text) in &description.details {
@@ -82,8 +83,12 @@ fn human(news: &News<'_>) {
             }
             aside(&format!("  {:<10} {}", "until", local_time(*expires_at)));
             let relay = here.map_or_else(String::new, |at| format!(" --relay http://{at}"));
+            let words = words.as_ref().map_or_else(String::new, |words| {
+                aside("nobody can know who asks: each person must give these words, as shown here");
+                format!(" --words '{words}'")
+            });
             aside(&format!(
-                "on each device: ostrakon approvals approve {id}{relay}"
+                "on each device: ostrakon approvals approve {id}{relay}{words}"
             ));
         }
         News::Answered(device) => aside(&format!("answered: {device}")),
@@ -101,12 +106,14 @@ fn json(news: &News<'_>) {
             description,
             expires_at,
             here,
+            words,
             ..
         } => line(&json!({
             "event": "opened",
             "ceremony": id,
             "title": description.title,
             "expires_at": expires_at,
+            "words": words.as_ref().map(ToString::to_string),
             "relay": here.map(|at| format!("http://{at}")),
         })),
         News::Answered(device) => line(&json!({ "event": "answered", "device": device })),

@@ -1,6 +1,7 @@
 mod create;
 mod export_card;
 mod keyserver_onboard;
+mod recovery;
 pub(crate) mod show;
 mod threshold;
 
@@ -12,6 +13,7 @@ pub(crate) async fn run(context: Context, command: ProfileCommand) -> Result<(),
         ProfileCommand::Show => show::run(context).await,
         ProfileCommand::Threshold { needed, wait } => threshold::run(context, needed, &wait).await,
         ProfileCommand::ExportCard { output } => export_card::run(context, output.as_deref()).await,
+        ProfileCommand::Recovery { command } => recovery::run(context, command).await,
         ProfileCommand::KeyserverOnboard {
             keyserver_id,
             keyserver_url,

@@ -187,9 +187,14 @@ impl Link {
             _ => return asked,
         };
         match self.show_profile(keys, card, first, environment).await {
-            Ok(true) => {}
+            Ok(Some(ItemAnswer::ProfileShown)) => {}
+            // Whoever denies that denies everything: it is disabled.
+            Ok(Some(ItemAnswer::Denied(denial))) => {
+                let items = body.items().iter();
+                return Ok(items.map(|_| ItemAnswer::Denied(denial)).collect());
+            }
             Err(error @ AskError::Generation(_)) => return Err(error),
-            Ok(false) | Err(_) => return asked,
+            Ok(_) | Err(_) => return asked,
         }
         self.send(None, keys, card, expect, body, environment).await
     }
@@ -208,26 +213,24 @@ impl Link {
         self.send(on, keys, card, expect, body, environment).await
     }
 
-    /// Shows the profile to a server that was recovered or put back. Gives whether it knows it now.
+    /// Shows the profile to a server that was recovered or put back. Gives what it says to that.
     async fn show_profile(
         &self,
         keys: &DeviceKeys,
         card: &Card,
         expect: Option<Expect>,
         environment: &Environment,
-    ) -> Result<bool, AskError> {
+    ) -> Result<Option<ItemAnswer>, AskError> {
         let Some((profile, item)) = self.kept.shown_profile() else {
-            return Ok(false);
+            return Ok(None);
         };
         let now = environment.now();
-        let Ok(id) = random::request_id(now) else {
-            return Ok(false);
-        };
+        let id = random::request_id(now)?;
         let body = RequestBody::new(id, now, profile, vec![item])?;
         let shown = self
             .send(None, keys, card, expect, body, environment)
             .await?;
-        Ok(matches!(shown.as_slice(), [ItemAnswer::ProfileShown]))
+        Ok(shown.into_iter().next())
     }
 
     /// Asks as a device that the server does not know yet.

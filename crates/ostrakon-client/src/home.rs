@@ -20,7 +20,9 @@ use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
 
 pub(crate) use durable::sync_folder;
-pub(crate) use state::{Membership, Pending, PinnedKeyserver, State, StoredPath};
+pub(crate) use state::{
+    Membership, MetDevice, Pending, PinnedKeyserver, Recovery, State, StoredPath,
+};
 
 const KEYS: &str = "device.key";
 const STATE: &str = "state";

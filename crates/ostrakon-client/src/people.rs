@@ -8,7 +8,10 @@
 //! | `change` | a changed version of the profile: who must sign it, and how it comes into force |
 //! | `hold` | a ceremony from its opening to its end |
 //! | `approvals` | the other side of ceremonies: what waits for this device |
+//! | `contribution` | what a device adds to its approval: its share of a backup key, or a proof of it |
+//! | `relay` | the listener of somebody who is no device: a key shard server's commands |
 //! | `words` | recovery words, as a device |
+//! | `recovery` | a new machine, into a profile whose other devices are left |
 //!
 //! A ceremony travels through the profile's key shard server where there is one, and otherwise through
 //! the waiting command itself. Neither can read it, change it, or answer it (see
@@ -17,20 +20,26 @@
 mod approvals;
 mod calls;
 mod change;
+mod contribution;
 mod desk;
 mod front;
 mod guest;
 mod hold;
 mod host;
+mod recovery;
+mod relay;
 mod wire;
 mod words;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
-use ostrakon_types::{CeremonyId, DeviceId, UnixMillis};
+use ostrakon_types::{CeremonyId, DeviceId, ProfileWords, UnixMillis};
 
-pub use approvals::{AnswerApprovalError, Approvals, ListApprovalsError, PendingApproval};
+pub use approvals::{
+    AnswerApprovalError, Approvals, ApproveOptions, ListApprovalsError, PendingApproval,
+};
 pub use change::{ChangeOptions, ChangeProfileError};
+pub use contribution::ContributeError;
 pub use front::ListenError;
 pub use guest::{GuestOptions, JoinError, Joined};
 pub use hold::HoldError;
@@ -39,14 +48,38 @@ pub use host::{AddDeviceError, HostOptions, Method};
 pub use ostrakon_shards::{
     card::{Card, DeviceKind},
     ceremony::{Ceremony, Description, Question, Requester, Standing},
+    generation::Generation,
     name::Name,
     pairing::{Code, Digits, Invitation},
+    profile::{Profile, SignedVersion},
     words::{ParseWordsError, RecoveryWords},
 };
+pub use recovery::RecoverProfileError;
+pub use relay::{Relay, RelayedCeremony};
 pub use words::LoadWordsError;
+
+use crate::home::{Home, HomeError};
 
 /// How long a ceremony or a pairing is waited for, unless somebody says otherwise: ten minutes.
 pub const DEFAULT_WAIT_MS: i64 = 10 * 60 * 1000;
+
+/// The versions of the profile that a home folder knows: its own or, on a machine on which one is being
+/// recovered, that one. None at all where there is no such folder or profile.
+///
+/// # Errors
+/// When the folder cannot be used.
+pub fn known_profile(home: &Path) -> Result<Vec<SignedVersion>, HomeError> {
+    if !home.is_dir() {
+        return Ok(Vec::new());
+    }
+    let state = Home::open(home)?.read_state()?;
+    if let Some(membership) = state.membership {
+        return Ok(membership.versions);
+    }
+    let recovery = state.people.and_then(|people| people.recovery);
+    let newest = recovery.and_then(|recovery| recovery.newest(recovery.selected?).ok()?);
+    Ok(newest.map(|(_, versions)| versions).unwrap_or_default())
+}
 
 /// The person before the screen.
 pub trait Person {
@@ -80,6 +113,8 @@ pub enum News<'a> {
         expires_at: UnixMillis,
         /// Where the answers are waited for, when it is this command itself.
         here: Option<SocketAddr>,
+        /// What people compare with what their devices show, where nobody knows who asks.
+        words: Option<ProfileWords>,
     },
     /// A device answered.
     Answered(DeviceId),

@@ -1,9 +1,10 @@
 use ostrakon_shards::{
+    ceremony::{OpenCeremonyError, Plan, Requester, Subject, Tally},
     generation::SignedGeneration,
-    identity::{PublicCard, VerifiedKeyserver},
+    identity::{PublicCard, RootKeyRecord, VerifiedKeyserver},
     kem::KemSecret,
     name::Name,
-    profile::{Head, ProfileVersion, SignedHead},
+    profile::{Head, Profile, ProfileVersion, SignedHead},
     random::RandomError,
     sign::{Signature, SigningKey},
 };
@@ -92,23 +93,9 @@ impl Identity {
         name: Name,
         now: UnixMillis,
     ) -> Result<VerifiedKeyserver, IdentityError> {
-        let root = SigningKey::generate()?;
-        let shard = KemSecret::generate()?;
-        let envelope = KemSecret::generate()?;
-        let card = PublicCard::issue(&root, 1, name, shard.public(), envelope.public());
-        let kss_id = card.claimed_id();
-        let keyserver = card.verify(&kss_id).map_err(|_| IdentityError::Damaged)?;
-        let record = ServerRecord {
-            kss_id,
-            public_card: card.to_bytes(),
-            enabled: true,
-            created_at: now,
-        };
-        let mut tx = store.begin().await?;
-        tx.insert_server(&record, &encode(&root, &shard, &envelope))
-            .await?;
-        tx.commit().await?;
-        Ok(keyserver)
+        let new = NewIdentity::draw(name)?;
+        new.store(store, now).await?;
+        Ok(new.keyserver)
     }
 
     /// Loads and unseals the server's identity, and checks that its keys fit its public card.
@@ -138,6 +125,66 @@ impl Identity {
     }
 }
 
+/// A new server's keys, which are stored nowhere yet.
+pub struct NewIdentity {
+    signer: Signer,
+    shard: KemSecret,
+    envelope: KemSecret,
+    card: PublicCard,
+    keyserver: VerifiedKeyserver,
+}
+
+impl NewIdentity {
+    /// Draws them.
+    ///
+    /// # Errors
+    /// When the operating system has no random bytes.
+    pub fn draw(name: Name) -> Result<Self, IdentityError> {
+        let root = SigningKey::generate()?;
+        let shard = KemSecret::generate()?;
+        let envelope = KemSecret::generate()?;
+        let card = PublicCard::issue(&root, 1, name, shard.public(), envelope.public());
+        let keyserver = card.verify(&card.claimed_id());
+        Ok(Self {
+            keyserver: keyserver.map_err(|_| IdentityError::Damaged)?,
+            signer: Signer { root },
+            shard,
+            envelope,
+            card,
+        })
+    }
+
+    /// The server, as its clients will know it.
+    #[must_use]
+    pub fn keyserver(&self) -> &VerifiedKeyserver {
+        &self.keyserver
+    }
+
+    /// Signs for it.
+    #[must_use]
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// Stores them, sealed. The server answers requests at once.
+    ///
+    /// # Errors
+    /// When the database holds a server already, or cannot be written.
+    pub async fn store(&self, store: &Store, now: UnixMillis) -> Result<(), IdentityError> {
+        let record = ServerRecord {
+            kss_id: self.keyserver.kss_id(),
+            public_card: self.card.to_bytes(),
+            enabled: true,
+            created_at: now,
+        };
+        let secrets = encode(&self.signer.root, &self.shard, &self.envelope);
+        let mut tx = store.begin().await?;
+        tx.insert_server(&record, &secrets).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
 /// Signs what the server vouches for, and nothing else.
 pub struct Signer {
     root: SigningKey,
@@ -148,6 +195,29 @@ impl Signer {
     #[must_use]
     pub fn join(&self, version: &ProfileVersion) -> Signature {
         version.sign(&self.root)
+    }
+
+    /// Asks the devices of a profile to approve something that is about this server.
+    ///
+    /// # Errors
+    /// When they cannot be asked that.
+    pub fn open_ceremony(
+        &self,
+        profile: &Profile,
+        subject: Subject,
+        threshold: u8,
+        lifetime_ms: i64,
+        now: UnixMillis,
+    ) -> Result<Tally, OpenCeremonyError> {
+        let plan = Plan {
+            subject,
+            threshold,
+            requester: Requester::Server(RootKeyRecord {
+                verify: self.root.verify_key(),
+            }),
+            lifetime_ms,
+        };
+        Tally::open(profile, plan, &self.root, now)
     }
 
     /// Numbers the state as it is from now on: after `before`, or as the first of an epoch.

@@ -26,6 +26,7 @@ use std::{
 };
 
 use ostrakon_shards::{
+    generation::Generation,
     profile::{Profile, SignedVersion},
     seal::Sealed,
 };
@@ -155,6 +156,17 @@ pub enum Relay {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Change {
+    /// Keep a backup file that was made.
+    SaveBackup {
+        /// Its generation.
+        generation: Generation,
+        /// Its text.
+        file: String,
+        /// Who approved, for the record.
+        detail: String,
+    },
+    /// Let a server that was recovered wait until it is enabled.
+    Stage,
     /// Take a profile, or its newer versions, which a member has shown.
     TakeProfile {
         /// The profile in its newest version.

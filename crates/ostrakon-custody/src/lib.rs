@@ -22,7 +22,7 @@ pub use audit::{
     Manifest, ManifestError, Outside, SignedCheckpoint, SignedManifest, Span, Tally, Told,
 };
 pub use backup::BackUpError;
-pub use identity::{Identity, IdentityError, Signer};
+pub use identity::{Identity, IdentityError, NewIdentity, Signer};
 pub use ledger::{
     Act, Change, Explain, HeadFileError, Ledger, LedgerError, LedgerLimits, Relay, RequestItem,
     SettleRequest, Verdict,

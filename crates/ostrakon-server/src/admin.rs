@@ -2,6 +2,7 @@
 //!
 //! The socket is a file of mode 0600: who can open it is the operator.
 
+mod ceremonies;
 mod client;
 
 use std::sync::{Arc, atomic::Ordering};
@@ -14,16 +15,19 @@ use axum::{
     routing::{get, post},
 };
 use ostrakon_custody::SignedManifest;
+use ostrakon_shards::{backup::BackupFile, generation::Generation};
 use ostrakon_storage::StoreError;
-use ostrakon_types::{ErrorChain, KssId, UnixMillis};
+use ostrakon_types::{ErrorChain, KssId, ProfileId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 pub use self::client::{AskError, Client};
 use crate::{
     audit,
+    ceremony::{HolderCount, holder_count},
     node::Node,
     policy::SetPolicyError,
     quota::{self, ProfileName},
+    setup,
 };
 
 /// What `keyserver status` tells.
@@ -57,6 +61,53 @@ pub struct Status {
     /// The generation of its state: epoch and counter.
     #[serde(default)]
     pub generation: Option<String>,
+    /// The newest backup key, if one was made.
+    #[serde(default)]
+    pub backup: Option<BackupStatus>,
+    /// Whether it was recovered, and waits to be enabled.
+    #[serde(default)]
+    pub staged: bool,
+}
+
+/// What is known of a server's newest backup key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BackupStatus {
+    /// The epoch of its generation.
+    pub epoch: u64,
+    /// The counter of its generation.
+    pub counter: u64,
+    /// When it was made.
+    pub made_at: UnixMillis,
+    /// The profile whose devices hold it.
+    pub profile: ProfileId,
+    /// How many of them there are.
+    pub holders: HolderCount,
+}
+
+impl BackupStatus {
+    pub(crate) fn of(file: &BackupFile) -> Self {
+        let Generation { epoch, counter } = file.generation();
+        Self {
+            epoch,
+            counter,
+            made_at: file.created_at(),
+            profile: file.profile().id(),
+            holders: holder_count(file.profile()),
+        }
+    }
+
+    /// Its generation, as it is shown.
+    #[must_use]
+    pub fn generation(&self) -> String {
+        format!("{}.{}", self.epoch, self.counter)
+    }
+
+    /// Whether it was made after the backup key of this generation.
+    #[must_use]
+    pub fn is_newer_than(&self, other: Generation) -> bool {
+        (self.epoch, self.counter) > (other.epoch, other.counter)
+    }
 }
 
 /// How the audit log stands.
@@ -156,6 +207,10 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/quota/clear", post(clear_quota))
         .route("/audit/archive", post(keep_archive))
         .route("/audit/prune", post(prune))
+        .route("/ceremony/open", post(ceremonies::open))
+        .route("/ceremony/take", post(ceremonies::take))
+        .route("/ceremony/fulfil", post(ceremonies::fulfil))
+        .route("/ceremony/give-up", post(ceremonies::give_up))
         .with_state(node)
 }
 
@@ -168,6 +223,10 @@ async fn status(State(node): State<Arc<Node>>) -> Response {
     };
     let enabled = pipeline.enabled.load(Ordering::Acquire);
     let not_ready = node.unready().await.map(str::to_owned);
+    let backup = match setup::backup_status(&pipeline.store).await {
+        Ok(backup) => backup,
+        Err(error) => return fault(&error, false),
+    };
     let audit = match audit_status(&node).await {
         Ok(audit) => audit,
         Err(error) => return fault(&error, false),
@@ -190,6 +249,8 @@ async fn status(State(node): State<Arc<Node>>) -> Response {
         not_ready,
         audit,
         generation: Some(pipeline.lineage.newest().generation().to_string()),
+        backup,
+        staged: false,
     })
     .into_response()
 }

@@ -11,6 +11,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod ceremony;
 mod clock;
 pub mod config;
 mod directory;

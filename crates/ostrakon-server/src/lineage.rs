@@ -245,6 +245,36 @@ impl Lineage {
         Ok(newest)
     }
 
+    /// Goes on with this state, whatever is known of others: as a new epoch, which is higher than all that
+    /// anybody has seen. Its administrators have approved it.
+    pub(crate) async fn accept(
+        &self,
+        store: &Store,
+        signer: &Signer,
+        now: UnixMillis,
+    ) -> Result<SignedGeneration, LineageError> {
+        let _one = self.raising.lock().await;
+        let own = self.newest();
+        let other = self.doubt().superseded_by.map(|by| by.generation());
+        let highest = other.map_or(own.generation(), |other| other.max(own.generation()));
+        let begun = signer.generation(None, highest.next_epoch(now), now)?;
+        let doubt = StateDoubt::default();
+        write(
+            &self.file,
+            &self.instance_key,
+            store,
+            Some(own),
+            begun,
+            &doubt,
+        )
+        .await?;
+        let history = History::begin(begun)?;
+        *self.history.write().unwrap_or_else(PoisonError::into_inner) = history;
+        *self.doubt.write().unwrap_or_else(PoisonError::into_inner) = doubt;
+        self.raised.store(true, Ordering::Release);
+        Ok(begun)
+    }
+
     /// Whether a profile must be shown before anything is answered for it.
     pub(crate) fn must_be_shown(&self, profile: &ProfileId) -> bool {
         self.doubt().unproven_since.is_some() && !lock(&self.shown).contains(profile)
@@ -272,8 +302,7 @@ impl Lineage {
     }
 }
 
-/// Writes the next statement: first that it may come to the file, then it to the database, then that
-/// it has come to the file. So a crash between leaves a file that fits the database.
+/// Makes and writes the next statement.
 async fn raise(
     file: &Path,
     instance_key: &Path,
@@ -285,6 +314,26 @@ async fn raise(
 ) -> Result<History, LineageError> {
     let before = history.as_ref().map(|history| *history.newest());
     let next = signer.generation(before.as_ref(), 0, now)?;
+    write(file, instance_key, store, before, next, doubt).await?;
+    match history {
+        Some(mut history) => {
+            history.push(next)?;
+            Ok(history)
+        }
+        None => Ok(History::begin(next)?),
+    }
+}
+
+/// Writes a statement: first that it may come to the file, then it to the database, then that it has come
+/// to the file. So a crash between leaves a file that fits the database.
+async fn write(
+    file: &Path,
+    instance_key: &Path,
+    store: &Store,
+    before: Option<SignedGeneration>,
+    next: SignedGeneration,
+    doubt: &StateDoubt,
+) -> Result<(), LineageError> {
     if let Some(before) = before {
         let first = StateFile::new(before, Some(next), instance_key);
         first.write(file).map_err(failed(file))?;
@@ -294,14 +343,7 @@ async fn raise(
     tx.set_state_doubt(doubt).await?;
     tx.commit().await?;
     let then = StateFile::new(next, None, instance_key);
-    then.write(file).map_err(failed(file))?;
-    match history {
-        Some(mut history) => {
-            history.push(next)?;
-            Ok(history)
-        }
-        None => Ok(History::begin(next)?),
-    }
+    then.write(file).map_err(failed(file))
 }
 
 async fn keep(doubt: &StateDoubt, store: &Store) -> Result<(), StoreError> {

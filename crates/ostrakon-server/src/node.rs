@@ -8,6 +8,8 @@ use ostrakon_types::ErrorChain;
 
 use crate::{
     audit::{Keeper, Tallies},
+    ceremony::{Pending, Room},
+    home::Home,
     pipeline::Pipeline,
 };
 
@@ -19,11 +21,27 @@ pub(crate) struct Node {
     pub(crate) draining: AtomicBool,
     pub(crate) switching: tokio::sync::Mutex<()>,
     pub(crate) keeper: Keeper,
+    pub(crate) home: Home,
+    pub(crate) ceremonies: Pending,
     /// Chains that were not where they were left when the server started, ready to be shown.
     pub(crate) breaks: Vec<String>,
 }
 
 impl Node {
+    /// What its ceremonies need.
+    pub(crate) fn room(&self) -> Room<'_> {
+        let pipeline = &self.pipeline;
+        Room {
+            home: &self.home,
+            store: &pipeline.store,
+            ledger: &pipeline.ledger,
+            signer: &pipeline.signer,
+            keyserver: &pipeline.keyserver,
+            lineage: &pipeline.lineage,
+            now: pipeline.clock.now(),
+        }
+    }
+
     /// Why the server cannot answer requests now, if it cannot.
     ///
     /// After a failed write the ledger, or the checkpoint, is tried again here, so that a server that gets

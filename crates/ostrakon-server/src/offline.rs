@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ostrakon_custody::{Identity, Ledger, LedgerLimits};
+use ostrakon_custody::{Identity, Ledger, LedgerLimits, Signer};
 use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::{InstanceId, ProtectorKey, Store};
 use tokio::task::JoinHandle;
@@ -35,8 +35,9 @@ pub(crate) struct Offline {
     pub(crate) store: Arc<Store>,
     pub(crate) ledger: Ledger,
     pub(crate) keyserver: VerifiedKeyserver,
+    pub(crate) signer: Signer,
     writer: JoinHandle<()>,
-    _lock: HomeLock,
+    lock: Option<HomeLock>,
 }
 
 impl Offline {
@@ -44,6 +45,13 @@ impl Offline {
     /// else is done: who asks again has read of it.
     pub(crate) async fn start(home: &Home, clock: &Clock) -> Result<Self, BuildError> {
         let lock = home.lock()?;
+        let mut offline = Self::unlocked(home, clock).await?;
+        offline.lock = Some(lock);
+        Ok(offline)
+    }
+
+    /// The same for who has the home's lock already.
+    pub(crate) async fn unlocked(home: &Home, clock: &Clock) -> Result<Self, BuildError> {
         let Opened {
             store,
             mut identity,
@@ -58,8 +66,9 @@ impl Offline {
             store,
             ledger,
             keyserver: identity.keyserver,
+            signer: identity.signer,
             writer,
-            _lock: lock,
+            lock: None,
         };
         resumed.record(&offline.ledger, clock.now()).await?;
         if let Some(broken) = resumed.breaks.into_iter().next() {
@@ -74,5 +83,6 @@ impl Offline {
         drop(self.ledger);
         let _ = self.writer.await;
         self.store.close().await;
+        drop(self.lock);
     }
 }

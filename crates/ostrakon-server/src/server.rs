@@ -31,6 +31,7 @@ use tokio::{
 use crate::{
     admin,
     audit::{Keeper, Tallies, resume},
+    ceremony::Pending,
     clock::Clock,
     config::{Config, ConfigError},
     directory::Directory,
@@ -249,6 +250,8 @@ impl Server {
             draining: AtomicBool::new(false),
             switching: tokio::sync::Mutex::default(),
             keeper,
+            home: home.clone(),
+            ceremonies: Pending::default(),
             breaks: resumed.breaks.iter().map(ToString::to_string).collect(),
         });
         Ok(Self {

@@ -5,12 +5,7 @@ use std::{fs, io, io::Write as _, path::Path};
 use jiff::Timestamp;
 use ostrakon_custody::{AuditEvent, AuditRecord, Auditor, Change, Evidence, Identity};
 use ostrakon_policy::{Policy, Registry, simulate::RecordedRequest};
-use ostrakon_shards::{
-    backup::{BackupFile, Recovered},
-    identity::VerifiedKeyserver,
-    name::Name,
-    profile::SignedVersion,
-};
+use ostrakon_shards::{identity::VerifiedKeyserver, name::Name};
 use ostrakon_storage::{ProtectorKey, Store, StoreError};
 use ostrakon_types::{
     ApprovalRequest, CounterKey, Decision, Denial, Digest, OpaqueId, ProfileId, ProfileRef,
@@ -19,10 +14,11 @@ use ostrakon_types::{
 
 use crate::{
     Config,
-    admin::{AuditStatus, RunState, Status},
+    admin::{AuditStatus, BackupStatus, RunState, Status},
     audit::look,
+    ceremony::newest_backup,
     clock::Clock,
-    home::{Home, HomeError},
+    home::{Home, HomeError, HomeLock},
     lineage::Lineage,
     offline::{Offline, Opened},
     policy::FILE,
@@ -44,25 +40,36 @@ pub async fn create(
     name: Name,
     clock: &Clock,
 ) -> Result<VerifiedKeyserver, BuildError> {
-    in_new_home(home, async || make(home, name, clock).await).await
+    let _lock = check_new(home)?;
+    or_nothing(home, async || make(home, name, clock).await).await
 }
 
-/// Makes a server in a home that has none, and leaves nothing of it when that fails.
-async fn in_new_home(
-    home: &Home,
-    make: impl AsyncFnOnce() -> Result<VerifiedKeyserver, BuildError>,
-) -> Result<VerifiedKeyserver, BuildError> {
+/// Takes a home in which there is no server, for one that is to be made.
+pub(crate) fn check_new(home: &Home) -> Result<HomeLock, BuildError> {
     home.make()?;
     if home.folder().join("device.key").exists() {
         return Err(HomeError::Workstation(home.folder().to_owned()).into());
     }
-    let _lock = home.lock()?;
+    let lock = home.lock()?;
     if home.database().exists() || home.instance_key().exists() {
         return Err(StoreError::Exists.into());
     }
+    Ok(lock)
+}
+
+/// Makes a server in a home that has none, and leaves nothing of it when that fails.
+pub(crate) async fn or_nothing<T, E>(
+    home: &Home,
+    make: impl AsyncFnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     let made = make().await;
     if made.is_err() {
-        let mut paths = vec![home.database(), home.instance_key(), home.generation()];
+        let mut paths = vec![
+            home.database(),
+            home.instance_key(),
+            home.generation(),
+            home.audit_head(),
+        ];
         // What SQLite keeps beside a database that was not closed.
         paths.extend(["-wal", "-shm", "-journal"].map(|suffix| {
             let mut path = home.database().into_os_string();
@@ -86,77 +93,12 @@ async fn make(home: &Home, name: Name, clock: &Clock) -> Result<VerifiedKeyserve
     Ok(keyserver)
 }
 
-fn write_policy(home: &Home) -> Result<(), HomeError> {
+pub(crate) fn write_policy(home: &Home) -> Result<(), HomeError> {
     let policy = home.policy();
     write_new(&policy, STARTER_POLICY).map_err(|source| HomeError::Io {
         folder: policy,
         source,
     })
-}
-
-/// Makes a server in `home` again, from what the devices of its administrators recovered from its
-/// backup file. It has the identity that it had, and an empty database: its users show their profiles
-/// when they come.
-///
-/// It does not run until it is served, and may stand by until then.
-///
-/// # Errors
-/// When there is a server already, or the home cannot be written.
-pub async fn recover(
-    home: &Home,
-    file: &BackupFile,
-    recovered: &Recovered,
-    clock: &Clock,
-) -> Result<VerifiedKeyserver, BuildError> {
-    in_new_home(home, async || {
-        let protector = ProtectorKey::create(&home.instance_key())?;
-        let store = Store::create(&home.database(), &protector).await?;
-        let restored = Identity::restore(&store, file, recovered, clock.now()).await;
-        store.close().await;
-        write_policy(home)?;
-        Ok(restored?)
-    })
-    .await
-}
-
-/// Makes a new backup key for a server that does not run, and the file that it opens, for the devices
-/// of the profile with these versions. The file is read back before it is given.
-///
-/// # Errors
-/// When the server runs or is missing, or the profile cannot hold a backup key.
-pub async fn back_up_stopped(
-    home: &Home,
-    versions: &[SignedVersion],
-    clock: &Clock,
-) -> Result<BackupFile, BuildError> {
-    let _lock = home.lock()?;
-    let protector = ProtectorKey::load(&home.instance_key())?;
-    let store = Store::open(&home.database(), &protector).await?;
-    let made = back_up(home, &store, &protector, versions, clock).await;
-    store.close().await;
-    made
-}
-
-async fn back_up(
-    home: &Home,
-    store: &Store,
-    protector: &ProtectorKey,
-    versions: &[SignedVersion],
-    clock: &Clock,
-) -> Result<BackupFile, BuildError> {
-    let now = clock.now();
-    let identity = Identity::load(store, protector.instance()).await?;
-    let root = *identity.keyserver.root_key();
-    let lineage = Lineage::start(home, store, &identity.signer, root, now).await?;
-    // Of its own, so that no two files have the same.
-    let raised = lineage.raise(store, &identity.signer, now).await?;
-    let generation = raised.generation();
-    let file = Identity::back_up(store, protector, versions, generation, now).await?;
-    let read = BackupFile::parse(&file.to_text()).map_err(BuildError::Backup)?;
-    let mut tx = store.begin().await?;
-    tx.insert_backup(generation, &read.to_text(), now).await?;
-    tx.commit().await?;
-    Ok(read)
 }
 
 /// Makes the identity, and says for the first time how old its state is.
@@ -210,6 +152,8 @@ async fn status_of(
         not_ready: None,
         audit: audit_status(home, store, &identity).await?,
         generation: newest_generation(store).await?,
+        backup: backup_status(store).await?,
+        staged: store.is_staged().await?,
     })
 }
 
@@ -227,6 +171,12 @@ async fn audit_status(
         writable: None,
         trouble: look(home, store, identity).await?,
     })
+}
+
+/// What is known of the newest backup key.
+pub(crate) async fn backup_status(store: &Store) -> Result<Option<BackupStatus>, BuildError> {
+    let file = newest_backup(store).await?;
+    Ok(file.as_ref().map(BackupStatus::of))
 }
 
 async fn newest_generation(store: &Store) -> Result<Option<String>, StoreError> {
@@ -250,6 +200,20 @@ pub async fn set_enabled_stopped(
     offline.finish().await;
     changed?;
     Ok(())
+}
+
+/// Whether there is a recovered server in `home` that waits to be enabled. It may run.
+///
+/// # Errors
+/// When its database cannot be read.
+pub async fn is_staged(home: &Home) -> Result<bool, BuildError> {
+    if !home.database().exists() {
+        return Ok(false);
+    }
+    let opened = Opened::open(home).await?;
+    let staged = opened.store.is_staged().await;
+    opened.store.close().await;
+    Ok(staged?)
 }
 
 /// Lists the profiles that are at quota. For a server that does not run.

@@ -34,7 +34,7 @@ mod subject;
 mod tally;
 
 pub use answer::{Answer, Contribution, Verdict};
-pub use notice::{AnswerError, Notice, NoticeError, Question};
+pub use notice::{AnswerError, Notice, NoticeError, Question, recent};
 pub use opening::{Ceremony, CeremonyError, Requester};
 pub use subject::{Description, Need, Subject};
 pub use tally::{

@@ -1,21 +1,83 @@
-use ostrakon_server::{Clock, Name, setup};
+use std::path::PathBuf;
+
+use ostrakon_server::{
+    Clock, Name,
+    ceremony::{Creation, NewBackupFile, Stand},
+    setup,
+};
+use ostrakon_types::KssId;
 use serde_json::json;
 
-use super::Context;
-use crate::{cli::Format, error::Failure};
+use super::{Context, administrators, ceremony, enable};
+use crate::{
+    cli::{BackupArgs, Format},
+    error::Failure,
+};
 
-pub(crate) async fn run(context: &Context, name: &str) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context, name: &str, backup: &BackupArgs) -> Result<(), Failure> {
+    if setup::is_staged(&context.home).await? {
+        return enable::enable(context, backup).await;
+    }
     let name = Name::new(name).map_err(|error| Failure::new(format!("bad name: {error}")))?;
-    let keyserver = setup::create(&context.home, name, &Clock::system()).await?;
+    if backup.backup_path.is_none() && backup.ask.profile.is_none() {
+        let made = setup::create(&context.home, name, &Clock::system()).await?;
+        told(context, made.kss_id(), None);
+        eprintln!("It has no backup key: should this machine be lost, so is its key. To make one:");
+        eprintln!(
+            "    keyserver --home {} save-backup-key --profile CARD PATH",
+            context.home.folder().display()
+        );
+        return Ok(());
+    }
+    with_backup(context, name, backup).await
+}
+
+/// Makes a server whose backup key is split among the devices of a profile.
+pub(crate) async fn with_backup(
+    context: &Context,
+    name: Name,
+    backup: &BackupArgs,
+) -> Result<(), Failure> {
+    let versions = administrators::needed(&backup.ask)?;
+    let mut creation = Creation::open(
+        &context.home,
+        name,
+        &versions,
+        backup.ignore_security_checks,
+        backup.ask.wait_ms(),
+        &Clock::system(),
+    )?;
+    let path = backup.backup_path.clone();
+    let path = path.unwrap_or_else(|| context.home.folder().join("backup-key.txt"));
+    let file = NewBackupFile::reserve(&path)?;
+    match ceremony::hold(&mut creation, &backup.ask, context.format).await? {
+        Stand::Approved => {}
+        stand => return Err(ceremony::not_approved(stand)),
+    }
+    let keep = |made: &_| file.write(made).map_err(Failure::from);
+    let keyserver = creation.finish(keep).await?;
+    told(context, keyserver.kss_id(), Some(&path));
+    Ok(())
+}
+
+fn told(context: &Context, kss_id: KssId, backup: Option<&PathBuf>) {
     match context.format {
-        Format::Human => println!("{}", keyserver.kss_id()),
-        Format::Json | Format::Cef => println!("{}", json!({ "kss_id": keyserver.kss_id() })),
+        Format::Human => println!("{kss_id}"),
+        Format::Json | Format::Cef => {
+            println!("{}", json!({ "kss_id": kss_id, "backup_path": backup }));
+        }
     }
     eprintln!(
         "A new key shard server was made in `{}`.",
         context.home.folder().display()
     );
     eprintln!("It is a new key: users of another server must be onboarded again to use this one.");
+    if let Some(path) = backup {
+        eprintln!(
+            "Its backup key is in `{}`: copy that file elsewhere.",
+            path.display()
+        );
+    }
     eprintln!(
         "Write its policy to `{}`, then run",
         context.home.policy().display()
@@ -24,5 +86,4 @@ pub(crate) async fn run(context: &Context, name: &str) -> Result<(), Failure> {
         "    keyserver --home {} serve",
         context.home.folder().display()
     );
-    Ok(())
 }

@@ -1,14 +1,36 @@
 use ostrakon_server::{
-    Clock,
+    Clock, Name,
     admin::{AskError, Client},
     setup,
 };
 use serde_json::json;
 
-use super::Context;
-use crate::{cli::Format, error::Failure};
+use super::{Context, create, save_backup_key};
+use crate::{
+    cli::{BackupArgs, Format},
+    error::Failure,
+};
 
-pub(crate) async fn run(context: &Context, enabled: bool) -> Result<(), Failure> {
+/// Makes the server answer requests. With a path for a backup key, it is made first where there is none,
+/// which is the older spelling of `create`.
+pub(crate) async fn enable(context: &Context, backup: &BackupArgs) -> Result<(), Failure> {
+    let asked = backup.backup_path.as_ref();
+    if asked.is_some() && !context.home.database().exists() {
+        let name = Name::new("keyserver").map_err(|error| Failure::new(error.to_string()))?;
+        return create::with_backup(context, name, backup).await;
+    }
+    switch(context, true).await?;
+    let Some(path) = asked else {
+        return Ok(());
+    };
+    let saved = save_backup_key::run(context, path, backup.ignore_security_checks, &backup.ask);
+    saved.await.inspect_err(|_| {
+        eprintln!("The server is enabled. It has no new backup key; an earlier one stays good.");
+    })
+}
+
+/// Makes the server answer requests, or none.
+pub(crate) async fn switch(context: &Context, enabled: bool) -> Result<(), Failure> {
     let running = match Client::new(&context.home).set_enabled(enabled).await {
         Ok(()) => true,
         Err(AskError::NotRunning) => {

@@ -48,6 +48,9 @@ fn print(status: &Status) {
     println!("id         {}", status.kss_id);
     println!("name       {}", status.name);
     println!("state      {state}");
+    if status.staged {
+        println!("recovered  it waits: `keyserver enable` lets it begin");
+    }
     if let Some(reason) = &status.not_ready {
         println!("not ready  {reason}");
     }
@@ -64,6 +67,23 @@ fn print(status: &Status) {
     println!("protector  {}", status.protector);
     if let Some(generation) = &status.generation {
         println!("generation {generation}");
+    }
+    match &status.backup {
+        Some(backup) => {
+            let holders = &backup.holders;
+            let made = Timestamp::from_millisecond(backup.made_at.0).unwrap_or_default();
+            println!(
+                "backup key {} of {}, any {} of {} devices open it",
+                backup.generation(),
+                made.strftime("%Y-%m-%d"),
+                holders.threshold,
+                holders.devices
+            );
+            for warning in holders.warnings() {
+                eprintln!("warning: {warning}");
+            }
+        }
+        None => println!("backup key none: `keyserver save-backup-key` makes one"),
     }
     println!("instance   {}", status.instance);
     println!("version    {}", status.version);

@@ -1,4 +1,4 @@
-use ostrakon_client::BaseUrl;
+use ostrakon_client::{BaseUrl, people::ApproveOptions};
 use ostrakon_types::CeremonyId;
 use serde_json::json;
 
@@ -8,11 +8,11 @@ use crate::{cli::Format, context::Context, error::Failure, show::line};
 pub(crate) async fn approve(
     mut context: Context,
     id: &str,
-    words: Option<&str>,
+    options: &ApproveOptions,
     relays: &[BaseUrl],
 ) -> Result<(), Failure> {
     let waiting = find(&mut context, id, relays).await?;
-    context.workstation.approve(&waiting, words).await?;
+    context.workstation.approve(&waiting, options).await?;
     said(&context, waiting.id(), "approved");
     Ok(())
 }

@@ -1,6 +1,6 @@
 use ostrakon_client::{
     BaseUrl,
-    people::{Question, Requester},
+    people::{Generation, Question, Requester},
 };
 use ostrakon_types::UnixMillis;
 use serde_json::json;
@@ -15,14 +15,15 @@ use crate::{
 
 pub(crate) async fn run(mut context: Context, id: &str, relays: &[BaseUrl]) -> Result<(), Failure> {
     let waiting = find(&mut context, id, relays).await?;
+    let newer = context.workstation.newer_backup(&waiting.question);
     match context.format {
-        Format::Json => json(&waiting.question),
-        Format::Human => human(&waiting.question),
+        Format::Json => json(&waiting.question, newer),
+        Format::Human => human(&waiting.question, newer),
     }
     Ok(())
 }
 
-fn human(question: &Question) {
+fn human(question: &Question, newer: Option<Generation>) {
     let ceremony = question.ceremony();
     let shown = question.description();
     line(&format!("asks to    {}", shown.title));
@@ -34,12 +35,17 @@ fn human(question: &Question) {
     line(&format!("needs      {} approvals", ceremony.threshold));
     line(&format!("until      {}", expiry(ceremony.expires_at)));
     line(&format!("id         {}", ceremony.id));
+    if let Some(newer) = newer {
+        line(&format!(
+            "OUT OF DATE: this device has approved a newer backup key, {newer}"
+        ));
+    }
     if question.must_compare() {
         line(&"NOBODY KNOWS WHO ASKS: the machine shows eight words; give them with `--words`");
     }
 }
 
-fn json(question: &Question) {
+fn json(question: &Question, newer: Option<Generation>) {
     let ceremony = question.ceremony();
     let shown = question.description();
     let details = shown
@@ -54,6 +60,7 @@ fn json(question: &Question) {
         "profile": ceremony.profile,
         "requester": requester(question),
         "needed": ceremony.threshold,
+        "newer_backup": newer.map(|newer| newer.to_string()),
         "must_compare": question.must_compare(),
         "opened_at": ceremony.opened_at,
         "expires_at": ceremony.expires_at,

@@ -1,7 +1,7 @@
 use ostrakon_client::people::HostOptions;
 use ostrakon_types::DeviceId;
 
-use super::list;
+use super::{add, list};
 use crate::{context::Context, error::Failure, person::Terminal};
 
 pub(crate) async fn run(
@@ -9,6 +9,9 @@ pub(crate) async fn run(
     id: DeviceId,
     options: &HostOptions,
 ) -> Result<(), Failure> {
+    if context.recovers() {
+        return add::recover(context, Some(id), options).await;
+    }
     let mut context = context.with_profile().await?;
     let mut person = Terminal::new(context.format);
     let workstation = &mut context.workstation;

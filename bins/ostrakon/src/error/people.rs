@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use ostrakon_client::RefreshError;
 use ostrakon_client::people::{
     AddDeviceError, AnswerApprovalError, ChangeProfileError, HoldError, JoinError,
-    ListApprovalsError, ListenError, LoadWordsError, ParseWordsError,
+    ListApprovalsError, ListenError, LoadWordsError, ParseWordsError, RecoverProfileError,
 };
 
 use super::{DENIED, FAILED, Failure};
@@ -163,8 +163,37 @@ impl From<AnswerApprovalError> for Failure {
             AnswerApprovalError::Open(error) => error.into(),
             AnswerApprovalError::Ask(error) => error.into(),
             AnswerApprovalError::Relay(error) => error.into(),
+            error @ AnswerApprovalError::OldBackup { .. } => Self::of(&error)
+                .hint("look for the newer file, or use this one with `--old-backup`"),
             error @ AnswerApprovalError::NotCompared => {
                 Self::of(&error).hint("give the words with `--words`, or deny it")
+            }
+            error => Self::of(&error),
+        }
+    }
+}
+
+impl From<RecoverProfileError> for Failure {
+    fn from(error: RecoverProfileError) -> Self {
+        match error {
+            RecoverProfileError::Open(error) => error.into(),
+            RecoverProfileError::Add(error) => error.into(),
+            RecoverProfileError::Card(error) => error.into(),
+            RecoverProfileError::Hold(error) => error.into(),
+            RecoverProfileError::Change(error) => error.into(),
+            error @ RecoverProfileError::Member => {
+                Self::of(&error).hint("name a fresh folder with `--home`")
+            }
+            error @ RecoverProfileError::NoSuchDevice(_) => {
+                Self::of(&error).hint("`ostrakon device add` here, `ostrakon device join` there")
+            }
+            error @ RecoverProfileError::NoSuchProfile(_) => Self::of(&error)
+                .hint("`ostrakon profile recovery load-profiles` loads what a device has shown"),
+            error @ RecoverProfileError::NotSelected => {
+                Self::of(&error).hint("`ostrakon profile recovery select-profile` selects one")
+            }
+            error @ RecoverProfileError::NotStaged => {
+                Self::of(&error).hint("`ostrakon profile recovery stage-new-device` comes first")
             }
             error => Self::of(&error),
         }

@@ -7,10 +7,11 @@ use std::{
 use minicbor::{Decode, Decoder, Encode, Encoder, encode::Write};
 use ostrakon_shards::{
     card::Card,
+    generation::Generation,
     identity::PublicCard,
     profile::{Head, HeadError, Profile, SignedHead, SignedVersion},
 };
-use ostrakon_types::{RequestId, canonical};
+use ostrakon_types::{DeviceId, KssId, ProfileId, RequestId, canonical};
 
 use super::HomeError;
 use crate::folder::{SecureFolder, SecurityGroup};
@@ -48,6 +49,46 @@ pub(crate) struct People {
     /// Where other devices of the profile wait for this one's answers.
     #[n(2)]
     pub(crate) relays: Vec<String>,
+    /// The newest backup key of each server that this device has approved the making of.
+    #[n(3)]
+    pub(crate) backups: Option<Vec<KnownBackup>>,
+    /// What is there of a recovery, until it is finished.
+    #[n(4)]
+    pub(crate) recovery: Option<Recovery>,
+}
+
+/// A profile that is being recovered on this machine.
+#[derive(Clone, Default, Encode, Decode)]
+pub(crate) struct Recovery {
+    /// Devices that came, with what they know of their profile.
+    #[n(0)]
+    pub(crate) devices: Vec<MetDevice>,
+    /// The profiles that were loaded, each by its versions.
+    #[n(1)]
+    pub(crate) profiles: Vec<Vec<SignedVersion>>,
+    #[n(2)]
+    pub(crate) selected: Option<ProfileId>,
+    /// The devices in whose place this machine comes, once that is decided.
+    #[n(3)]
+    pub(crate) staged: Option<Vec<DeviceId>>,
+}
+
+/// A device that came, and showed its profile or was shown it.
+#[derive(Clone, Encode, Decode)]
+pub(crate) struct MetDevice {
+    #[n(0)]
+    pub(crate) card: Card,
+    #[n(1)]
+    pub(crate) versions: Vec<SignedVersion>,
+}
+
+/// A backup key that this device knows of.
+#[derive(Clone, Copy, Encode, Decode)]
+pub(crate) struct KnownBackup {
+    #[n(0)]
+    pub(crate) kss_id: KssId,
+    #[n(1)]
+    pub(crate) generation: Generation,
 }
 
 /// What was drawn for an onboarding, so that its repetition does not make a second profile.
@@ -145,7 +186,29 @@ impl State {
     }
 }
 
+impl Recovery {
+    /// Notes that a device came, in place of what it showed before.
+    pub(crate) fn meet(&mut self, met: MetDevice) {
+        self.devices.retain(|known| known.card != met.card);
+        self.devices.push(met);
+    }
+}
+
 impl People {
+    /// Changes what is there of a recovery.
+    pub(crate) fn recovery_mut(&mut self) -> &mut Recovery {
+        self.recovery.get_or_insert_default()
+    }
+
+    /// Notes that a backup key was made.
+    pub(crate) fn note_backup(&mut self, kss_id: KssId, generation: Generation) {
+        let known = self.backups.get_or_insert_default();
+        match known.iter_mut().find(|known| known.kss_id == kss_id) {
+            Some(known) => known.generation = known.generation.max(generation),
+            None => known.push(KnownBackup { kss_id, generation }),
+        }
+    }
+
     /// Notes where another device waits, as the last of a few.
     pub(crate) fn note_relay(&mut self, url: String) {
         const MOST: usize = 8;

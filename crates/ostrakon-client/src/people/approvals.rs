@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ostrakon_shards::{
-    ceremony::{AnswerError, Notice, Question},
+    ceremony::{AnswerError, Need, Notice, Question},
+    generation::Generation,
     profile::HeadError,
     random::RandomError,
     seal::Sealed,
@@ -14,7 +15,7 @@ use ostrakon_transport::{
 };
 use ostrakon_types::{CeremonyId, Denial, ErrorChain, UnixMillis};
 
-use super::HoldError;
+use super::{ContributeError, HoldError, contribution};
 use crate::{
     ask::{AskError, Link, impatient},
     refresh::RefreshError,
@@ -88,6 +89,15 @@ pub enum AnswerApprovalError {
     /// What came along is not this device's profile.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// An older backup key is to be used than this device knows of.
+    #[error("this backup key is out of date: this device has approved a newer one, {newer}")]
+    OldBackup {
+        /// The newer one.
+        newer: Generation,
+    },
+    /// What the operation needs of this device could not be made.
+    #[error(transparent)]
+    Contribute(#[from] ContributeError),
     /// It could not be made.
     #[error(transparent)]
     Answer(#[from] AnswerError),
@@ -108,6 +118,15 @@ pub enum AnswerApprovalError {
     Random(#[from] RandomError),
 }
 
+/// What a person says with an approval.
+#[derive(Clone, Debug, Default)]
+pub struct ApproveOptions {
+    /// The words that the asking machine shows, where they must be compared.
+    pub words: Option<String>,
+    /// That a backup key may be used although it is out of date.
+    pub old_backup: bool,
+}
+
 impl PendingApproval {
     /// The ceremony.
     #[must_use]
@@ -120,8 +139,8 @@ impl Workstation {
     /// How often a watcher should look for what waits.
     pub const WATCH_EVERY: Duration = EVERY;
 
-    /// Asks the key shard server or, without one, the relays that this device knows, and those named by
-    /// `urls`, for what waits for it. A relay where nobody waits any more is passed over.
+    /// Asks for what waits for this device: the key shard server, and the relays that `urls` names or, where
+    /// there is neither, those that this device knows. A relay where nobody waits any more is passed over.
     ///
     /// # Errors
     /// When there is no profile, or its key shard server cannot be asked.
@@ -136,13 +155,18 @@ impl Workstation {
         }
         let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
         let known = match &member.keyserver {
+            // Who is told where to look need not look where nobody may wait any more.
+            _ if !urls.is_empty() => None,
             // There, the server relays.
             Some(_) => None,
             None => self.state().people.as_ref(),
         };
+        // Where this device itself waits, others on this machine may wait meanwhile.
+        let own = known.and_then(|people| people.listen.as_ref());
+        let own = own.map(|address| format!("http://{address}"));
         let known = known.map_or(&[][..], |people| &people.relays);
-        let mut relays: Vec<BaseUrl> = known.iter().filter_map(|url| url.parse().ok()).collect();
-        relays.retain(|known| !urls.contains(known));
+        let known = known.iter().chain(&own);
+        let mut relays: Vec<BaseUrl> = known.filter_map(|url| url.parse().ok()).collect();
         relays.extend_from_slice(urls);
         for url in relays {
             let source = Source::Device(url);
@@ -212,27 +236,56 @@ impl Workstation {
         }
     }
 
-    /// Approves what waits. `compared` are the words that the asking machine shows, where they must be
-    /// compared.
+    /// The newer backup key of the same server that this device has approved the making of, where an older
+    /// one is to be used.
+    #[must_use]
+    pub fn newer_backup(&self, question: &Question) -> Option<Generation> {
+        let (kss_id, used) = contribution::used(question)?;
+        let people = self.state().people.as_ref()?;
+        let known = people.backups.iter().flatten();
+        let newest = known.filter(|known| known.kss_id == kss_id);
+        newest
+            .map(|known| known.generation)
+            .filter(|known| *known > used)
+            .max()
+    }
+
+    /// Approves what waits.
     ///
     /// # Errors
-    /// When it is too late, the words differ, or the answer cannot be delivered.
+    /// When it is too late, the words differ, an older backup key is to be used than this device knows
+    /// of, or the answer cannot be delivered.
     pub async fn approve(
         &mut self,
         pending: &PendingApproval,
-        compared: Option<&str>,
+        options: &ApproveOptions,
     ) -> Result<(), AnswerApprovalError> {
         let question = &pending.question;
+        let gives = question.ceremony().subject.need() == Need::Share;
+        if let Some(newer) = self.newer_backup(question)
+            && gives
+            && !options.old_backup
+        {
+            return Err(AnswerApprovalError::OldBackup { newer });
+        }
         if question.must_compare() {
             let words = question.ceremony().words();
-            let typed = compared.map(ostrakon_types::ProfileWords::new);
+            let typed = options.words.as_deref();
+            let typed = typed.map(ostrakon_types::ProfileWords::new);
             if typed != Some(words) {
                 return Err(AnswerApprovalError::NotCompared);
             }
         }
         let member = self.member().ok_or(AnswerApprovalError::NoProfile)?.clone();
-        let answer = question.approve(&member.keys, None)?;
-        self.deliver(&member, pending, answer).await
+        let answer = contribution::approve(question, &member.keys, member.device.id())?;
+        self.deliver(&member, pending, answer).await?;
+        if let Some((kss_id, generation)) = contribution::made(question) {
+            let lock = self.lock()?;
+            self.change(&lock, |state| {
+                state.people_mut().note_backup(kss_id, generation);
+            })?;
+        }
+        Ok(())
     }
 
     /// Denies what waits.

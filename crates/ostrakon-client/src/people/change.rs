@@ -309,7 +309,7 @@ pub(crate) fn threshold(draft: &ProfileVersion, asked: Option<u8>) -> u8 {
 }
 
 /// This machine's address in its network, as far as it has one. Nothing is sent.
-fn own_address() -> SocketAddr {
+pub(super) fn own_address() -> SocketAddr {
     let outward = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
         // An address for documentation: only the way there counts.

@@ -23,7 +23,7 @@ use ostrakon_types::{
 use super::{
     Person,
     calls::Host,
-    wire::{Call, Consent, Offer, Outcome, Reply},
+    wire::{Call, Consent, Lent, Offer, Outcome, Reply},
 };
 use crate::{
     ask::AskError,
@@ -61,6 +61,9 @@ pub enum JoinError {
     /// It belongs to the profile, and was not to be added.
     #[error("this device belongs to a profile already")]
     Member,
+    /// The other side asks for a profile, and this device has none.
+    #[error("the other device asks for a profile, and this device has none")]
+    NothingToShow,
     /// It was to be linked, but is not in the profile.
     #[error("this device is not in the profile")]
     NotAMember,
@@ -179,7 +182,7 @@ impl Workstation {
     }
 
     /// This device's keys and card, drawn when there are none yet.
-    fn own_card(
+    pub(super) fn own_card(
         &mut self,
         name: Option<Name>,
         kind: DeviceKind,
@@ -218,8 +221,27 @@ impl Workstation {
         let clock = self.environment.clock;
         let fetch = async |number| host.fetch(pairing, keys, number, until, clock).await;
         let offer: Offer = canonical::decode(&fetch(0).await?)?;
+        let recovering = offer.recovering == Some(true);
+        if recovering && offer.versions.is_empty() {
+            let known = self.state().membership.as_ref();
+            let known = known.ok_or(JoinError::NothingToShow)?;
+            let (profile, versions) = (known.head.profile, known.versions.clone());
+            host.send(pairing, keys, 0, &Lent { versions }).await?;
+            let outcome: Outcome = canonical::decode(&fetch(1).await?)?;
+            let farewell = Consent { signature: None };
+            host.send(pairing, keys, 1, &farewell).await?;
+            let Outcome::Done { .. } = outcome else {
+                return Err(JoinError::NotApproved);
+            };
+            self.note_relay(offer.relay)?;
+            let added = false;
+            return Ok(Joined { profile, added });
+        }
         let profile = Profile::from_chain(offer.versions.iter().cloned())?;
-        if profile.member(&pairing.other().id()).is_none() {
+        // A machine that is no device shows the profile, and proposes nothing.
+        let is_member = profile.member(&pairing.other().id()).is_some();
+        let only_shows = recovering && offer.draft.is_none();
+        if !is_member && !only_shows {
             return Err(JoinError::BadReply);
         }
         let own = pairing.own().clone();
@@ -295,6 +317,16 @@ impl Workstation {
             None if profile.member(&own.id()).is_some() => Ok(false),
             None => Err(JoinError::NotAMember),
         }
+    }
+
+    fn note_relay(&mut self, relay: String) -> Result<(), JoinError> {
+        let lock = self.lock()?;
+        self.change(&lock, |state| {
+            if relay.parse::<BaseUrl>().is_ok() {
+                state.people_mut().note_relay(relay);
+            }
+        })?;
+        Ok(())
     }
 
     /// Stores the profile, and where the host waits.

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ostrakon_shards::{
+    card::Card,
     ceremony::{
         AnswerError, Completed, NoticeError, OpenCeremonyError, Plan, Requester, Standing, Subject,
-        TakeError, Tally,
+        TakeError, Tally, recent,
     },
-    profile::SignedVersion,
+    profile::{Profile, SignedVersion},
     random::{self, RandomError},
     seal::{SealError, Sealed},
 };
@@ -26,9 +27,6 @@ use crate::{
 
 /// How often the relay is asked for answers.
 const POLL: Duration = Duration::from_secs(1);
-
-/// Bytes of a profile's newest versions that go along with a notice, for devices that missed them.
-const CHAIN_BYTES: usize = 128 << 10;
 
 /// Why other devices have not approved.
 #[derive(Debug, thiserror::Error)]
@@ -100,10 +98,12 @@ impl Workstation {
         let answer = question.approve(&member.keys, None)?;
         tally.take(&answer, now)?;
         if tally.standing(now) != Standing::Approved {
-            let notices = self.notices(member, &tally)?;
+            let known = self.state().membership.as_ref();
+            let versions = known.map_or(&[][..], |membership| &membership.versions);
+            let notices = notices(&tally, Some(&member.device), versions)?;
             match front {
                 Some(front) => {
-                    self.wait_here(member, &mut tally, notices, front, person)
+                    self.wait_here(&member.profile, &mut tally, notices, front, person)
                         .await
                 }
                 None => self.wait_there(member, &mut tally, notices, person).await,
@@ -117,22 +117,22 @@ impl Workstation {
             })
     }
 
-    fn notices(
+    /// Has the devices of a profile asked by this machine, which is none of them.
+    pub(super) async fn wait_for(
         &self,
-        member: &Member,
-        tally: &Tally,
-    ) -> Result<BTreeMap<DeviceId, Sealed>, SealError> {
-        let known = self.state().membership.as_ref();
-        let versions = recent(known.map_or(&[], |membership| &membership.versions));
-        let others = tally.asked().filter(|card| **card != member.device);
-        others
-            .map(|card| Ok((card.id(), tally.notice_for(card, versions.clone(), None)?)))
-            .collect()
+        profile: &Arc<Profile>,
+        versions: &[SignedVersion],
+        tally: &mut Tally,
+        front: &Front,
+        person: &mut dyn Person,
+    ) -> Result<(), HoldError> {
+        let notices = notices(tally, None, versions)?;
+        self.wait_here(profile, tally, notices, front, person).await
     }
 
     fn opened(
         &self,
-        member: &Member,
+        profile: &Profile,
         tally: &Tally,
         front: Option<&Front>,
         person: &mut dyn Person,
@@ -140,17 +140,18 @@ impl Workstation {
         let ceremony = tally.ceremony();
         person.hear(&News::Opened {
             id: ceremony.id,
-            description: ceremony.subject.describe(member.profile.version()),
+            description: ceremony.subject.describe(profile.version()),
             standing: tally.standing(self.environment.now()),
             expires_at: ceremony.expires_at,
             here: front.map(Front::address),
+            words: matches!(ceremony.requester, Requester::Machine(_)).then(|| ceremony.words()),
         });
     }
 
     /// Relays the ceremony in this very process.
     async fn wait_here(
         &self,
-        member: &Member,
+        profile: &Arc<Profile>,
         tally: &mut Tally,
         notices: BTreeMap<DeviceId, Sealed>,
         front: &Front,
@@ -158,13 +159,13 @@ impl Workstation {
     ) -> Result<(), HoldError> {
         let ceremony = tally.ceremony();
         front.relay(Some(Relayed {
-            profile: Arc::clone(&member.profile),
+            profile: Arc::clone(profile),
             id: ceremony.id,
             expires_at: ceremony.expires_at,
             notices,
             answers: BTreeMap::new(),
         }));
-        self.opened(member, tally, Some(front), person);
+        self.opened(profile, tally, Some(front), person);
         while self.is_open(tally) {
             let _ = timeout(POLL, front.changed()).await;
             self.take_all(tally, &front.answers(), person);
@@ -191,7 +192,7 @@ impl Workstation {
             notices,
         };
         self.ask_relay(member, &link, open).await?;
-        self.opened(member, tally, None, person);
+        self.opened(&member.profile, tally, None, person);
         while self.is_open(tally) {
             match self
                 .ask_relay(member, &link, Item::CeremonyAnswers { id })
@@ -262,16 +263,15 @@ impl Workstation {
     }
 }
 
-/// The newest versions, as many as fit.
-fn recent(versions: &[SignedVersion]) -> Vec<SignedVersion> {
-    let mut left = CHAIN_BYTES;
-    let fits = |signed: &&SignedVersion| {
-        let length = signed.to_bytes().len();
-        let fits = length <= left;
-        left = left.saturating_sub(length);
-        fits
-    };
-    let mut recent: Vec<_> = versions.iter().rev().take_while(fits).cloned().collect();
-    recent.reverse();
-    recent
+/// What is for whom: everyone who is asked, but for the device that asks.
+fn notices(
+    tally: &Tally,
+    own: Option<&Card>,
+    versions: &[SignedVersion],
+) -> Result<BTreeMap<DeviceId, Sealed>, SealError> {
+    let versions = recent(versions);
+    let others = tally.asked().filter(|card| Some(*card) != own);
+    others
+        .map(|card| Ok((card.id(), tally.notice_for(card, versions.clone(), None)?)))
+        .collect()
 }

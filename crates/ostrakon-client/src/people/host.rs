@@ -9,6 +9,7 @@ use std::{
 use minicbor::{Decode, Encode};
 use ostrakon_shards::{
     card::{Card, DeviceKind},
+    device::DeviceKeys,
     name::Name,
     pairing::{Code, Invitation, LetterError, Opening, Pairing},
     profile::VersionError,
@@ -138,7 +139,9 @@ impl Workstation {
         person: &mut dyn Person,
     ) -> Result<Card, AddDeviceError> {
         let asked = (!options.recovery).then_some(name);
-        let visit = self.meet(front, member, asked, options, person).await?;
+        let visit = self
+            .meet(front, &member.keys, &member.device, asked, options, person)
+            .await?;
         let card = visit.pairing.other().clone();
         check_kind(&card, options.recovery)?;
         if member.profile.member(&card.id()).is_some() {
@@ -208,7 +211,14 @@ impl Workstation {
         person: &mut dyn Person,
     ) -> Result<Card, AddDeviceError> {
         let visit = self
-            .meet(front, member, Some(name), options, person)
+            .meet(
+                front,
+                &member.keys,
+                &member.device,
+                Some(name),
+                options,
+                person,
+            )
             .await?;
         let card = visit.pairing.other().clone();
         if card.id() != device {
@@ -226,15 +236,16 @@ impl Workstation {
     }
 
     /// Waits until a device has come and, where it typed a code, both show the same digits.
-    async fn meet(
+    pub(super) async fn meet(
         &self,
         front: &Front,
-        member: &Member,
+        keys: &Arc<DeviceKeys>,
+        own: &Card,
         name: Option<Name>,
         options: &HostOptions,
         person: &mut dyn Person,
     ) -> Result<Visit, AddDeviceError> {
-        let own = member.device.clone();
+        let own = own.clone();
         let (stage, uri, code) = match options.method {
             Method::Qr => {
                 let invitation = Invitation::new(front.address(), &own)?;
@@ -247,7 +258,7 @@ impl Workstation {
             }
         };
         front.host(HostSide {
-            keys: Arc::clone(&member.keys),
+            keys: Arc::clone(keys),
             card: own,
             name: name.clone(),
             stage,
@@ -288,7 +299,7 @@ impl Workstation {
         }
         Ok(Visit {
             pairing,
-            keys: Arc::clone(&member.keys),
+            keys: Arc::clone(keys),
             clock: self.environment.clock,
             deadline,
         })
@@ -305,21 +316,27 @@ impl Workstation {
             draft,
             keyserver: membership.and_then(|known| known.keyserver.clone()),
             relay: front.url(),
+            recovering: None,
         }
     }
 }
 
 /// A guest that is there.
-struct Visit {
+pub(super) struct Visit {
     pairing: Pairing,
-    keys: Arc<ostrakon_shards::device::DeviceKeys>,
+    keys: Arc<DeviceKeys>,
     clock: fn() -> UnixMillis,
     deadline: UnixMillis,
 }
 
 impl Visit {
+    /// The guest's card.
+    pub(super) fn other(&self) -> &Card {
+        self.pairing.other()
+    }
+
     /// Leaves letter `number` for the guest to fetch.
-    fn send<T: Encode<()>>(
+    pub(super) fn send<T: Encode<()>>(
         &self,
         number: u32,
         letter: &T,
@@ -337,7 +354,7 @@ impl Visit {
     }
 
     /// Waits for the guest's letter `number`.
-    async fn receive<T>(&self, number: u32, front: &Front) -> Result<T, AddDeviceError>
+    pub(super) async fn receive<T>(&self, number: u32, front: &Front) -> Result<T, AddDeviceError>
     where
         T: Encode<()> + for<'b> Decode<'b, ()>,
     {
@@ -366,7 +383,7 @@ impl Visit {
     }
 
     /// Waits until the guest says that it has stored the outcome: its second letter.
-    async fn part(&self, now: UnixMillis, front: &Front) -> Result<(), AddDeviceError> {
+    pub(super) async fn part(&self, now: UnixMillis, front: &Front) -> Result<(), AddDeviceError> {
         let farewell = self.letter(1, now.plus(PARTING_MS), front).await;
         let farewell = farewell.ok_or(AddDeviceError::Gone)?;
         self.pairing.open(&self.keys, 1, &farewell)?;
@@ -374,7 +391,7 @@ impl Visit {
     }
 }
 
-fn check_kind(card: &Card, recovery: bool) -> Result<(), AddDeviceError> {
+pub(super) fn check_kind(card: &Card, recovery: bool) -> Result<(), AddDeviceError> {
     match card.kind {
         DeviceKind::Keyserver => Err(AddDeviceError::Kind("a key shard server")),
         DeviceKind::Recovery if !recovery => Err(AddDeviceError::Kind("recovery words")),

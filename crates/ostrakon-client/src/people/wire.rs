@@ -93,6 +93,18 @@ pub(crate) struct Offer {
     /// Where the host will wait for answers.
     #[n(3)]
     pub(crate) relay: String,
+    /// Whether the host is no device of the profile, and wants to become one again: without versions, it
+    /// asks for those that the guest knows.
+    #[n(4)]
+    pub(crate) recovering: Option<bool>,
+}
+
+/// The guest's first letter to a host that is recovering.
+#[derive(Encode, Decode)]
+pub(crate) struct Lent {
+    /// The profile as the guest knows it.
+    #[n(0)]
+    pub(crate) versions: Vec<SignedVersion>,
 }
 
 /// The guest's first letter.
@@ -105,10 +117,6 @@ pub(crate) struct Consent {
 
 /// The host's second letter.
 #[derive(Encode, Decode)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "decoded, taken apart, and gone; never kept in numbers"
-)]
 pub(crate) enum Outcome {
     /// The version is in force, or there was none to bring into force.
     #[n(0)]

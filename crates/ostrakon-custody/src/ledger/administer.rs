@@ -14,12 +14,32 @@ pub(super) async fn administer(
     now: UnixMillis,
 ) -> Result<(Option<AuditEvent>, i64), StoreError> {
     Ok(match change {
+        Change::SaveBackup {
+            generation,
+            file,
+            detail,
+        } => {
+            tx.insert_backup(*generation, file, now).await?;
+            let event = AuditEvent::Administered {
+                action: "save-backup-key".to_owned(),
+                detail: detail.clone(),
+            };
+            (Some(event), 0)
+        }
+        Change::Stage => {
+            tx.stage().await?;
+            let event = AuditEvent::Administered {
+                action: "disable".to_owned(),
+                detail: "recovered, until it is enabled".to_owned(),
+            };
+            (Some(event), 0)
+        }
         Change::TakeProfile {
             profile,
             versions,
             known,
         } => {
-            let taken = tx.restore_profile(profile, versions, *known, now).await?;
+            let taken = tx.restore_profile(versions, *known, now).await?;
             let event = AuditEvent::Administered {
                 action: "profile shown".to_owned(),
                 detail: format!("{}, version {}", profile.id(), profile.head().number),

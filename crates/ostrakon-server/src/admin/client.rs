@@ -3,13 +3,17 @@ use std::time::Duration;
 use ostrakon_transport::http::{UnixClient, UnixError};
 
 use ostrakon_custody::SignedManifest;
+use ostrakon_shards::seal::Sealed;
+use ostrakon_types::CeremonyId;
 
+use super::ceremonies::{Answers, Named};
 use super::{
     ArchiveManifest, ClearQuota, Done, Fault, PolicyLoaded, PolicyText, Pruned, QuotaCleared,
     Status,
 };
 use crate::{
     Home,
+    ceremony::{Ask, Convened, Fulfilled, Progress},
     quota::{AtQuota, ProfileName},
 };
 
@@ -113,6 +117,32 @@ impl Client {
     pub(crate) async fn prune(&self) -> Result<u64, AskError> {
         let Pruned { rows } = self.0.post("/audit/prune", &Done {}).await?;
         Ok(rows)
+    }
+
+    /// Opens a ceremony among the server's administrators' devices.
+    pub(crate) async fn convene(&self, ask: &Ask) -> Result<Convened, AskError> {
+        Ok(self.0.post("/ceremony/open", ask).await?)
+    }
+
+    /// Hands in answers to a ceremony.
+    pub(crate) async fn take_answers(
+        &self,
+        id: CeremonyId,
+        answers: Vec<Sealed>,
+    ) -> Result<Progress, AskError> {
+        let answers = Answers { id, answers };
+        Ok(self.0.post("/ceremony/take", &answers).await?)
+    }
+
+    /// Has done what was approved.
+    pub(crate) async fn fulfil(&self, id: CeremonyId) -> Result<Fulfilled, AskError> {
+        Ok(self.0.post("/ceremony/fulfil", &Named { id }).await?)
+    }
+
+    /// Gives a ceremony up.
+    pub(crate) async fn give_up(&self, id: CeremonyId) -> Result<(), AskError> {
+        let Done {} = self.0.post("/ceremony/give-up", &Named { id }).await?;
+        Ok(())
     }
 
     /// The policy in force.

@@ -2,7 +2,7 @@ use ostrakon_types::{DeviceId, canonical};
 use zeroize::Zeroizing;
 
 use super::{
-    BackupFile, BackupKey,
+    BackupFile, BackupKey, Holder,
     file::{Body, Recovery, SHARE, ShareContext},
 };
 use crate::{
@@ -87,15 +87,25 @@ impl BackupFile {
         keys: &DeviceKeys,
         device: DeviceId,
     ) -> Result<Shard, OpenBackupShareError> {
-        let mut holders = (1_u8..).zip(&self.body.holders);
-        let (index, holder) = holders
-            .find(|(_, holder)| holder.device == device)
-            .ok_or(OpenBackupShareError::NoHolder { device })?;
+        let (_, holder) = self.indexed(device)?;
         let context = canonical::encode(&ShareContext::new(&self.body, device));
         let opened = seal::open(SHARE, &keys.kem, &context, &holder.share);
         stack::wipe();
         let bytes = opened.map_err(|cause| OpenBackupShareError::Sealed { device, cause })?;
-        let shard = Shard::from_bytes(&bytes)
+        self.check_share(device, &bytes)
+    }
+
+    /// Checks that these bytes, as a device gave them, are the share that was made for it.
+    ///
+    /// # Errors
+    /// When the device holds none, or it is another.
+    pub fn check_share(
+        &self,
+        device: DeviceId,
+        bytes: &[u8],
+    ) -> Result<Shard, OpenBackupShareError> {
+        let (index, _) = self.indexed(device)?;
+        let shard = Shard::from_bytes(bytes)
             .map_err(|cause| OpenBackupShareError::Malformed { device, cause })?;
         let checked = if shard.index() == index {
             self.body.manifest.check(&shard)
@@ -106,6 +116,13 @@ impl BackupFile {
         };
         checked.map_err(|cause| OpenBackupShareError::Other { device, cause })?;
         Ok(shard)
+    }
+
+    fn indexed(&self, device: DeviceId) -> Result<(u8, &Holder), OpenBackupShareError> {
+        let mut holders = (1_u8..).zip(&self.body.holders);
+        holders
+            .find(|(_, holder)| holder.device == device)
+            .ok_or(OpenBackupShareError::NoHolder { device })
     }
 
     /// Combines the shares of M devices or more and opens the file. Altered ones are left out, and

@@ -22,6 +22,9 @@ use crate::{
 pub(super) const OPENING: &str = "ceremony opening";
 const NOTICE: &str = "ceremony notice";
 
+/// Bytes of versions that go along with a notice.
+const CHAIN_BYTES: usize = 128 << 10;
+
 /// What one device gets to see of a ceremony. It is sealed to that device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -220,10 +223,13 @@ impl Question {
         self.ceremony().subject.describe(self.profile.version())
     }
 
-    /// Whether people must compare the ceremony's words, because nobody knows the requester.
+    /// Whether people must compare the ceremony's words, because nobody knows the requester. Nobody need
+    /// do so for a proof, which gives nothing away and opens nothing.
     #[must_use]
     pub fn must_compare(&self) -> bool {
-        matches!(self.ceremony().requester, Requester::Machine(_))
+        let ceremony = self.ceremony();
+        let gives = ceremony.subject.need() != Need::ShareProof;
+        gives && matches!(ceremony.requester, Requester::Machine(_))
     }
 
     /// Approves, with the device's `share` where the operation needs it, and seals the answer to the
@@ -282,6 +288,21 @@ impl Question {
         let answer = Answer::deny(self.ceremony().digest(), self.device, &keys.signing);
         Ok(answer.seal(&self.ceremony().reply_to)?)
     }
+}
+
+/// The newest of a profile's versions, as many as go along with a notice: for devices that missed them.
+#[must_use]
+pub fn recent(versions: &[SignedVersion]) -> Vec<SignedVersion> {
+    let mut left = CHAIN_BYTES;
+    let fits = |signed: &&SignedVersion| {
+        let length = signed.to_bytes().len();
+        let fits = length <= left;
+        left = left.saturating_sub(length);
+        fits
+    };
+    let mut recent: Vec<_> = versions.iter().rev().take_while(fits).cloned().collect();
+    recent.reverse();
+    recent
 }
 
 fn context(id: &CeremonyId, device: &DeviceId) -> Vec<u8> {

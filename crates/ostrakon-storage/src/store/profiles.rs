@@ -240,62 +240,38 @@ impl Transaction<'_> {
     /// When the database fails.
     pub async fn restore_profile(
         &mut self,
-        profile: &Profile,
         versions: &[SignedVersion],
         known: u64,
         now: UnixMillis,
     ) -> Result<bool, StoreError> {
-        let id = profile.id();
-        let Some((first, rest)) = versions.split_first() else {
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
+        let Some((before, newer)) = versions.split_at_checked(known) else {
             return Ok(false);
         };
-        let newer = if known == 0 {
-            let Ok(founded) = Profile::found(first.clone()) else {
+        let (mut current, newer) = match (before, newer) {
+            ([], [first, newer @ ..]) => {
+                let Ok(founded) = Profile::found(first.clone()) else {
+                    return Ok(false);
+                };
+                if !self.insert_profile(&founded, first, now).await? {
+                    return Ok(false);
+                }
+                (founded, newer)
+            }
+            (before, newer) => match Profile::from_chain(before.iter().cloned()) {
+                Ok(current) => (current, newer),
+                Err(_) => return Ok(false),
+            },
+        };
+        for signed in newer {
+            let Ok(next) = current.advance(signed.clone()) else {
                 return Ok(false);
             };
-            if !self.insert_profile(&founded, first, now).await? {
+            // Nobody else may have advanced it meanwhile.
+            if !self.advance_profile(&next, signed).await? {
                 return Ok(false);
             }
-            rest
-        } else {
-            let known = usize::try_from(known).unwrap_or(usize::MAX);
-            versions.get(known..).unwrap_or_default()
-        };
-        let as_number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        // Nobody else may have advanced it meanwhile.
-        let updated =
-            sqlx::query("UPDATE profiles SET number = ? WHERE profile = ? AND number = ?")
-                .bind(as_number(profile.head().number))
-                .bind(id.as_bytes().as_slice())
-                .bind(as_number(known.max(1)))
-                .execute(&mut *self.tx)
-                .await?;
-        if updated.rows_affected() == 0 {
-            return Ok(false);
-        }
-        for signed in newer {
-            let number = as_number(signed.version().number);
-            let sealed =
-                self.store
-                    .keys
-                    .seal(VERSION, &version_row(&id, number), &signed.to_bytes())?;
-            sqlx::query("INSERT INTO profile_versions (profile, number, sealed) VALUES (?, ?, ?)")
-                .bind(id.as_bytes().as_slice())
-                .bind(number)
-                .bind(sealed)
-                .execute(&mut *self.tx)
-                .await?;
-        }
-        sqlx::query("DELETE FROM devices WHERE profile = ?")
-            .bind(id.as_bytes().as_slice())
-            .execute(&mut *self.tx)
-            .await?;
-        for device in &profile.version().devices {
-            sqlx::query("INSERT INTO devices (profile, device) VALUES (?, ?)")
-                .bind(id.as_bytes().as_slice())
-                .bind(device.id().as_bytes().as_slice())
-                .execute(&mut *self.tx)
-                .await?;
+            current = next;
         }
         Ok(true)
     }

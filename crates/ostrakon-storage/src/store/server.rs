@@ -7,6 +7,9 @@ use crate::StoreError;
 
 const IDENTITY: (&str, &str) = ("server", "sealed");
 
+/// The setting that is there while a recovered server waits to be enabled.
+const STAGED: &str = "staged";
+
 /// The server that a database belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerRecord {
@@ -41,6 +44,18 @@ impl Store {
             enabled: row.try_get("enabled")?,
             created_at: UnixMillis(row.try_get("created_at")?),
         }))
+    }
+
+    /// Whether the server was recovered, and waits to be enabled.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_staged(&self) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT 1 FROM settings WHERE name = ?")
+            .bind(STAGED)
+            .fetch_optional(&self.db.reader)
+            .await?;
+        Ok(row.is_some())
     }
 
     /// The server's secrets, as [`Transaction::insert_server`] got them.
@@ -87,11 +102,29 @@ impl Transaction<'_> {
         }
     }
 
-    /// Makes the server answer requests, or none.
+    /// Makes a recovered server wait until it is enabled.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stage(&mut self) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO settings (name, value) VALUES (?, x'01') ON CONFLICT DO NOTHING")
+            .bind(STAGED)
+            .execute(&mut *self.tx)
+            .await?;
+        self.set_enabled(false).await
+    }
+
+    /// Makes the server answer requests, or none. One that waited to be enabled waits no more.
     ///
     /// # Errors
     /// When there is no server, or the database fails.
     pub async fn set_enabled(&mut self, enabled: bool) -> Result<(), StoreError> {
+        if enabled {
+            sqlx::query("DELETE FROM settings WHERE name = ?")
+                .bind(STAGED)
+                .execute(&mut *self.tx)
+                .await?;
+        }
         let updated = sqlx::query("UPDATE server SET enabled = ?")
             .bind(enabled)
             .execute(&mut *self.tx)

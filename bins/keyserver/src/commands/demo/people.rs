@@ -9,8 +9,8 @@ use std::{
 use ostrakon_client::{
     Config, ConfigFile, Environment, Workstation,
     people::{
-        Card, ChangeOptions, DeviceKind, Digits, GuestOptions, HostOptions, Invitation, Method,
-        Name, News, Person,
+        ApproveOptions, Card, ChangeOptions, DeviceKind, Digits, GuestOptions, HostOptions,
+        Invitation, Method, Name, News, Person,
     },
 };
 use tokio::{sync::mpsc, time::sleep};
@@ -140,7 +140,10 @@ async fn approve(device: &mut Workstation) -> Result<(), Failure> {
     loop {
         let found = device.approvals(&[]).await.map_err(failed)?;
         if let Some(pending) = found.pending.first() {
-            return device.approve(pending, None).await.map_err(failed);
+            return device
+                .approve(pending, &ApproveOptions::default())
+                .await
+                .map_err(failed);
         }
         sleep(LOOK).await;
     }

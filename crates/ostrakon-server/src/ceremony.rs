@@ -1,0 +1,258 @@
+//! Ceremonies that a server, or the machine that becomes one, opens among its administrators' devices.
+//!
+//! | type | asks for | asked by |
+//! | --- | --- | --- |
+//! | [`Creation`] | making a server | the server that is made |
+//! | [`OfServer`] | a new backup key; going on with an older state | the server, running or not |
+//! | [`Ingestion`] | a lost server's identity | a machine that nobody knows |
+//! | [`Verification`] | proofs of the shares of a backup key | a machine that nobody knows |
+//!
+//! A command carries each of them: it shows what is asked ([`Convened`]), relays it to the devices, and
+//! hands their answers to whoever opened it, who counts ([`Asking::take`]). A running server counts
+//! itself and does itself what was approved, so that its keys stay where they are.
+
+mod backup_file;
+mod checks;
+mod creation;
+mod held;
+mod ingestion;
+mod of_server;
+mod profile;
+mod verification;
+
+pub use ostrakon_shards::backup::{BackupFile, ParseBackupError};
+use ostrakon_shards::{
+    backup::{OpenBackupShareError, RecoverError},
+    ceremony::{Need, OpenCeremonyError, Requester, Standing, Tally, recent},
+    profile::{ChainError, Profile, SignedVersion},
+    random::RandomError,
+    seal::{SealError, Sealed},
+};
+use ostrakon_types::{CeremonyId, DeviceId, ProfileId, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    backup_file::{NewBackupFile, WriteBackupError},
+    checks::{HolderCount, WeakProfile, Weakness},
+    creation::Creation,
+    held::{Ask, Fulfilled, Operation},
+    ingestion::{Ingested, Ingestion},
+    of_server::OfServer,
+    profile::{ParseCardError, parse_card},
+    verification::{HolderReport, Proved, Verification},
+};
+pub(crate) use self::{
+    checks::holder_count,
+    held::{Held, Pending, Room, newest_backup},
+};
+use crate::{admin::AskError, server::BuildError};
+
+/// A ceremony that was opened, as a command shows and relays it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Convened {
+    /// Its id.
+    pub id: CeremonyId,
+    /// The profile whose devices are asked.
+    pub profile: ProfileId,
+    /// The versions of that profile.
+    pub versions: Vec<SignedVersion>,
+    /// What is asked, in one line.
+    pub title: String,
+    /// The particulars, each with a label.
+    pub details: Vec<(String, String)>,
+    /// How many approvals it takes.
+    pub needed: u8,
+    /// Until when answers count.
+    pub expires_at: UnixMillis,
+    /// What people compare with what their devices show, where nobody knows who asks.
+    pub words: Option<String>,
+    /// What is for whom, sealed.
+    pub notices: Vec<(DeviceId, Sealed)>,
+}
+
+/// How a ceremony stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stand {
+    /// More approvals are needed.
+    Open {
+        /// How many there are.
+        approved: usize,
+        /// How many it takes.
+        needed: u8,
+    },
+    /// There are enough.
+    Approved,
+    /// A device denied it.
+    Denied {
+        /// Which.
+        by: DeviceId,
+    },
+    /// Not enough devices answered in time.
+    Expired,
+}
+
+/// What answers came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Who answered.
+    pub answered: Vec<DeviceId>,
+    /// Whose answers do not count, and why not, ready to be shown.
+    pub refused: Vec<String>,
+    /// How the ceremony stands now.
+    pub stand: Stand,
+}
+
+/// Somebody who has opened a ceremony and counts the answers.
+pub trait Asking {
+    /// The ceremony.
+    fn convened(&self) -> &Convened;
+
+    /// Takes answers as they came from devices, each once. None at all asks how it stands.
+    fn take(
+        &mut self,
+        answers: Vec<Sealed>,
+    ) -> impl Future<Output = Result<Progress, ConveneError>>;
+}
+
+/// Why a ceremony was not opened, or what it was for not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConveneError {
+    /// The server or its home.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The running server says why.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The profile is not fit for a backup key.
+    #[error(transparent)]
+    Weak(#[from] WeakProfile),
+    /// It is not known whose devices are to be asked.
+    #[error("no profile of administrators is known: this server has no backup key")]
+    NoProfile,
+    /// The server's backup key is another profile's.
+    #[error("the server's backup key is held by profile {known}, not by {given}")]
+    OtherProfile {
+        /// Whose it is.
+        known: ProfileId,
+        /// Whose devices were to be asked.
+        given: ProfileId,
+    },
+    /// What is known of the profile and what was given differ.
+    #[error("the profile that was given is another branch of the one that is known")]
+    Fork,
+    /// The profile is none.
+    #[error("the profile is not valid")]
+    Chain(#[from] ChainError),
+    /// The devices cannot be asked that.
+    #[error(transparent)]
+    Open(#[from] OpenCeremonyError),
+    /// A notice could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// There is no randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// Others wait already.
+    #[error("three ceremonies wait already")]
+    TooMany,
+    /// It is over.
+    #[error("there is no such ceremony, or it is over")]
+    NoCeremony,
+    /// It was not approved.
+    #[error("{}", not_approved(.0))]
+    NotApproved(Stand),
+    /// The backup file.
+    #[error("the backup file cannot be used")]
+    File(#[from] ParseBackupError),
+    /// The shares that devices gave do not open the file.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// A share that counted as good is none.
+    #[error(transparent)]
+    Share(#[from] OpenBackupShareError),
+}
+
+fn not_approved(stand: &Stand) -> String {
+    match stand {
+        Stand::Denied { by } => format!("device {by} denied it"),
+        Stand::Open { .. } => "not enough devices have approved yet".to_owned(),
+        Stand::Approved | Stand::Expired => "not enough devices approved in time".to_owned(),
+    }
+}
+
+impl From<Standing> for Stand {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Open { approved, needed } => Self::Open { approved, needed },
+            Standing::Approved => Self::Approved,
+            Standing::Denied { by } => Self::Denied { by },
+            Standing::Expired => Self::Expired,
+        }
+    }
+}
+
+impl Convened {
+    /// Seals a notice to each device that is asked, with what it needs for its contribution.
+    fn of(
+        tally: &Tally,
+        profile: &Profile,
+        versions: &[SignedVersion],
+        enclosed: Option<&[u8]>,
+    ) -> Result<Self, SealError> {
+        let ceremony = tally.ceremony();
+        let description = ceremony.subject.describe(profile.version());
+        let details = description.details.into_iter();
+        let notices = tally.asked().map(|card| {
+            let enclosed = enclosed.map(<[u8]>::to_vec);
+            Ok((
+                card.id(),
+                tally.notice_for(card, recent(versions), enclosed)?,
+            ))
+        });
+        let stranger = matches!(ceremony.requester, Requester::Machine(_));
+        let compared = stranger && ceremony.subject.need() != Need::ShareProof;
+        Ok(Self {
+            id: ceremony.id,
+            profile: ceremony.profile,
+            versions: versions.to_vec(),
+            title: description.title.to_owned(),
+            details: details
+                .map(|(label, text)| (label.to_owned(), text))
+                .collect(),
+            needed: ceremony.threshold,
+            expires_at: ceremony.expires_at,
+            words: compared.then(|| ceremony.words().to_string()),
+            notices: notices.collect::<Result<_, SealError>>()?,
+        })
+    }
+}
+
+/// Reads the text of a backup file, and checks it.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn parse_backup(text: &str) -> Result<BackupFile, ParseBackupError> {
+    BackupFile::parse(text)
+}
+
+/// Counts answers, and tells of those that do not count.
+fn take(tally: &mut Tally, answers: &[Sealed], now: UnixMillis) -> Progress {
+    let mut progress = Progress {
+        answered: Vec::new(),
+        refused: Vec::new(),
+        stand: Stand::Expired,
+    };
+    for answer in answers {
+        match tally.take(answer, now) {
+            Ok(device) => progress.answered.push(device),
+            Err(error) => progress.refused.push(error.to_string()),
+        }
+    }
+    progress.stand = tally.standing(now).into();
+    progress
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+use ostrakon_shards::seal::Sealed;
+
+use super::{Ask, Asking, ConveneError, Convened, Fulfilled, Held, Progress, Room};
+use crate::{
+    Clock, Home,
+    admin::{AskError, Client},
+    lineage::Lineage,
+    offline::Offline,
+    server::BuildError,
+};
+
+/// A ceremony that a server has opened: the running one, or the one that lies in a home.
+pub struct OfServer {
+    convened: Convened,
+    by: By,
+}
+
+enum By {
+    Running(Client),
+    Stopped(Box<Stopped>),
+}
+
+/// A server that does not run, and will not while this lasts.
+struct Stopped {
+    home: Home,
+    clock: Clock,
+    offline: Offline,
+    lineage: Lineage,
+    held: Held,
+}
+
+impl OfServer {
+    /// Opens a ceremony: by the server that runs on `home` or, where none runs, here.
+    ///
+    /// # Errors
+    /// When there is no server, or its administrators cannot be asked that.
+    pub async fn open(home: &Home, clock: &Clock, ask: Ask) -> Result<Self, ConveneError> {
+        let client = Client::new(home);
+        match client.convene(&ask).await {
+            Ok(convened) => Ok(Self {
+                convened,
+                by: By::Running(client),
+            }),
+            Err(AskError::NotRunning) => Self::open_stopped(home, clock, ask).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn open_stopped(home: &Home, clock: &Clock, ask: Ask) -> Result<Self, ConveneError> {
+        let offline = Offline::start(home, clock).await?;
+        let begun = begin(home, clock, &offline, ask).await;
+        match begun {
+            Ok((lineage, held, convened)) => Ok(Self {
+                convened,
+                by: By::Stopped(Box::new(Stopped {
+                    home: home.clone(),
+                    clock: clock.clone(),
+                    offline,
+                    lineage,
+                    held,
+                })),
+            }),
+            Err(error) => {
+                offline.finish().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Has done what was approved.
+    ///
+    /// # Errors
+    /// When it was not approved, or cannot be done.
+    pub async fn finish(self) -> Result<Fulfilled, ConveneError> {
+        match self.by {
+            By::Running(client) => Ok(client.fulfil(self.convened.id).await?),
+            By::Stopped(stopped) => {
+                let Stopped {
+                    home,
+                    clock,
+                    offline,
+                    lineage,
+                    held,
+                } = *stopped;
+                let done = room(&home, &clock, &offline, &lineage).fulfil(held).await;
+                offline.finish().await;
+                done
+            }
+        }
+    }
+
+    /// Gives it up.
+    ///
+    /// # Errors
+    /// When that cannot be recorded.
+    pub async fn give_up(self) -> Result<(), ConveneError> {
+        match self.by {
+            By::Running(client) => Ok(client.give_up(self.convened.id).await?),
+            By::Stopped(stopped) => {
+                let Stopped {
+                    home,
+                    clock,
+                    offline,
+                    lineage,
+                    held,
+                } = *stopped;
+                let done = room(&home, &clock, &offline, &lineage).give_up(&held).await;
+                offline.finish().await;
+                done
+            }
+        }
+    }
+}
+
+impl Asking for OfServer {
+    fn convened(&self) -> &Convened {
+        &self.convened
+    }
+
+    async fn take(&mut self, answers: Vec<Sealed>) -> Result<Progress, ConveneError> {
+        match &mut self.by {
+            By::Running(client) => Ok(client.take_answers(self.convened.id, answers).await?),
+            By::Stopped(stopped) => Ok(stopped.held.take(&answers, stopped.clock.now())),
+        }
+    }
+}
+
+async fn begin(
+    home: &Home,
+    clock: &Clock,
+    offline: &Offline,
+    ask: Ask,
+) -> Result<(Lineage, Held, Convened), ConveneError> {
+    let root = *offline.keyserver.root_key();
+    let lineage = Lineage::start(home, &offline.store, &offline.signer, root, clock.now()).await;
+    let lineage = lineage.map_err(BuildError::from)?;
+    let (held, convened) = room(home, clock, offline, &lineage).open(ask).await?;
+    Ok((lineage, held, convened))
+}
+
+fn room<'a>(home: &'a Home, clock: &Clock, offline: &'a Offline, lineage: &'a Lineage) -> Room<'a> {
+    Room {
+        home,
+        store: &offline.store,
+        ledger: &offline.ledger,
+        signer: &offline.signer,
+        keyserver: &offline.keyserver,
+        lineage,
+        now: clock.now(),
+    }
+}
