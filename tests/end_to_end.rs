@@ -307,6 +307,8 @@ fn the_demonstration_shows_what_it_says_and_leaves_nothing_behind() {
         "15 approvals, 24 denials",
         "are missing",
         "was changed",
+        ", as before",
+        "the user decrypts again, and has done nothing",
     ] {
         assert!(ran.stdout.contains(said), "{said}: {ran:?}");
     }

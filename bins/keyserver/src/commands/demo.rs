@@ -3,6 +3,7 @@
 
 mod files;
 mod people;
+mod recovery;
 mod stage;
 mod tampering;
 
@@ -147,6 +148,7 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
         "three approved a change",
     )?;
     println!("  three of them changed that to 2, each by an approval that no relay can read");
+    people.set_threshold(3, false).await?;
 
     act("The audit log is checked, record by record");
     stage.stop().await?;
@@ -199,7 +201,9 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
     show_faults(&found);
     let whole = verify(stage.home(), &options, &Clock::system()).await?;
     check(whole.fault_count == 0, "put right, the log is whole again")?;
-    Ok(())
+
+    let shared = (files, shared.as_path());
+    recovery::play(&mut stage, &mut people, &mut user, shared, folder).await
 }
 
 /// How many requests are made at once, and how many of them the quota allows.

@@ -7,19 +7,23 @@ use std::{
 };
 
 use ostrakon_client::{
-    Config, ConfigFile, Environment, Workstation,
+    BaseUrl, Config, ConfigFile, Environment, Workstation,
     people::{
         ApproveOptions, Card, ChangeOptions, DeviceKind, Digits, GuestOptions, HostOptions,
-        Invitation, Method, Name, News, Person,
+        Invitation, Method, Name, News, Person, Relay, RelayedCeremony, SignedVersion,
     },
 };
+use ostrakon_server::ceremony::{Asking, Stand};
 use tokio::{sync::mpsc, time::sleep};
 
 use super::stage::{failed, now};
-use crate::error::Failure;
+use crate::{commands::ceremony::not_approved, error::Failure};
 
 /// How often a phone looks for what waits.
 const LOOK: Duration = Duration::from_millis(300);
+
+/// How long devices are waited for, in milliseconds.
+pub(super) const WAIT_MS: i64 = 60_000;
 
 /// The administrator's devices.
 pub(super) struct Administrator {
@@ -86,6 +90,44 @@ impl Administrator {
         let second = async { if both { approve(tablet).await } else { Ok(()) } };
         tokio::try_join!(change, approve(&mut self.phone), second)?;
         Ok(())
+    }
+
+    /// The versions of the profile.
+    pub(super) fn profile(&self) -> Vec<SignedVersion> {
+        let view = self.desk.profile();
+        view.map_or_else(Vec::new, |view| view.versions.to_vec())
+    }
+
+    /// Has the workstation, the phone and the tablet approve what somebody asks who is no device.
+    pub(super) async fn approve_all(&mut self, asking: &mut impl Asking) -> Result<(), Failure> {
+        let convened = asking.convened().clone();
+        let relay = Relay::open(Some((Ipv4Addr::LOCALHOST, 0).into()), now).await;
+        let relay = relay.map_err(failed)?;
+        let carried = relay.carry(RelayedCeremony {
+            versions: convened.versions,
+            id: convened.id,
+            expires_at: convened.expires_at,
+            notices: convened.notices,
+        });
+        carried.map_err(failed)?;
+        let url = format!("http://{}", relay.address()).parse();
+        let urls: [BaseUrl; 1] = [url.map_err(failed)?];
+        let options = ApproveOptions {
+            words: convened.words,
+            ..ApproveOptions::default()
+        };
+        for device in [&mut self.desk, &mut self.phone, &mut self.tablet] {
+            let found = device.approvals(&urls).await.map_err(failed)?;
+            let pending = found.pending.first();
+            let pending = pending.ok_or_else(|| Failure::new("nothing waits for a device"))?;
+            device.approve(pending, &options).await.map_err(failed)?;
+        }
+        let progress = asking.take(relay.answers()).await?;
+        relay.close().await;
+        match progress.stand {
+            Stand::Approved => Ok(()),
+            stand => Err(not_approved(stand)),
+        }
     }
 
     /// Threshold and number of devices, as the workstation knows them.
@@ -158,7 +200,7 @@ fn screen() -> (Screen, mpsc::UnboundedReceiver<String>) {
 fn options(first: bool) -> ChangeOptions {
     ChangeOptions {
         listen: first.then_some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
-        wait_ms: 60_000,
+        wait_ms: WAIT_MS,
         ..ChangeOptions::default()
     }
 }

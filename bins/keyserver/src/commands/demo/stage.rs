@@ -25,6 +25,7 @@ const ENTERPRISE: &str = "ostrakon.toml";
 pub(super) struct Stage {
     folder: PathBuf,
     home: Home,
+    policy: String,
     kss_id: KssId,
     address: SocketAddr,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -39,6 +40,7 @@ impl Stage {
         let mut stage = Self {
             folder: folder.to_owned(),
             home,
+            policy: policy.to_owned(),
             kss_id: keyserver.kss_id(),
             address: (Ipv4Addr::LOCALHOST, 0).into(),
             running: None,
@@ -70,6 +72,13 @@ impl Stage {
                 .map_err(|error| Failure::new(error.to_string()))?;
         }
         Ok(())
+    }
+
+    /// Goes on with another home, at the same address and with the same policy.
+    pub(super) async fn move_to(&mut self, home: Home) -> Result<(), Failure> {
+        fs::write(home.policy(), &self.policy).map_err(Failure::file(&home.policy()))?;
+        self.home = home;
+        self.start().await
     }
 
     pub(super) fn home(&self) -> &Home {
