@@ -19,7 +19,7 @@ pub(super) struct Batch<'j> {
     store: &'j Store,
     audit: &'j AuditLog,
     tx: Transaction<'j>,
-    made: Made<'j>,
+    made: Made,
 }
 
 impl<'j> Batch<'j> {

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 
 use ostrakon_storage::{CounterChange, RequestKey, RequestRecord, Store, StoreError, Transaction};
 use ostrakon_types::{Charge, CounterKey, Recorded, UnixMillis};
@@ -9,8 +9,8 @@ use super::{SettleRequest, known::Known};
 ///
 /// To each request it shows what the ones before it made, as if each had been written alone.
 #[derive(Debug, Default)]
-pub(super) struct Draft<'j> {
-    counters: HashMap<&'j CounterKey, Count>,
+pub(super) struct Draft {
+    counters: HashMap<CounterKey, Count>,
     recalled: HashMap<RequestKey, Recorded>,
     made: Vec<RequestRecord>,
     /// Where in `made` a request is.
@@ -35,11 +35,11 @@ impl Count {
     }
 }
 
-impl<'j> Draft<'j> {
+impl Draft {
     /// Reads what the requests need: their earlier tries, and every counter that they may charge.
-    pub(super) async fn read(
+    pub(super) async fn read<'r>(
         tx: &mut Transaction<'_>,
-        requests: impl Iterator<Item = &'j SettleRequest> + Clone,
+        requests: impl Iterator<Item = &'r SettleRequest> + Clone,
     ) -> Result<Self, StoreError> {
         let keys: Vec<RequestKey> = requests.clone().map(|request| request.key).collect();
         let recalled = tx.recall(&keys).await?;
@@ -49,37 +49,61 @@ impl<'j> Draft<'j> {
             .filter_map(|(key, recorded)| Some((key, recorded?)))
             .collect();
         let requests = requests.filter(|request| !recalled.contains_key(&request.key));
-        let mut counters = HashMap::new();
-        let wanted = wanted(requests, &mut counters, |_| None);
+        let mut draft = Self::default();
+        let wanted = draft.look_up(requests, |_| None);
+        draft.recalled = recalled;
         let counts = tx.counts(&wanted).await?;
-        counters.extend(wanted.into_iter().zip(counts.into_iter().map(Count::of)));
-        Ok(Self {
-            counters,
-            recalled,
-            ..Self::default()
-        })
+        draft.note(wanted, counts);
+        Ok(draft)
     }
 
-    /// Takes the requests for new ones, and the counters for what is known of them. Of those of which
-    /// nothing is known it reads what the last commit left.
+    /// Takes more requests in: for new ones, and the counters for what is known of them. Of those of
+    /// which nothing is known it reads what the last commit left.
     ///
     /// None of it need be so any more when the batch is written: [`Draft::changes`] and the records show
     /// that.
-    pub(super) async fn assume(
+    pub(super) async fn assume<'r>(
+        &mut self,
         store: &Store,
         known: &Known,
-        requests: impl Iterator<Item = &'j SettleRequest>,
-    ) -> Result<Self, StoreError> {
-        let mut counters = HashMap::new();
-        let wanted = wanted(requests, &mut counters, |key| known.get(key));
+        requests: impl Iterator<Item = &'r SettleRequest>,
+    ) -> Result<(), StoreError> {
+        let wanted = self.look_up(requests, |key| known.get(key));
         if !wanted.is_empty() {
             let counts = store.counts(&wanted).await?;
-            counters.extend(wanted.into_iter().zip(counts.into_iter().map(Count::of)));
+            self.note(wanted, counts);
         }
-        Ok(Self {
-            counters,
-            ..Self::default()
-        })
+        Ok(())
+    }
+
+    /// Notes what is known of the counters that the requests may charge. Gives those of which nothing is.
+    fn look_up<'r>(
+        &mut self,
+        requests: impl Iterator<Item = &'r SettleRequest>,
+        known: impl Fn(&CounterKey) -> Option<Option<u64>>,
+    ) -> Vec<&'r CounterKey> {
+        let mut wanted = Vec::new();
+        let items = requests.flat_map(|request| &request.items);
+        let candidates = items.flat_map(|item| &item.proposal.candidates);
+        for charge in candidates.flat_map(|candidate| candidate.charges()) {
+            if !self.counters.contains_key(&charge.key) {
+                let known = known(&charge.key);
+                if known.is_none() {
+                    wanted.push(&charge.key);
+                }
+                let count = Count::of(known.flatten());
+                self.counters.insert(charge.key.clone(), count);
+            }
+        }
+        wanted
+    }
+
+    fn note(&mut self, wanted: Vec<&CounterKey>, counts: Vec<Option<u64>>) {
+        for (key, read) in wanted.into_iter().zip(counts) {
+            if let Some(count) = self.counters.get_mut(key) {
+                *count = Count::of(read);
+            }
+        }
     }
 
     pub(super) fn recall(&self, key: &RequestKey) -> Option<Recorded> {
@@ -125,9 +149,10 @@ impl<'j> Draft<'j> {
         &self.made
     }
 
-    /// The records that were made, in order.
-    pub(super) fn into_records(self) -> Vec<RequestRecord> {
-        self.made
+    /// Takes the records that were made, in order.
+    pub(super) fn take_records(&mut self) -> Vec<RequestRecord> {
+        self.places.clear();
+        std::mem::take(&mut self.made)
     }
 
     /// The counters that are to hold something else than what was read, and those for which somebody is
@@ -140,7 +165,7 @@ impl<'j> Draft<'j> {
                 let denies = counter.refused && counter.read.is_some();
                 denies || counter.read.unwrap_or(0) != counter.count
             })
-            .map(|(&key, &Count { read, count, .. })| CounterChange {
+            .map(|(key, &Count { read, count, .. })| CounterChange {
                 key: key.clone(),
                 read,
                 count,
@@ -151,32 +176,10 @@ impl<'j> Draft<'j> {
     }
 
     /// What every counter that was looked at is to hold; none where there is to be no such counter.
-    pub(super) fn counts(&self) -> impl Iterator<Item = (&'j CounterKey, Option<u64>)> {
-        self.counters.iter().map(|(&key, counter)| {
+    pub(super) fn into_counts(self) -> impl Iterator<Item = (CounterKey, Option<u64>)> {
+        self.counters.into_iter().map(|(key, counter)| {
             let none = counter.read.is_none() && counter.count == 0;
             (key, (!none).then_some(counter.count))
         })
     }
-}
-
-/// Every counter that the requests may charge, once: into `counters` what is known of it, or given back
-/// to be read.
-fn wanted<'j>(
-    requests: impl Iterator<Item = &'j SettleRequest>,
-    counters: &mut HashMap<&'j CounterKey, Count>,
-    known: impl Fn(&CounterKey) -> Option<Option<u64>>,
-) -> Vec<&'j CounterKey> {
-    let mut wanted = Vec::new();
-    let items = requests.flat_map(|request| &request.items);
-    let candidates = items.flat_map(|item| &item.proposal.candidates);
-    for charge in candidates.flat_map(|candidate| candidate.charges()) {
-        if let Entry::Vacant(vacant) = counters.entry(&charge.key) {
-            let known = known(&charge.key);
-            vacant.insert(Count::of(known.flatten()));
-            if known.is_none() {
-                wanted.push(&charge.key);
-            }
-        }
-    }
-    wanted
 }

@@ -9,14 +9,15 @@ use super::{
 use crate::{AuditEvent, AuditRecord, Charged};
 
 /// Requests that are settled in memory, against a [`Draft`], and what is to be written of them.
-pub(super) struct Made<'j> {
-    pub(super) draft: Draft<'j>,
+#[derive(Default)]
+pub(super) struct Made {
+    pub(super) draft: Draft,
     pub(super) log: Vec<AuditRecord>,
 }
 
-impl<'j> Made<'j> {
+impl Made {
     /// Nothing made yet of what the draft shows.
-    pub(super) fn of(draft: Draft<'j>) -> Self {
+    pub(super) fn of(draft: Draft) -> Self {
         Self {
             draft,
             log: Vec::new(),

@@ -6,6 +6,7 @@ use std::sync::{
 use ostrakon_storage::{AuditHead, Store, StoreError};
 use ostrakon_types::ErrorChain;
 use tokio::{
+    runtime::Handle,
     sync::mpsc,
     task::{JoinError, JoinSet},
 };
@@ -70,19 +71,25 @@ impl Writer {
     }
 
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        // What is planned while another batch is being written.
+        let mut plan: Option<Plan> = None;
         loop {
+            let planned = plan.as_ref().map_or(0, |plan| plan.items);
             let first = tokio::select! {
                 biased;
                 Some(written) = self.writing.join_next() => {
-                    self.take_in(written).await;
+                    let holds = self.take_in(written).await;
+                    self.send_off(plan.take(), holds).await;
                     continue;
                 }
-                first = queue.recv() => first,
+                first = queue.recv(), if planned < self.batch => first,
             };
             let Some(first) = first else { break };
-            // Whoever is about to ask does so first: no time passes when there is nobody.
-            tokio::task::yield_now().await;
-            let mut items = first.job.weight();
+            if self.writing.is_empty() {
+                // Whoever is about to ask does so first: no time passes when there is nobody.
+                tokio::task::yield_now().await;
+            }
+            let mut items = planned + first.job.weight();
             let mut jobs = vec![first];
             while items < self.batch
                 && let Ok(next) = queue.try_recv()
@@ -90,53 +97,67 @@ impl Writer {
                 items += next.job.weight();
                 jobs.push(next);
             }
-            self.take_on(jobs).await;
+            plan = self.take_on(plan, jobs).await;
         }
-        self.land().await;
+        self.land(plan).await;
     }
 
-    /// Plans the jobs while the batch before them is being written, and has them written then. What
-    /// cannot be planned is carried out.
-    async fn take_on(&mut self, mut jobs: Vec<Waiting>) {
-        let plan = match self.wary.checked_sub(1) {
-            None if jobs.iter().all(|waiting| waiting.job.is_plain()) => {
-                self.plan(&jobs).await.ok()
-            }
-            None => None,
-            Some(wary) => {
-                self.wary = wary;
-                None
-            }
+    /// Plans the jobs behind those that are planned, and has all of them written if nothing else is
+    /// being written. What cannot be planned is carried out.
+    async fn take_on(&mut self, plan: Option<Plan>, mut jobs: Vec<Waiting>) -> Option<Plan> {
+        let wary = self.wary > 0;
+        self.wary = self.wary.saturating_sub(1);
+        if wary || !jobs.iter().all(|waiting| waiting.job.is_plain()) {
+            self.land(plan).await;
+            self.carry_out(&mut jobs).await;
+            return None;
+        }
+        let mut plan = match plan {
+            Some(plan) => plan,
+            None => match self.head().await {
+                Ok(head) => Plan::behind(head),
+                // The same error tells it to those who wait.
+                Err(_) => {
+                    self.carry_out(&mut jobs).await;
+                    return None;
+                }
+            },
         };
-        let landed = self.land().await;
-        match plan {
-            Some(plan) if landed => self.launch(plan, jobs),
-            _ => self.carry_out(&mut jobs).await,
+        let added = plan.add(&self.store, &self.audit, &self.known, jobs).await;
+        if added.is_err() {
+            self.land(None).await;
+            self.carry_out(&mut plan.jobs).await;
+            None
+        } else if self.writing.is_empty() {
+            self.launch(plan);
+            None
+        } else {
+            Some(plan)
         }
     }
 
-    async fn plan(&mut self, jobs: &[Waiting]) -> Result<Plan, StoreError> {
-        let head = self.head().await?;
-        self.head = Some(head);
-        Plan::make(&self.store, &self.audit, &self.known, head, jobs).await
+    /// Has the plan written, if what it rests on holds.
+    async fn send_off(&mut self, plan: Option<Plan>, holds: bool) {
+        match plan {
+            Some(plan) if holds => self.launch(plan),
+            Some(mut plan) => self.carry_out(&mut plan.jobs).await,
+            None => {}
+        }
     }
 
     /// Has the plan written and, behind its commit, the jobs answered, while the writer goes on.
-    fn launch(&mut self, plan: Plan, jobs: Vec<Waiting>) {
-        self.head = Some(plan.head);
-        let (store, audit, told) = (
-            Arc::clone(&self.store),
-            Arc::clone(&self.audit),
-            self.told.clone(),
-        );
-        let mut plan = plan;
-        for (key, count) in plan.counts.drain(..) {
-            self.known.set(key, count);
-        }
-        self.writing.spawn(async move {
-            let head = plan.head;
-            match plan.write(&store, &audit).await {
-                Ok(done) => {
+    fn launch(&mut self, plan: Plan) {
+        let (jobs, done, write) = plan.close(&mut self.known);
+        self.head = Some(write.head);
+        let store = Arc::clone(&self.store);
+        let audit = Arc::clone(&self.audit);
+        let told = self.told.clone();
+        let runtime = Handle::current();
+        // On a thread of its own, which the database's thread wakes at once: a task would wait behind all
+        // that are ready to run, once for each statement.
+        self.writing.spawn_blocking(move || {
+            match runtime.block_on(write.carry_out(&store, &audit)) {
+                Ok(head) => {
                     committed(&audit, &told, &head);
                     for (waiting, done) in jobs.into_iter().zip(done) {
                         waiting.job.answer(done);
@@ -148,14 +169,19 @@ impl Writer {
         });
     }
 
-    /// Waits until nothing is being written. `false` when what was planned on it does not hold.
-    async fn land(&mut self) -> bool {
-        match self.writing.join_next().await {
-            Some(written) => self.take_in(written).await,
-            None => true,
+    /// Waits until the plan, and what is being written before it, is written.
+    async fn land(&mut self, plan: Option<Plan>) {
+        let mut holds = true;
+        if let Some(written) = self.writing.join_next().await {
+            holds = self.take_in(written).await;
+        }
+        self.send_off(plan, holds).await;
+        if let Some(written) = self.writing.join_next().await {
+            self.take_in(written).await;
         }
     }
 
+    /// Takes note of what became of a batch. `false` when what was planned behind it does not hold.
     async fn take_in(&mut self, written: Result<Written, JoinError>) -> bool {
         let (mut jobs, error) = match written {
             Ok(Ok(head)) => {
