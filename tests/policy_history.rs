@@ -280,4 +280,16 @@ fn a_server_with_a_rule_of_its_own_has_every_command() {
         "{ran:?}"
     );
     assert_eq!(by("keyserver", &["test", &suite]).code, Some(1));
+
+    let quota = |program: &str| run(command_of(program, home.path()).args(["quota", "list"]));
+    let running = quota(PROGRAM);
+    assert_eq!(running.code, Some(0), "{running:?}");
+    server.stop();
+    let stopped = quota(PROGRAM);
+    assert_eq!(
+        (stopped.code, stopped.stdout.as_str()),
+        (Some(0), running.stdout.as_str()),
+        "{stopped:?}"
+    );
+    assert_eq!(quota("keyserver").code, Some(4));
 }

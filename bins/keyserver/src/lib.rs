@@ -3,7 +3,7 @@
 //! The binary `keyserver` is [`main_with`] the bundled rules. Another binary that hands in its own
 //! [`Registry`] has every command of `keyserver`, and each of them knows its rules: `serve` and
 //! `policy --load` take policies that name them, and so do `policy check`, `test`, `explain`, `simulate`
-//! and `schema`. It shows with `examples/server-with-rule`.
+//! and `schema`, and `quota list` of a server that does not run. It shows with `examples/server-with-rule`.
 
 mod cli;
 mod commands;
@@ -63,7 +63,7 @@ async fn run(cli: Cli, registry: &Registry) -> Result<(), Failure> {
         Command::Disable => commands::enable::run(&home?, false).await,
         Command::Status => commands::status::run(&home?).await,
         Command::Audit(command) => commands::audit::run(&home?, command).await,
-        Command::Quota(command) => commands::quota::run(&home?, command).await,
+        Command::Quota(command) => commands::quota::run(&home?, command, registry).await,
         Command::Policy(args) => commands::policy::run(home, args, cli.format, registry).await,
         Command::Completions { shell } => commands::generate::completions(shell),
         Command::Man => commands::generate::man(),

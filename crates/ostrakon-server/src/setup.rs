@@ -146,7 +146,8 @@ pub async fn set_enabled_stopped(
     Ok(())
 }
 
-/// Lists the profiles that are at quota. For a server that does not run.
+/// Lists the profiles that are at quota by the policy, which may name the rules of `registry`. For a server
+/// that does not run.
 ///
 /// # Errors
 /// When there is none, or it has no policy.
@@ -154,9 +155,10 @@ pub async fn at_quota_stopped(
     home: &Home,
     config: &Config,
     clock: &Clock,
+    registry: &Registry,
 ) -> Result<Vec<AtQuota>, BuildError> {
     let opened = Opened::open(home).await?;
-    let listed = at_quota(&opened.store, config, clock).await;
+    let listed = at_quota(&opened.store, config, clock, registry).await;
     opened.store.close().await;
     listed
 }
@@ -165,10 +167,11 @@ async fn at_quota(
     store: &Store,
     config: &Config,
     clock: &Clock,
+    registry: &Registry,
 ) -> Result<Vec<AtQuota>, BuildError> {
     let zone = config.zone()?;
     let stored = store.policy().await?.ok_or(BuildError::NoPolicy)?;
-    let policy = Policy::load(FILE, &stored.source, &zone, &Registry::bundled())?.policy;
+    let policy = Policy::load(FILE, &stored.source, &zone, registry)?.policy;
     let limit = config.limits.max_new_profiles_per_day;
     Ok(quota::at_quota(store, &policy, limit, clock.now()).await?)
 }
