@@ -460,6 +460,9 @@ fn records_are_shown_and_exported_by_number_time_and_form() {
         ["Public/1 = a|b", "Public/2 = a|b", "Public/3 = a|b"]
     );
     assert!(lines(&["audit", "export", "--since", "1h"]).is_empty() || NOW.0 > 1_790_000_000_000);
+    let day = lines(&["audit", "export", "--since", "2026-02-25", "--until", "2026-02-26"]);
+    assert_eq!(day.len(), all.len());
+    assert!(lines(&["audit", "export", "--until", "2026-02-25"]).is_empty());
     let cef = done(&home, &["audit", "export", "--format", "cef"]);
     assert_eq!(cef.lines().count(), all.len());
     assert!(

@@ -254,7 +254,8 @@ fn a_server_with_a_rule_of_its_own_has_every_command() {
             .contains("own-folder-rule (line 2) does not hold"),
         "{ran:?}"
     );
-    let ran = by(PROGRAM, &["simulate", file, "--since", "2020-01-01"]);
+    // A time is told here as everywhere.
+    let ran = by(PROGRAM, &["simulate", file, "--since", "1h"]);
     assert_eq!(
         ran.stdout, "0 of 3 requests would be decided otherwise\n",
         "{ran:?}"

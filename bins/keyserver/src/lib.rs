@@ -9,7 +9,7 @@ mod cli;
 mod commands;
 mod error;
 mod hardening;
-mod since;
+mod moment;
 
 use std::process::ExitCode;
 
