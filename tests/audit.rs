@@ -14,6 +14,7 @@
 )]
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::Path,
@@ -22,9 +23,15 @@ use std::{
 use ostrakon_custody::{AuditEvent, AuditRecord};
 use ostrakon_testkit::{
     APPROVE_ALL, Asked, Keyserver, LocalServer, Ran, Serve, TestHome, TestUser, daily_limit,
-    http::get, keyserver_command, run, user::post,
+    home::now,
+    http::{exchange, get},
+    keyserver_command, run,
+    user::post,
 };
-use ostrakon_transport::message::{RefusalCode, RequestBody};
+use ostrakon_transport::{
+    binding::ENVELOPE_TYPE,
+    message::{Item, RefusalCode, RequestBody},
+};
 use ostrakon_types::{Denial, UnixMillis};
 use serde_json::Value;
 
@@ -155,6 +162,62 @@ fn refusals_strangers_and_administration_are_on_record() {
     assert_eq!(of_kind(&records, "stop").len(), 1);
     let loaded = |record: &AuditRecord| matches!(record.event, AuditEvent::PolicyLoaded { .. });
     assert!(records.iter().any(loaded));
+}
+
+/// What is refused before anybody looks whose it is, and what a session refuses, is counted by its reason.
+#[test]
+fn each_reason_to_turn_a_request_away_is_counted_apart() {
+    let home = TestHome::create(APPROVE_ALL);
+    let server = Serve::on(&home)
+        .with("OSTRAKON_LIMITS_BODY_BYTES", "4096")
+        .with("OSTRAKON_LIMITS_BODY_SECONDS", "1")
+        .start();
+    let at = server.address;
+    let status = |bytes: &[u8]| exchange(at, bytes).unwrap().status;
+    let post_of = |fields: &str| format!("POST /v1/requests HTTP/1.1\r\nhost: x\r\n{fields}\r\n\r\n");
+    let typed = |length: u32| {
+        let fields = format!("content-type: {ENVELOPE_TYPE}\r\ncontent-length: {length}");
+        post_of(&fields).into_bytes()
+    };
+    assert_eq!(status(post_of("content-length: 0").as_bytes()), 415);
+    assert_eq!(status(&typed(4097)), 413);
+    assert_eq!(status(&typed(4097)), 413);
+    // A byte that never comes.
+    assert_eq!(status(&typed(1)), 408);
+    assert_eq!(status(post_of("transfer-encoding: chunked").as_bytes()), 411);
+    assert_eq!(status(b"no request\r\n\r\n"), 400);
+    assert_eq!(status(post_of(&format!("x: {}", "x".repeat(1 << 16))).as_bytes()), 431);
+
+    let user = TestUser::onboard(&server.identity, at);
+    let session = user.session(at, now()).unwrap();
+    let body = user.body(vec![Item::ProfileHead]);
+    let (message, _) = session.seal(&body).unwrap();
+    assert_eq!(post(at, &message).status, 200);
+    assert_eq!(post(at, &message).status, 400);
+    server.stop();
+    let server = Serve::on(&home).start();
+    let (message, _) = session.seal(&body).unwrap();
+    assert_eq!(post(server.address, &message).status, 400);
+    server.stop();
+
+    let mut counted = BTreeMap::new();
+    for record in home.records().audit {
+        if let AuditEvent::Strangers { tallies, .. } = record.event {
+            counted.extend(tallies.into_iter().map(|tally| (tally.reason, tally.count)));
+        }
+    }
+    let expected = [
+        ("head too large", 1),
+        ("not a whole request", 1),
+        ("of another content type", 1),
+        ("of no stated length", 1),
+        ("repeated message of a session", 1),
+        ("too large", 2),
+        ("too slow", 1),
+        ("unknown session", 1),
+    ];
+    let expected = expected.map(|(reason, count)| (reason.to_owned(), count));
+    assert_eq!(counted, BTreeMap::from(expected));
 }
 
 #[test]

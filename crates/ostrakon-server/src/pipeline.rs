@@ -61,6 +61,9 @@ pub(crate) enum Unanswered {
     /// Too many that are not known yet.
     #[error("too many first contacts")]
     TooMany,
+    /// Too many steps of ceremonies.
+    #[error("too many steps of ceremonies")]
+    TooManySteps,
     /// Nothing can be decided now.
     #[error("cannot decide now")]
     Unavailable,
@@ -78,6 +81,7 @@ impl Unanswered {
         match self {
             Self::Stranger(stranger) => Reason::from(*stranger),
             Self::TooMany => Reason::TooManyFirstContacts,
+            Self::TooManySteps => Reason::TooManySteps,
             Self::Unavailable => Reason::Unavailable,
         }
     }

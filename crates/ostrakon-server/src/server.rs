@@ -275,7 +275,7 @@ impl Server {
                 let _ = draining.wait_for(|draining| *draining).await;
             }
         };
-        let public = routes::router(Arc::clone(&self.node), self.in_flight);
+        let public = routes::site(Arc::clone(&self.node), self.in_flight);
         let public = tokio::spawn(serve(self.listener, public, self.limits.clone(), stopped()));
         let admin = admin::router(Arc::clone(&self.node));
         let mut limits = self.limits;
