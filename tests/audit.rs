@@ -3,7 +3,8 @@
 //!
 //! Seen to fail: with refusals of known devices recorded without a bound, one device fills the log; without
 //! the head file, a server whose newest records were removed starts as if nothing had happened; with the
-//! checkpoint file left out of readiness, a full disk behind it is not noticed.
+//! checkpoint file left out of readiness, a full disk behind it is not noticed; with first contacts let in
+//! below the reserve, whoever makes profiles fills it.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +27,7 @@ use ostrakon_testkit::{
     home::now,
     http::{exchange, get},
     keyserver_command, run,
-    user::post,
+    user::{opened, post},
 };
 use ostrakon_transport::{
     binding::ENVELOPE_TYPE,
@@ -669,19 +670,41 @@ fn a_checkpoint_file_that_takes_nothing_makes_the_server_not_ready_and_stops_no_
 #[test]
 fn below_the_reserve_strangers_are_counted_and_known_devices_recorded() {
     let home = TestHome::create(APPROVE_ALL);
+    let server = Keyserver::start(&home);
+    let user = TestUser::onboard(&server.identity, server.address);
+    server.stop();
     // More than any disk has free: nothing is left for strangers.
     let server = Serve::on(&home)
         .with("OSTRAKON_AUDIT_RESERVE_BYTES", "1125899906842624")
         .start();
-    assert_eq!(post(server.address, b"nothing").status, 400);
-    let user = TestUser::onboard(&server.identity, server.address);
-    assert!(
-        user.decrypt(server.address, &user.file("Public/a"))
-            .releases()
-    );
+    let at = server.address;
+    let before = home.records().audit.len();
+    assert_eq!(post(at, b"nothing").status, 400);
+    // New profiles, what is denied, and what is no request of a member: nothing of it is written.
+    for _ in 0..20 {
+        let other = TestUser::new(&server.identity);
+        for item in [other.founding(), other.file("Public/a").item(), Item::ProfileHead] {
+            let (envelope, _) = other.first_contact(&other.body(vec![item]));
+            let answer = post(at, &envelope);
+            assert_eq!((answer.status, answer.header("retry-after")), (503, Some("10")));
+        }
+    }
+    let records = home.records();
+    assert_eq!(records.audit.len(), before, "{:?}", records.audit);
+    assert_eq!(home.sql("UPDATE profiles SET number = number"), 1);
+    assert_eq!(home.sql("UPDATE requests SET decided_at = decided_at"), 1);
+    // A known device is answered, whether or not it shows its card, and so is the operator.
+    let file = user.file("Public/a");
+    assert!(user.decrypt(at, &file).is(&file));
+    let (envelope, pending) = user.first_contact(&user.body(vec![file.item()]));
+    assert!(opened(&post(at, &envelope), &pending).is(&file));
+    done(&home, &["disable"]);
+    done(&home, &["enable"]);
+    let log = server.log();
+    assert_eq!(log.matches("the disk is almost full").count(), 1, "{log}");
     server.kill();
     let records = home.records();
-    assert_eq!(records.released().len(), 1);
+    assert_eq!(records.released().len(), 2);
     let strangers = |record: &AuditRecord| matches!(record.event, AuditEvent::Strangers { .. });
     assert!(!records.audit.iter().any(strangers));
 }

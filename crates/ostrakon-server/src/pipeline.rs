@@ -30,6 +30,7 @@ use crate::{
     directory::{Directory, Member, Seen},
     policy::InForce,
     rate::RateLimit,
+    reserve::Reserve,
     sessions::{ResumeError, Sessions},
 };
 
@@ -50,6 +51,7 @@ pub(crate) struct Pipeline {
     pub(crate) relayed: RateLimit,
     pub(crate) max_new_profiles_per_day: u64,
     pub(crate) tallies: Tallies,
+    pub(crate) reserve: Reserve,
 }
 
 /// Why a request got no sealed answer.
@@ -61,6 +63,9 @@ pub(crate) enum Unanswered {
     /// Too many that are not known yet.
     #[error("too many first contacts")]
     TooMany,
+    /// Not known yet, and what is left of the disk is kept back.
+    #[error("no room for first contacts")]
+    NoRoom,
     /// Too many steps of ceremonies.
     #[error("too many steps of ceremonies")]
     TooManySteps,
@@ -81,6 +86,7 @@ impl Unanswered {
         match self {
             Self::Stranger(stranger) => Reason::from(*stranger),
             Self::TooMany => Reason::TooManyFirstContacts,
+            Self::NoRoom => Reason::NoRoom,
             Self::TooManySteps => Reason::TooManySteps,
             Self::Unavailable => Reason::Unavailable,
         }
@@ -183,7 +189,12 @@ impl Pipeline {
         if opened.card().is_none() {
             return Err(opened.verify_nobody().into());
         }
-        Ok((opened.verify_first_contact()?.0, None))
+        let first = opened.verify_first_contact()?.0;
+        // Whatever is decided would be written, a denial too.
+        if !self.reserve.leaves_room() {
+            return Err(Unanswered::NoRoom);
+        }
+        Ok((first, None))
     }
 
     async fn decide(

@@ -74,6 +74,7 @@ impl IntoResponse for Unanswered {
         let (status, wait) = match self {
             Self::Stranger(_) => return stranger(),
             Self::TooMany | Self::TooManySteps => (StatusCode::TOO_MANY_REQUESTS, "10"),
+            Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "10"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "1"),
         };
         (

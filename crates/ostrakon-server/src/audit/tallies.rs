@@ -30,6 +30,8 @@ pub(crate) enum Reason {
     Unread(&'static str),
     /// More first contacts than are let in.
     TooManyFirstContacts,
+    /// A first contact while what is left of the disk is kept back.
+    NoRoom,
     /// The first contact of a device whose request is not valid.
     FirstContactRefused,
     /// More steps of ceremonies than are relayed.
@@ -76,6 +78,7 @@ impl Reason {
         match self {
             Self::Stranger(name) | Self::Unread(name) => name,
             Self::TooManyFirstContacts => "too many first contacts",
+            Self::NoRoom => "first contact while the disk is almost full",
             Self::FirstContactRefused => "first contact refused",
             Self::TooManySteps => "too many steps of ceremonies",
             Self::TurnedAway => "too many requests at once",
