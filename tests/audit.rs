@@ -19,6 +19,9 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::Path,
+    process::Command,
+    thread,
+    time::Duration,
 };
 
 use ostrakon_custody::{AuditEvent, AuditRecord};
@@ -69,6 +72,12 @@ fn faults(home: &TestHome, arguments: &[&str]) -> Vec<(String, u64, u64)> {
             (kind, number(fault, "first"), number(fault, "last"))
         })
         .collect()
+}
+
+/// Gives others a moment, in a loop that has an end. Never true.
+fn wait() -> bool {
+    thread::park_timeout(Duration::from_millis(5));
+    false
 }
 
 fn of_kind<'r>(records: &'r [AuditRecord], action: &str) -> Vec<&'r AuditRecord> {
@@ -170,24 +179,31 @@ fn refusals_strangers_and_administration_are_on_record() {
 fn each_reason_to_turn_a_request_away_is_counted_apart() {
     let home = TestHome::create(APPROVE_ALL);
     let server = Serve::on(&home)
-        .with("OSTRAKON_LIMITS_BODY_BYTES", "4096")
+        .with("OSTRAKON_LIMITS_BODY_BYTES", "65536")
         .with("OSTRAKON_LIMITS_BODY_SECONDS", "1")
         .start();
     let at = server.address;
     let status = |bytes: &[u8]| exchange(at, bytes).unwrap().status;
-    let post_of = |fields: &str| format!("POST /v1/requests HTTP/1.1\r\nhost: x\r\n{fields}\r\n\r\n");
+    let post_of =
+        |fields: &str| format!("POST /v1/requests HTTP/1.1\r\nhost: x\r\n{fields}\r\n\r\n");
     let typed = |length: u32| {
         let fields = format!("content-type: {ENVELOPE_TYPE}\r\ncontent-length: {length}");
         post_of(&fields).into_bytes()
     };
     assert_eq!(status(post_of("content-length: 0").as_bytes()), 415);
-    assert_eq!(status(&typed(4097)), 413);
-    assert_eq!(status(&typed(4097)), 413);
+    assert_eq!(status(&typed(65537)), 413);
+    assert_eq!(status(&typed(65537)), 413);
     // A byte that never comes.
     assert_eq!(status(&typed(1)), 408);
-    assert_eq!(status(post_of("transfer-encoding: chunked").as_bytes()), 411);
+    assert_eq!(
+        status(post_of("transfer-encoding: chunked").as_bytes()),
+        411
+    );
     assert_eq!(status(b"no request\r\n\r\n"), 400);
-    assert_eq!(status(post_of(&format!("x: {}", "x".repeat(1 << 16))).as_bytes()), 431);
+    assert_eq!(
+        status(post_of(&format!("x: {}", "x".repeat(1 << 16))).as_bytes()),
+        431
+    );
 
     let user = TestUser::onboard(&server.identity, at);
     let session = user.session(at, now()).unwrap();
@@ -524,7 +540,14 @@ fn records_are_shown_and_exported_by_number_time_and_form() {
         ["Public/1 = a|b", "Public/2 = a|b", "Public/3 = a|b"]
     );
     assert!(lines(&["audit", "export", "--since", "1h"]).is_empty() || NOW.0 > 1_790_000_000_000);
-    let day = lines(&["audit", "export", "--since", "2026-02-25", "--until", "2026-02-26"]);
+    let day = lines(&[
+        "audit",
+        "export",
+        "--since",
+        "2026-02-25",
+        "--until",
+        "2026-02-26",
+    ]);
     assert_eq!(day.len(), all.len());
     assert!(lines(&["audit", "export", "--until", "2026-02-25"]).is_empty());
     let cef = done(&home, &["audit", "export", "--format", "cef"]);
@@ -656,15 +679,64 @@ fn a_checkpoint_file_that_takes_nothing_makes_the_server_not_ready_and_stops_no_
         status.contains("cannot be written\ntrouble    the audit checkpoint"),
         "{status}"
     );
+    // However often it is asked, it does not try again each time.
+    for _ in 0..100 {
+        assert_eq!(get(at, "/readyz").unwrap().status, 503);
+    }
+    let log = server.log();
+    let tries = log.matches("an audit checkpoint is not where it should be");
+    assert!(tries.count() < 20, "{log}");
     // The log itself is written: what is asked for is answered, and on record.
     let user = TestUser::onboard(&server.identity, at);
     assert!(user.decrypt(at, &user.file("Public/a")).releases());
-    // With the place there, the next question finds out.
+    // With the place there, who asks finds out, within the second that it does not try again.
     fs::create_dir(folder.path().join("gone")).unwrap();
-    assert_eq!(get(at, "/readyz").unwrap().status, 200);
+    let is_ready = || get(at, "/readyz").unwrap().status == 200;
+    assert!((0..2000).any(|_| wait() || is_ready()), "{}", server.log());
     server.stop();
     let found = faults(&home, &["--checkpoints", file.to_str().unwrap()]);
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// A disk that does not answer, or a pipe that nobody reads: the server waits for it on no thread that has
+/// requests to answer.
+#[test]
+fn a_checkpoint_file_that_hangs_holds_nobody_up() {
+    let home = TestHome::create(APPROVE_ALL);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("checkpoints");
+    let server = Serve::on(&home)
+        .with("OSTRAKON_AUDIT_CHECKPOINT_FILE", file.to_str().unwrap())
+        .with("OSTRAKON_AUDIT_CHECKPOINT_SECONDS", "1")
+        .with("TOKIO_WORKER_THREADS", "1")
+        .start();
+    let at = server.address;
+    // The first one is taken, and the next ones go into a pipe.
+    let is_taken = || fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n'));
+    assert!((0..2000).any(|_| wait() || is_taken()), "{}", server.log());
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    fs::rename(&pipe, &file).unwrap();
+    let newest = || json(&home, &["status"])["audit"]["checkpoint"].as_u64();
+    let before = newest();
+    let user = TestUser::onboard(&server.identity, at);
+    // The next one is made, and so about to be written.
+    assert!(
+        (0..2000).any(|_| wait() || newest() > before),
+        "{}",
+        server.log()
+    );
+    for number in 0..20 {
+        let file = user.file(&format!("Public/{number}"));
+        assert!(user.decrypt(at, &file).is(&file));
+        assert_eq!(get(at, "/readyz").unwrap().status, 200);
+    }
+    // Opened for both, so that there is a reader until the server has stopped.
+    let reader = fs::File::options().read(true).write(true).open(&file);
+    let (status, log) = server.stop();
+    assert!(status.success(), "{log}");
+    drop(reader);
 }
 
 #[test]
@@ -683,10 +755,17 @@ fn below_the_reserve_strangers_are_counted_and_known_devices_recorded() {
     // New profiles, what is denied, and what is no request of a member: nothing of it is written.
     for _ in 0..20 {
         let other = TestUser::new(&server.identity);
-        for item in [other.founding(), other.file("Public/a").item(), Item::ProfileHead] {
+        for item in [
+            other.founding(),
+            other.file("Public/a").item(),
+            Item::ProfileHead,
+        ] {
             let (envelope, _) = other.first_contact(&other.body(vec![item]));
             let answer = post(at, &envelope);
-            assert_eq!((answer.status, answer.header("retry-after")), (503, Some("10")));
+            assert_eq!(
+                (answer.status, answer.header("retry-after")),
+                (503, Some("10"))
+            );
         }
     }
     let records = home.records();
