@@ -15,7 +15,7 @@ use ostrakon_types::{
 use crate::{
     Config,
     admin::{AuditStatus, RunState, Status},
-    audit::look,
+    audit::{look, unless_archived},
     clock::Clock,
     home::{Home, HomeError},
     offline::{Offline, Opened},
@@ -217,17 +217,20 @@ pub async fn recorded_requests(
     from: UnixMillis,
 ) -> Result<Vec<AuditedRequest>, BuildError> {
     let opened = Opened::open(home).await?;
-    let mut requests = Vec::new();
-    let each = |_, _, record: &AuditRecord| {
-        if record.at >= from {
-            requests.extend(AuditedRequest::of(record));
-        }
-    };
     let auditor = Auditor::new(&opened.identity, &opened.store);
-    let verified = auditor.verify(Evidence::default(), std::iter::empty(), each);
-    let verified = verified.await;
+    let read = unless_archived(async || {
+        let mut requests = Vec::new();
+        let each = |_, _, record: &AuditRecord| {
+            if record.at >= from {
+                requests.extend(AuditedRequest::of(record));
+            }
+        };
+        let verified = auditor.verify(Evidence::default(), std::iter::empty(), each);
+        Ok((verified.await?, requests))
+    });
+    let read = read.await;
     opened.store.close().await;
-    let report = verified?;
+    let (report, requests) = read?;
     match report.faults.into_iter().next() {
         Some(first) => Err(BuildError::AuditFaults {
             count: report.fault_count,

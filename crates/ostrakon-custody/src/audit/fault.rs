@@ -157,6 +157,9 @@ pub enum AuditError {
     /// What was to be archived is not whole.
     #[error("the audit log is not what was written: {0}")]
     Broken(AuditFault),
+    /// What was read is of two states of the log.
+    #[error("records were archived while the audit log was read: ask again")]
+    Archived,
     /// There is nothing to archive.
     #[error("no checkpoint covers records that are not archived yet")]
     Nothing,

@@ -14,10 +14,14 @@ use super::{
     fault::Faults,
 };
 
+/// What the running server forgets is told by its clock; this much on either side of that nothing is compared.
+const SLACK: i64 = 60 * 1000;
+
 /// What the records tell, as far as they were read.
 #[derive(Debug)]
 pub struct Told {
-    now: UnixMillis,
+    /// When the reading began.
+    begun: UnixMillis,
     policy: Option<(i64, Digest)>,
     enabled: Option<bool>,
     /// The first record of each chain that a counter or a remembered request may come from.
@@ -25,11 +29,11 @@ pub struct Told {
 }
 
 impl Told {
-    /// Nothing yet, at the time `now`.
+    /// Nothing yet, when the reading begins at the time `now`.
     #[must_use]
     pub fn new(now: UnixMillis) -> Self {
         Self {
-            now,
+            begun: now,
             policy: None,
             enabled: None,
             recent: BTreeMap::new(),
@@ -38,7 +42,7 @@ impl Told {
 
     /// Takes a record in. They come in order.
     pub fn add(&mut self, instance: InstanceId, sequence: u64, record: &AuditRecord) {
-        if record.at >= self.now.plus(-LONGEST_WINDOW) {
+        if record.at >= self.begun.plus(-LONGEST_WINDOW) {
             self.recent.entry(instance).or_insert(sequence);
         }
         match &record.event {
@@ -59,14 +63,17 @@ impl Told {
 
 impl Auditor<'_> {
     /// Compares the state of the server with what was told, once the log was verified, and adds what
-    /// differs to the report; with `quotas` every counter, and every request that is remembered, too.
+    /// differs to the report; with `quotas` every counter, and every request that is remembered, too. The
+    /// server may run: `clock` is read once its state has been taken, so that nothing that it has forgotten by
+    /// then is missed.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// When the database cannot be read, or records were archived since the log was verified.
     pub async fn compare_state(
         &self,
         mut told: Told,
         quotas: bool,
+        clock: impl Fn() -> UnixMillis,
         report: &mut AuditReport,
     ) -> Result<(), AuditError> {
         let mut faults = Faults {
@@ -74,6 +81,8 @@ impl Auditor<'_> {
             count: report.fault_count,
         };
         let mut snapshot = self.store.snapshot().await?;
+        let now = clock();
+        self.is_still_of(report).await?;
         for chain in &report.chains {
             // What came since the log was read.
             let (instance, mut from) = (chain.instance, chain.newest + 1);
@@ -87,7 +96,7 @@ impl Auditor<'_> {
         self.compare_policy(&told, archived, &mut snapshot, &mut faults)
             .await?;
         if quotas {
-            self.recount(&told, report, &mut snapshot, &mut faults)
+            self.recount(&told, now, report, &mut snapshot, &mut faults)
                 .await?;
         }
         report.faults = faults.first;
@@ -165,12 +174,13 @@ impl Auditor<'_> {
     async fn recount(
         &self,
         told: &Told,
+        now: UnixMillis,
         report: &AuditReport,
         snapshot: &mut Snapshot<'_>,
         faults: &mut Faults,
     ) -> Result<(), AuditError> {
-        let oldest = told.now.plus(-LONGEST_WINDOW);
-        let remembered = told.now.plus(-REQUESTS_KEPT);
+        let oldest = now.plus(SLACK - LONGEST_WINDOW);
+        let remembered = now.plus(SLACK - REQUESTS_KEPT);
         let mut counted: HashMap<CounterKey, u64> = HashMap::new();
         // Charges that were archived cannot be counted again: then a counter may say more than the log.
         let whole = report.chains.iter().all(|chain| {
