@@ -54,6 +54,8 @@ pub enum FaultKind {
     Counter,
     /// What is remembered of a request is not what was decided.
     Request,
+    /// A profile is not in the version that was put in force last.
+    Profile,
     /// The policy or the state of the server is not the one that was put in force.
     State,
 }
@@ -79,6 +81,7 @@ impl FaultKind {
             Self::WitnessLost => "witness_lost",
             Self::Counter => "counter",
             Self::Request => "request",
+            Self::Profile => "profile",
             Self::State => "state",
         }
     }
@@ -127,6 +130,7 @@ impl fmt::Display for AuditFault {
             | FaultKind::WitnessLost
             | FaultKind::Counter
             | FaultKind::Request
+            | FaultKind::Profile
             | FaultKind::State => f.write_str(note),
         }?;
         match chain {

@@ -1,5 +1,6 @@
 //! What the log says of the state of the server, compared with the state: the policy in force, whether
-//! requests are answered, and, where that is asked for, every counter and every request that is remembered.
+//! requests are answered, the version of each profile, and, where that is asked for, every counter and every
+//! request that is remembered.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,8 +11,8 @@ use ostrakon_types::{CounterKey, Digest, ProfileId, UnixMillis, canonical};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    AuditError, AuditEvent, AuditRecord, AuditReport, Auditor, FaultKind, auditor::PAGE,
-    fault::Faults,
+    AuditError, AuditEvent, AuditRecord, AuditReport, Auditor, FaultKind, ProfileHead,
+    auditor::PAGE, fault::Faults,
 };
 
 /// What the running server forgets is told by its clock; this much on either side of that nothing is compared.
@@ -24,6 +25,7 @@ pub struct Told {
     begun: UnixMillis,
     policy: Option<(i64, Digest)>,
     enabled: Option<bool>,
+    profiles: BTreeMap<ProfileId, ProfileHead>,
     /// The first record of each chain that a counter or a remembered request may come from.
     recent: BTreeMap<InstanceId, u64>,
 }
@@ -36,6 +38,7 @@ impl Told {
             begun: now,
             policy: None,
             enabled: None,
+            profiles: BTreeMap::new(),
             recent: BTreeMap::new(),
         }
     }
@@ -56,6 +59,17 @@ impl Told {
                 self.enabled = Some(false);
             }
             AuditEvent::Broken { .. } => self.enabled = Some(false),
+            AuditEvent::Decided {
+                profile,
+                head: Some(head),
+                ..
+            } => {
+                // Versions only grow, also where another instance's chain tells of the next one.
+                let known = self.profiles.entry(*profile).or_insert(*head);
+                if known.number < head.number {
+                    *known = *head;
+                }
+            }
             _ => {}
         }
     }
@@ -95,6 +109,7 @@ impl Auditor<'_> {
         let archived = report.chains.iter().any(|chain| chain.archived > 0);
         self.compare_policy(&told, archived, &mut snapshot, &mut faults)
             .await?;
+        compare_profiles(&told, &mut snapshot, &mut faults).await?;
         if quotas {
             self.recount(&told, now, report, &mut snapshot, &mut faults)
                 .await?;
@@ -229,6 +244,34 @@ impl Auditor<'_> {
         }
         Ok(())
     }
+}
+
+/// Looks up in which version each profile is.
+async fn compare_profiles(
+    told: &Told,
+    snapshot: &mut Snapshot<'_>,
+    faults: &mut Faults,
+) -> Result<(), AuditError> {
+    for (profile, told) in &told.profiles {
+        let is = match snapshot.profile_heads(profile).await {
+            Ok(Some(heads)) => {
+                let told = (told.number, Some(told.hash));
+                match heads.into_iter().find(|head| *head != told) {
+                    None => continue,
+                    Some((number, _)) if number == told.0 => "in another one of that number",
+                    Some((number, _)) if number < told.0 => "in an older one",
+                    Some(_) => "in a newer one",
+                }
+            }
+            Ok(None) => "not there any more",
+            Err(StoreError::Corrupt { .. }) => "not what was written",
+            Err(error) => return Err(error.into()),
+        };
+        let number = told.number;
+        let note = format!("profile {profile} was put in version {number} last, and is {is}");
+        faults.add(FaultKind::Profile, None, (0, 0), note);
+    }
+    Ok(())
 }
 
 /// The profile under which the server counts over all profiles.

@@ -3,17 +3,24 @@
 //! Seen to fail: without the comparison with checkpoints, records that are cut off the end are not missed;
 //! with a checkpoint that forgets chains which the database does not have any more, a chain that was removed
 //! is not missed; with the head file not written, no log is whole; with the time taken before the state, or
-//! archives not looked at again, a server that goes on meanwhile is accused.
+//! archives not looked at again, a server that goes on meanwhile is accused; with the versions of profiles not
+//! compared, one that was put back is not found.
 
 use std::{path::PathBuf, sync::Arc};
 
+use ostrakon_shards::{
+    card::DeviceKind,
+    device::DeviceKeys,
+    name::Name,
+    profile::{Profile, ProfileVersion, SignedVersion},
+};
 use ostrakon_storage::{InstanceId, LONGEST_WINDOW, REQUESTS_KEPT};
 use ostrakon_types::UnixMillis;
 use tokio::runtime::Handle;
 
 use super::*;
 use crate::{
-    Act, Change, Identity, Ledger, LedgerLimits,
+    Act, Change, Identity, Ledger, LedgerLimits, Verdict,
     ledger::tests::{NOW, PROFILE, Room, item, request, within},
 };
 
@@ -56,7 +63,9 @@ impl Room {
     /// What the log and the state say, compared at [`NOW`].
     async fn compared(&self) -> AuditReport {
         let (begun, ended) = (NOW.plus(1000), NOW.plus(2000));
-        self.compared_while(begun, ended, async || ()).await.unwrap()
+        self.compared_while(begun, ended, async || ())
+            .await
+            .unwrap()
     }
 
     /// The same, begun and ended at these times, while something happens between reading and comparing.
@@ -665,6 +674,90 @@ async fn counters_requests_and_policies_that_were_set_back_are_found() {
     assert_eq!(tell(&compared().await), []);
 }
 
+/// Threat 22, for profiles: in an older version, a device that was removed would be a member again.
+#[tokio::test]
+async fn a_profile_that_was_put_back_is_found() {
+    let (room, _) = log().await;
+    let ledger = room.keeping().await;
+    let keys = DeviceKeys::generate().unwrap();
+    let name = Name::new("alice@host").unwrap();
+    let card = keys.card(DeviceKind::Workstation, name.clone());
+    let device = card.id();
+    let sign = |version: ProfileVersion| {
+        let signature = version.sign(&keys.signing);
+        SignedVersion::new(version, [(device, signature)])
+    };
+    let first = sign(ProfileVersion::first(name, 1, vec![card]).unwrap());
+    let founded = Profile::found(first.clone()).unwrap();
+    let id = founded.id();
+    let settle = async |number: u8, act: Act| {
+        let mut request = request(number, vec![item(within(9), act)]);
+        request.key.profile = id;
+        let settled = ledger.settle(request).await.unwrap();
+        assert!(
+            matches!(settled[..], [Verdict::Approved(None)]),
+            "{settled:?}"
+        );
+    };
+    let act = Act::CreateProfile(Box::new((founded.clone(), first)));
+    settle(50, act).await;
+    assert_eq!(tell(&room.compared().await), []);
+    room.tamper("CREATE TABLE old AS SELECT * FROM profiles; CREATE TABLE v1 AS SELECT * FROM profile_versions")
+        .await;
+    // Two that could follow: the one that does, and another of its number.
+    let [second, other] = [(); 2].map(|()| {
+        let signed = sign(founded.draft().unwrap());
+        (founded.advance(signed.clone()).unwrap(), signed)
+    });
+    settle(51, Act::ChangeProfile(Box::new(second))).await;
+    assert_eq!(tell(&room.compared().await), []);
+    room.tamper("CREATE TABLE new AS SELECT * FROM profiles; CREATE TABLE v2 AS SELECT * FROM profile_versions")
+        .await;
+    let back = "DELETE FROM profiles; INSERT INTO profiles SELECT * FROM new;
+        DELETE FROM profile_versions; INSERT INTO profile_versions SELECT * FROM v2";
+    let row = "DELETE FROM profiles; INSERT INTO profiles SELECT * FROM old";
+    let version = "DELETE FROM profile_versions WHERE number = 2";
+    for (sql, is) in [
+        (format!("{row}; {version}"), "in an older one"),
+        (row.to_owned(), "in an older one"),
+        (version.to_owned(), "in an older one"),
+        ("UPDATE profiles SET number = 3".into(), "in a newer one"),
+        (
+            "UPDATE profiles SET head = NULL".into(),
+            "in another one of that number",
+        ),
+        (
+            "UPDATE profile_versions SET sealed = (SELECT sealed FROM v1) WHERE number = 2".into(),
+            "not what was written",
+        ),
+        (
+            "DELETE FROM profile_versions".into(),
+            "not what was written",
+        ),
+        ("DELETE FROM profiles".into(), "not there any more"),
+    ] {
+        room.tamper(&sql).await;
+        let report = room.compared().await;
+        let told: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [format!(
+                "profile {id} was put in version 2 last, and is {is}"
+            )],
+            "{sql}"
+        );
+        assert_eq!(report.faults[0].kind, FaultKind::Profile);
+        room.tamper(back).await;
+    }
+    assert_eq!(tell(&room.compared().await), []);
+    // Put back, and changed by the server itself to another second version, which is then put in its place.
+    room.tamper(&format!("{row}; {version}")).await;
+    settle(52, Act::ChangeProfile(Box::new(other))).await;
+    let told = room.compared().await;
+    assert_eq!(told.fault_count, 1, "{told:?}");
+    assert_eq!(told.faults[0].kind, FaultKind::Profile);
+}
+
 /// The server goes on while its log is read.
 #[tokio::test]
 async fn what_the_server_forgets_while_the_log_is_read_is_no_fault() {
@@ -697,10 +790,16 @@ async fn what_is_archived_while_the_log_is_read_is_no_fault() {
     };
     let verified = auditor.verify(Evidence::default(), std::iter::empty(), first);
     let verified = verified.await;
-    assert!(matches!(verified, Err(AuditError::Archived)), "{verified:?}");
+    assert!(
+        matches!(verified, Err(AuditError::Archived)),
+        "{verified:?}"
+    );
     let archives = async || archived(NOW.plus(6));
     let compared = room.compared_while(NOW, NOW, archives).await;
-    assert!(matches!(compared, Err(AuditError::Archived)), "{compared:?}");
+    assert!(
+        matches!(compared, Err(AuditError::Archived)),
+        "{compared:?}"
+    );
     assert_eq!(tell(&room.compared().await), []);
 }
 

@@ -6,7 +6,7 @@ use super::{
     draft::Draft,
     job::{Done, Job},
 };
-use crate::{AuditEvent, AuditLog, AuditRecord, Charged};
+use crate::{AuditEvent, AuditLog, AuditRecord, Charged, ProfileHead};
 
 /// How many audit records are sealed while the database writes as many others.
 const SEALED_AT_ONCE: usize = 128;
@@ -155,12 +155,23 @@ impl<'j> Batch<'j> {
                 decision: decision.clone(),
                 explanation: explained(item, decision, refused),
                 charged: Charged::by(&item.proposal, decision, &request.key.profile),
+                head: put_in_force(item, decision),
             };
             self.log.push(AuditRecord {
                 at: request.at,
                 event,
             });
         }
+    }
+}
+
+/// The version of a profile that the decision put in force, if it did.
+fn put_in_force(item: &RequestItem, decision: &Decision) -> Option<ProfileHead> {
+    match &item.act {
+        Act::CreateProfile(of) | Act::ChangeProfile(of) if decision.is_approved() => {
+            Some(of.0.head().into())
+        }
+        _ => None,
     }
 }
 
