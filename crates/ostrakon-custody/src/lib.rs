@@ -18,7 +18,8 @@ pub use approval::{Approval, ReleaseError, ShardKey, binding};
 pub use audit::{
     ArchiveReport, AuditError, AuditEvent, AuditFault, AuditLog, AuditRecord, AuditReport, Auditor,
     Break, ChainHead, ChainReport, Charged, Checkpoint, CheckpointError, Evidence, FaultKind,
-    Manifest, ManifestError, Outside, SignedCheckpoint, SignedManifest, Span, Tally, Told,
+    Manifest, ManifestError, Outside, ProfileHead, SignedCheckpoint, SignedManifest, Span, Tally,
+    Told,
 };
 pub use identity::{Identity, IdentityError, Signer};
 pub use ledger::{

@@ -6,7 +6,7 @@ use super::{
     draft::Draft,
     job::{Done, Job},
 };
-use crate::{AuditEvent, AuditRecord, Charged};
+use crate::{AuditEvent, AuditRecord, Charged, ProfileHead};
 
 /// Requests that are settled in memory, against a [`Draft`], and what is to be written of them.
 #[derive(Default)]
@@ -92,6 +92,7 @@ impl Made {
                 decision: decision.clone(),
                 explanation: explained(item, decision, refused),
                 charged: Charged::by(&item.proposal, decision, &request.key.profile),
+                head: put_in_force(item, decision),
             };
             self.log.push(AuditRecord {
                 at: request.at,
@@ -122,6 +123,16 @@ async fn apply(
             tx.advance_profile(profile, signed).await
         }
         Act::CreateLocation(record) => tx.insert_location(&request.key.profile, record).await,
+    }
+}
+
+/// The version of a profile that the decision put in force, if it did.
+fn put_in_force(item: &RequestItem, decision: &Decision) -> Option<ProfileHead> {
+    match &item.act {
+        Act::CreateProfile(of) | Act::ChangeProfile(of) if decision.is_approved() => {
+            Some(of.0.head().into())
+        }
+        _ => None,
     }
 }
 

@@ -76,6 +76,7 @@ impl AuditEntry {
                 decision,
                 explanation,
                 charged,
+                head,
             } => {
                 put("event", json!("decided"));
                 put("profile", json!(profile));
@@ -103,6 +104,7 @@ impl AuditEntry {
                 if !rules.is_empty() {
                     put("charged", json!(rules));
                 }
+                put("version", json!(head.map(|head| head.number)));
             }
             AuditEvent::Unreleased {
                 profile,
@@ -339,6 +341,7 @@ mod tests {
             },
             explanation: Some("a\nb".into()),
             charged: None,
+            head: None,
         })
     }
 
