@@ -3,7 +3,9 @@
 //!
 //! Seen to fail: with refusals of known devices recorded without a bound, one device fills the log; without
 //! the head file, a server whose newest records were removed starts as if nothing had happened; with the
-//! checkpoint file left out of readiness, a full disk behind it is not noticed.
+//! checkpoint file left out of readiness, a full disk behind it is not noticed; with first contacts let in
+//! below the reserve, whoever makes profiles fills it; with checkpoints written by the thread that answers, a
+//! place that hangs stops the server.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,17 +16,28 @@
 )]
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::Path,
+    process::Command,
+    thread,
+    time::Duration,
 };
 
 use ostrakon_custody::{AuditEvent, AuditRecord};
+use ostrakon_shards::profile::SignedVersion;
 use ostrakon_testkit::{
     APPROVE_ALL, Asked, Keyserver, LocalServer, Ran, Serve, TestHome, TestUser, daily_limit,
-    http::get, keyserver_command, run, user::post,
+    home::now,
+    http::{exchange, get},
+    keyserver_command, run,
+    user::{opened, post},
 };
-use ostrakon_transport::message::{RefusalCode, RequestBody};
+use ostrakon_transport::{
+    binding::ENVELOPE_TYPE,
+    message::{Failure, Item, ItemAnswer, RefusalCode, RequestBody},
+};
 use ostrakon_types::{Denial, UnixMillis};
 use serde_json::Value;
 
@@ -63,6 +76,12 @@ fn faults(home: &TestHome, arguments: &[&str]) -> Vec<(String, u64, u64)> {
         .collect()
 }
 
+/// Gives others a moment, in a loop that has an end. Never true.
+fn wait() -> bool {
+    thread::park_timeout(Duration::from_millis(5));
+    false
+}
+
 fn of_kind<'r>(records: &'r [AuditRecord], action: &str) -> Vec<&'r AuditRecord> {
     let is = |record: &&AuditRecord| match &record.event {
         AuditEvent::Administered { action: of, .. } => of == action,
@@ -99,6 +118,16 @@ fn refusals_strangers_and_administration_are_on_record() {
         vec![user.file("Public/b").item()],
     );
     assert_eq!(refused(&reused.unwrap()), RefusalCode::IdReused);
+    // What cannot be done needs no decision, and is on record all the same; what only asks is not.
+    let version = SignedVersion::new(user.founding.version().clone(), []);
+    let unsigned = vec![Item::CreateProfile { version }];
+    let invalid = user.ask(at, &user.body_at(NOW, unsigned));
+    assert!(matches!(
+        invalid.only(),
+        ItemAnswer::Failed(Failure::InvalidProfile)
+    ));
+    let question = user.ask(at, &user.body_at(NOW, vec![Item::ProfileHead]));
+    assert!(matches!(question.only(), ItemAnswer::Head { .. }));
     let foreign = RequestBody::new(
         other
             .body_at(NOW, Vec::from([other.founding()]))
@@ -130,11 +159,12 @@ fn refusals_strangers_and_administration_are_on_record() {
         })
         .collect();
     assert_eq!(
-        reasons[..4],
+        reasons[..5],
         [
             "request has expired",
             "request is dated in the future",
             "request id was used for another request",
+            "profile is not valid",
             "device is not a member of the profile",
         ]
     );
@@ -150,11 +180,77 @@ fn refusals_strangers_and_administration_are_on_record() {
     };
     assert_eq!(counted("not an envelope"), Some(3));
     assert_eq!(counted("unknown device"), Some(1));
-    assert_eq!(counted("refused, known device"), Some(34));
+    assert_eq!(counted("refused, known device"), Some(35));
     assert_eq!(of_kind(&records, "serve").len(), 1);
     assert_eq!(of_kind(&records, "stop").len(), 1);
     let loaded = |record: &AuditRecord| matches!(record.event, AuditEvent::PolicyLoaded { .. });
     assert!(records.iter().any(loaded));
+}
+
+/// What is refused before anybody looks whose it is, and what a session refuses, is counted by its reason.
+#[test]
+fn each_reason_to_turn_a_request_away_is_counted_apart() {
+    let home = TestHome::create(APPROVE_ALL);
+    let server = Serve::on(&home)
+        .with("OSTRAKON_LIMITS_BODY_BYTES", "65536")
+        .with("OSTRAKON_LIMITS_BODY_SECONDS", "1")
+        .start();
+    let at = server.address;
+    let status = |bytes: &[u8]| exchange(at, bytes).unwrap().status;
+    let post_of =
+        |fields: &str| format!("POST /v1/requests HTTP/1.1\r\nhost: x\r\n{fields}\r\n\r\n");
+    let typed = |length: u32| {
+        let fields = format!("content-type: {ENVELOPE_TYPE}\r\ncontent-length: {length}");
+        post_of(&fields).into_bytes()
+    };
+    assert_eq!(status(post_of("content-length: 0").as_bytes()), 415);
+    assert_eq!(status(&typed(65537)), 413);
+    assert_eq!(status(&typed(65537)), 413);
+    // A byte that never comes.
+    assert_eq!(status(&typed(1)), 408);
+    assert_eq!(
+        status(post_of("transfer-encoding: chunked").as_bytes()),
+        411
+    );
+    assert_eq!(status(b"no request\r\n\r\n"), 400);
+    assert_eq!(
+        status(post_of(&format!("x: {}", "x".repeat(1 << 16))).as_bytes()),
+        431
+    );
+
+    let user = TestUser::onboard(&server.identity, at);
+    let session = user.session(at, now()).unwrap();
+    let body = user.body(vec![Item::ProfileHead]);
+    let (message, _) = session.seal(&body).unwrap();
+    assert_eq!(post(at, &message).status, 200);
+    assert_eq!(post(at, &message).status, 400);
+    server.stop();
+    let server = Serve::on(&home).start();
+    let (message, _) = session.seal(&body).unwrap();
+    assert_eq!(post(server.address, &message).status, 400);
+    server.stop();
+
+    // In one record or several: they are written once a minute and at the stop.
+    let mut counted: BTreeMap<String, u64> = BTreeMap::new();
+    for record in home.records().audit {
+        if let AuditEvent::Strangers { tallies, .. } = record.event {
+            for tally in tallies {
+                *counted.entry(tally.reason).or_default() += tally.count;
+            }
+        }
+    }
+    let expected = [
+        ("head too large", 1),
+        ("not a whole request", 1),
+        ("of another content type", 1),
+        ("of no stated length", 1),
+        ("repeated message of a session", 1),
+        ("too large", 2),
+        ("too slow", 1),
+        ("unknown session", 1),
+    ];
+    let expected = expected.map(|(reason, count)| (reason.to_owned(), count));
+    assert_eq!(counted, BTreeMap::from(expected));
 }
 
 #[test]
@@ -460,6 +556,16 @@ fn records_are_shown_and_exported_by_number_time_and_form() {
         ["Public/1 = a|b", "Public/2 = a|b", "Public/3 = a|b"]
     );
     assert!(lines(&["audit", "export", "--since", "1h"]).is_empty() || NOW.0 > 1_790_000_000_000);
+    let day = lines(&[
+        "audit",
+        "export",
+        "--since",
+        "2026-02-25",
+        "--until",
+        "2026-02-26",
+    ]);
+    assert_eq!(day.len(), all.len());
+    assert!(lines(&["audit", "export", "--until", "2026-02-25"]).is_empty());
     let cef = done(&home, &["audit", "export", "--format", "cef"]);
     assert_eq!(cef.lines().count(), all.len());
     assert!(
@@ -589,33 +695,111 @@ fn a_checkpoint_file_that_takes_nothing_makes_the_server_not_ready_and_stops_no_
         status.contains("cannot be written\ntrouble    the audit checkpoint"),
         "{status}"
     );
+    // However often it is asked, it does not try again each time.
+    for _ in 0..100 {
+        assert_eq!(get(at, "/readyz").unwrap().status, 503);
+    }
+    let log = server.log();
+    let tries = log.matches("an audit checkpoint is not where it should be");
+    assert!(tries.count() < 20, "{log}");
     // The log itself is written: what is asked for is answered, and on record.
     let user = TestUser::onboard(&server.identity, at);
     assert!(user.decrypt(at, &user.file("Public/a")).releases());
-    // With the place there, the next question finds out.
+    // With the place there, who asks finds out, within the second that it does not try again.
     fs::create_dir(folder.path().join("gone")).unwrap();
-    assert_eq!(get(at, "/readyz").unwrap().status, 200);
+    let is_ready = || get(at, "/readyz").unwrap().status == 200;
+    assert!((0..2000).any(|_| wait() || is_ready()), "{}", server.log());
     server.stop();
     let found = faults(&home, &["--checkpoints", file.to_str().unwrap()]);
     assert!(found.is_empty(), "{found:?}");
 }
 
+/// A disk that does not answer, or a pipe that nobody reads: the server waits for it on no thread that has
+/// requests to answer.
+#[test]
+fn a_checkpoint_file_that_hangs_holds_nobody_up() {
+    let home = TestHome::create(APPROVE_ALL);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("checkpoints");
+    let server = Serve::on(&home)
+        .with("OSTRAKON_AUDIT_CHECKPOINT_FILE", file.to_str().unwrap())
+        .with("OSTRAKON_AUDIT_CHECKPOINT_SECONDS", "1")
+        .with("TOKIO_WORKER_THREADS", "1")
+        .start();
+    let at = server.address;
+    // The first one is taken, and the next ones go into a pipe.
+    let is_taken = || fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n'));
+    assert!((0..2000).any(|_| wait() || is_taken()), "{}", server.log());
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    fs::rename(&pipe, &file).unwrap();
+    let newest = || json(&home, &["status"])["audit"]["checkpoint"].as_u64();
+    let before = newest();
+    let user = TestUser::onboard(&server.identity, at);
+    // The next one is made, and so about to be written.
+    assert!(
+        (0..2000).any(|_| wait() || newest() > before),
+        "{}",
+        server.log()
+    );
+    for number in 0..20 {
+        let file = user.file(&format!("Public/{number}"));
+        assert!(user.decrypt(at, &file).is(&file));
+        assert_eq!(get(at, "/readyz").unwrap().status, 200);
+    }
+    // Opened for both, so that there is a reader until the server has stopped.
+    let reader = fs::File::options().read(true).write(true).open(&file);
+    let (status, log) = server.stop();
+    assert!(status.success(), "{log}");
+    drop(reader);
+}
+
 #[test]
 fn below_the_reserve_strangers_are_counted_and_known_devices_recorded() {
     let home = TestHome::create(APPROVE_ALL);
+    let server = Keyserver::start(&home);
+    let user = TestUser::onboard(&server.identity, server.address);
+    server.stop();
     // More than any disk has free: nothing is left for strangers.
     let server = Serve::on(&home)
         .with("OSTRAKON_AUDIT_RESERVE_BYTES", "1125899906842624")
         .start();
-    assert_eq!(post(server.address, b"nothing").status, 400);
-    let user = TestUser::onboard(&server.identity, server.address);
-    assert!(
-        user.decrypt(server.address, &user.file("Public/a"))
-            .releases()
-    );
+    let at = server.address;
+    let recorded = || json(&home, &["audit", "verify"])["records"].clone();
+    let before = recorded();
+    assert_eq!(post(at, b"nothing").status, 400);
+    // New profiles, what is denied, and what is no request of a member: nothing of it is written.
+    for _ in 0..20 {
+        let other = TestUser::new(&server.identity);
+        for item in [
+            other.founding(),
+            other.file("Public/a").item(),
+            Item::ProfileHead,
+        ] {
+            let (envelope, _) = other.first_contact(&other.body(vec![item]));
+            let answer = post(at, &envelope);
+            assert_eq!(
+                (answer.status, answer.header("retry-after")),
+                (503, Some("10"))
+            );
+        }
+    }
+    assert_eq!(recorded(), before);
+    assert_eq!(home.sql("UPDATE profiles SET number = number"), 1);
+    assert_eq!(home.sql("UPDATE requests SET decided_at = decided_at"), 1);
+    // A known device is answered, whether or not it shows its card, and so is the operator.
+    let file = user.file("Public/a");
+    assert!(user.decrypt(at, &file).is(&file));
+    let (envelope, pending) = user.first_contact(&user.body(vec![file.item()]));
+    assert!(opened(&post(at, &envelope), &pending).is(&file));
+    done(&home, &["disable"]);
+    done(&home, &["enable"]);
+    let log = server.log();
+    assert_eq!(log.matches("the disk is almost full").count(), 1, "{log}");
     server.kill();
     let records = home.records();
-    assert_eq!(records.released().len(), 1);
+    assert_eq!(records.released().len(), 2);
     let strangers = |record: &AuditRecord| matches!(record.event, AuditEvent::Strangers { .. });
     assert!(!records.audit.iter().any(strangers));
 }

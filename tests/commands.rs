@@ -8,12 +8,21 @@
     reason = "a test"
 )]
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
 
 use ostrakon_testkit::{
-    APPROVE_ALL, Asked, Keyserver, Ran, TestHome, TestUser, command::binary, keyserver_command, run,
+    APPROVE_ALL, Asked, Keyserver, Ran, Serve, TestHome, TestUser, command::binary, http::get,
+    keyserver::send_signal, keyserver_command, run,
 };
-use ostrakon_transport::message::{Item, ItemAnswer};
+use ostrakon_transport::{
+    binding::{Announcement, KEYSERVER_PATH},
+    message::{Item, ItemAnswer},
+};
 use ostrakon_types::Denial;
 
 fn keyserver(home: &TestHome, arguments: &[&str]) -> Ran {
@@ -269,6 +278,123 @@ fn the_administration_socket_is_the_owners_alone() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// The exit code of a command whose standard output nobody reads, and what it says beside it.
+fn unread(command: &mut Command) -> (Option<i32>, String) {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let output = command.stdout(writer).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("panicked"), "{command:?}: {said}");
+    (output.status.code(), said)
+}
+
+/// As it is with `| head`, which closes the pipe.
+#[test]
+fn a_command_that_nobody_reads_ends_quietly_as_by_sigpipe() {
+    const BY_SIGPIPE: Option<i32> = Some(128 + 13);
+    let home = TestHome::create(APPROVE_ALL);
+    Keyserver::start(&home).stop();
+    let policy = home.home().policy();
+    let policy = policy.to_str().unwrap();
+    let question = home.path().join("question.yml");
+    let asks = "request: {type: decrypt, device_id: '64', cryptographic_id: '63',
+                profile: {id: da585c21572cc938b99cd6ab4df19e3d}}";
+    fs::write(&question, asks).unwrap();
+    let archive = home.path().join("archive");
+    let suites = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policy-examples");
+    for arguments in [
+        &["status"][..],
+        &["audit", "tail"],
+        &["audit", "export"],
+        &["audit", "verify"],
+        &["audit", "archive", archive.to_str().unwrap()],
+        &["quota", "list"],
+        &["quota", "clear", "--all"],
+        &["policy", "check", policy],
+        &["policy", "test", suites],
+        &["policy", "explain", question.to_str().unwrap()],
+        &["policy", "simulate", policy, "--since", "1d"],
+        &["policy", "schema"],
+        &["disable"],
+        &["enable"],
+    ] {
+        for format in ["human", "json"] {
+            let mut command = keyserver_command(home.path());
+            let _ = fs::remove_file(&archive);
+            let ended = unread(command.args(["--format", format]).args(arguments));
+            assert_eq!(ended, (BY_SIGPIPE, String::new()), "{arguments:?} {format}");
+        }
+    }
+    let server = Keyserver::start(&home);
+    for arguments in [&["policy", "--load"], &["policy", "--dump"]] {
+        let ended = unread(keyserver_command(home.path()).args(arguments));
+        assert_eq!(ended, (BY_SIGPIPE, String::new()), "{arguments:?}");
+    }
+    server.stop();
+    for arguments in [&["completions", "bash"][..], &["man"]] {
+        let ended = unread(Command::new(binary("keyserver")).args(arguments));
+        assert_eq!(ended, (BY_SIGPIPE, String::new()), "{arguments:?}");
+    }
+    // What was made on the way goes, too.
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["demo", policy][..], &["serve", "--dev"]] {
+        let mut command = Command::new(binary("keyserver"));
+        let ended = unread(command.args(arguments).env("TMPDIR", folder.path()));
+        assert_eq!(ended.0, BY_SIGPIPE, "{arguments:?}: {}", ended.1);
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "{arguments:?}"
+        );
+    }
+    // A disk that is full is told of.
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = keyserver_command(home.path())
+        .arg("status")
+        .stdout(full)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(status.stderr).unwrap();
+    assert_eq!(status.status.code(), Some(1), "{said}");
+    assert!(
+        said.starts_with("error: cannot write to standard output: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn errors_and_log_lines_that_nobody_reads_change_nothing() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let empty = TestHome::empty();
+    let mut status = keyserver_command(empty.path());
+    let ended = status.arg("status").stderr(writer).status().unwrap();
+    assert_eq!(ended.code(), Some(1));
+
+    let home = TestHome::create(APPROVE_ALL);
+    let mut command = Serve::on(&home)
+        .with("OSTRAKON_LOG_LEVEL", "debug")
+        .command();
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = lines.find_map(|line| {
+        let line = line.unwrap();
+        let (_, rest) = line.split_once("address=")?;
+        Some(rest.split(' ').next().unwrap().parse().unwrap())
+    });
+    let address = address.unwrap();
+    drop(lines);
+    let card = get(address, KEYSERVER_PATH).unwrap();
+    let announced: Announcement = serde_json::from_slice(&card.body).unwrap();
+    let identity = announced.card.verify(&announced.kss_id).unwrap();
+    let user = TestUser::onboard(&identity, address);
+    let file = user.file("Public/a");
+    assert!(user.decrypt(address, &file).is(&file));
+    send_signal(child.id(), rustix::process::Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

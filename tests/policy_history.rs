@@ -254,7 +254,8 @@ fn a_server_with_a_rule_of_its_own_has_every_command() {
             .contains("own-folder-rule (line 2) does not hold"),
         "{ran:?}"
     );
-    let ran = by(PROGRAM, &["simulate", file, "--since", "2020-01-01"]);
+    // A time is told here as everywhere.
+    let ran = by(PROGRAM, &["simulate", file, "--since", "1h"]);
     assert_eq!(
         ran.stdout, "0 of 3 requests would be decided otherwise\n",
         "{ran:?}"
@@ -280,4 +281,16 @@ fn a_server_with_a_rule_of_its_own_has_every_command() {
         "{ran:?}"
     );
     assert_eq!(by("keyserver", &["test", &suite]).code, Some(1));
+
+    let quota = |program: &str| run(command_of(program, home.path()).args(["quota", "list"]));
+    let running = quota(PROGRAM);
+    assert_eq!(running.code, Some(0), "{running:?}");
+    server.stop();
+    let stopped = quota(PROGRAM);
+    assert_eq!(
+        (stopped.code, stopped.stdout.as_str()),
+        (Some(0), running.stdout.as_str()),
+        "{stopped:?}"
+    );
+    assert_eq!(quota("keyserver").code, Some(4));
 }

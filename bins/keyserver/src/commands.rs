@@ -19,7 +19,7 @@ pub(crate) mod status;
 
 use std::{env, path::PathBuf};
 
-use ostrakon_server::{BuildError, Config, Home};
+use ostrakon_server::{BuildError, Config, Home, policy_engine::TimeZone};
 
 use crate::{cli::Format, error::Failure};
 
@@ -50,6 +50,11 @@ fn config(context: &Context) -> Result<Config, Failure> {
     let text = context.home.read_config().map_err(BuildError::from)?;
     let config = Config::load(&text, |name| env::var(name).ok());
     Ok(config.map_err(BuildError::from)?)
+}
+
+/// The time zone that the server's configuration names.
+fn zone(context: &Context) -> Result<TimeZone, Failure> {
+    Ok(config(context)?.zone().map_err(BuildError::from)?)
 }
 
 fn default_home() -> Option<PathBuf> {

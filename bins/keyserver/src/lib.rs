@@ -3,15 +3,21 @@
 //! The binary `keyserver` is [`main_with`] the bundled rules. Another binary that hands in its own
 //! [`Registry`] has every command of `keyserver`, and each of them knows its rules: `serve` and
 //! `policy --load` take policies that name them, and so do `policy check`, `test`, `explain`, `simulate`
-//! and `schema`. It shows with `examples/server-with-rule`.
+//! and `schema`, and `quota list` of a server that does not run. It shows with `examples/server-with-rule`.
+
+#[macro_use]
+mod out;
 
 mod cli;
 mod commands;
 mod error;
 mod hardening;
-mod since;
+mod moment;
 
-use std::process::ExitCode;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 pub use ostrakon_server::policy_engine::Registry;
@@ -39,9 +45,11 @@ pub fn main_with(registry: &Registry) -> ExitCode {
             return ExitCode::from(Failure::new(format!("cannot start: {error}")).report());
         }
     };
-    match runtime.block_on(run(cli, registry)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => ExitCode::from(failure.report()),
+    let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(cli, registry))));
+    match ran {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => ExitCode::from(failure.report()),
+        Err(unwound) => ExitCode::from(out::code_of(unwound)),
     }
 }
 
@@ -75,7 +83,7 @@ async fn run(cli: Cli, registry: &Registry) -> Result<(), Failure> {
         }
         Command::AcceptRollback { ask } => commands::accept_rollback::run(&home?, &ask).await,
         Command::Audit(command) => commands::audit::run(&home?, command).await,
-        Command::Quota(command) => commands::quota::run(&home?, command).await,
+        Command::Quota(command) => commands::quota::run(&home?, command, registry).await,
         Command::Policy(args) => commands::policy::run(home, args, cli.format, registry).await,
         Command::Completions { shell } => commands::generate::completions(shell),
         Command::Man => commands::generate::man(),

@@ -110,6 +110,10 @@ impl Failure {
         )
     }
 
+    pub(crate) fn unwritten(error: &io::Error) -> Self {
+        Self::new(FAILED, format!("cannot write to standard output: {error}"))
+    }
+
     /// What to say of all files together: nothing when all is well.
     pub(crate) fn of_files(
         verb: &str,

@@ -1,16 +1,18 @@
 //! Completions and man pages, from the declarations.
 
-use std::{fs, io, path::Path};
+use std::{fs, path::Path};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::{cli::Cli, error::Failure};
+use crate::{cli::Cli, error::Failure, show};
 
 const NAME: &str = "ostrakon";
 
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
-    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+    show::print(&String::from_utf8_lossy(&script));
     Ok(())
 }
 

@@ -44,8 +44,7 @@ fn main() -> ExitCode {
     match result {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => failure.report(),
-        // The hook has said so already.
-        Err(_) => ExitCode::FAILURE,
+        Err(unwound) => show::code_of(&*unwound),
     }
 }
 

@@ -1,17 +1,47 @@
 //! Results to standard output, all else to standard error.
 
 use std::{
+    any::Any,
     fmt::Display,
     io::{self, Write},
+    panic::resume_unwind,
     path::Path,
+    process::ExitCode,
 };
 
 use ostrakon_client::Workstation;
 
-/// A line of results. Who reads may stop reading: then there is nobody to tell.
+use crate::error::Failure;
+
+/// The exit code of a program that SIGPIPE ended, as shells tell it.
+const NOBODY_READS: u8 = 128 + 13;
+
+/// What unwinds when standard output takes nothing.
+struct Unwritten(io::Error);
+
+/// A line of results. Who reads may stop reading: that ends the command, which unwinds, so that what it has
+/// begun is not left behind.
 pub(crate) fn line(text: &impl Display) {
-    if writeln!(io::stdout().lock(), "{text}").is_err() {
-        std::process::exit(i32::from(crate::error::FAILED));
+    print(&format_args!("{text}\n"));
+}
+
+/// Results as they are.
+pub(crate) fn print(text: &impl Display) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = write!(out, "{text}").and_then(|()| out.flush()) {
+        resume_unwind(Box::new(Unwritten(error)));
+    }
+}
+
+/// The exit code of a command that unwound.
+pub(crate) fn code_of(unwound: &(dyn Any + Send)) -> ExitCode {
+    match unwound.downcast_ref::<Unwritten>() {
+        Some(Unwritten(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::from(NOBODY_READS)
+        }
+        Some(Unwritten(error)) => Failure::unwritten(error).report(),
+        // The hook has said so already.
+        None => ExitCode::FAILURE,
     }
 }
 

@@ -2,9 +2,9 @@
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Output};
+    use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
-    use assert_cmd::Command;
+    use assert_cmd::cargo::cargo_bin;
     use tempfile::TempDir;
 
     struct Place(TempDir);
@@ -18,17 +18,20 @@ mod tests {
             self.0.path().canonicalize().unwrap().join(name)
         }
 
-        fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-            let output: Output = Command::cargo_bin("ostrakon")
-                .unwrap()
+        fn command(&self, arguments: &[&str]) -> Command {
+            let mut command = Command::new(cargo_bin("ostrakon"));
+            command
                 .args(arguments)
                 .current_dir(self.0.path())
                 .env_clear()
                 .env("HOME", self.path("user"))
                 .env("USER", "zoe")
-                .env("OSTRAKON_ENTERPRISE_CONFIG", self.path("enterprise.toml"))
-                .output()
-                .unwrap();
+                .env("OSTRAKON_ENTERPRISE_CONFIG", self.path("enterprise.toml"));
+            command
+        }
+
+        fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+            let output = self.command(arguments).output().unwrap();
             let text = |bytes| String::from_utf8(bytes).unwrap();
             let code = output.status.code().unwrap();
             (code, text(output.stdout), text(output.stderr))
@@ -68,6 +71,31 @@ mod tests {
         assert_eq!(fs::read(place.path("vault/a.txt")).unwrap(), b"hello");
         let home = place.path("user/.local/share/ostrakon");
         assert_eq!(home.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_command_that_nobody_reads_ends_quietly_as_by_sigpipe() {
+        let place = Place::ready();
+        assert_eq!(place.run(&["profile", "create"]).0, 0);
+        assert_eq!(place.run(&["folder", "create", "vault"]).0, 0);
+        fs::write(place.path("vault/a.txt"), "hello").unwrap();
+        for arguments in [
+            &["profile", "show"][..],
+            &["profile", "export-card"],
+            &["device", "list"],
+            &["folder", "list"],
+            &["encrypt", "--remove", "vault"],
+            &["decrypt", "vault"],
+            &["completions", "bash"],
+        ] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let output = place.command(arguments).stdout(writer).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            let code = output.status.code();
+            assert_eq!((code, said.as_str()), (Some(128 + 13), ""), "{arguments:?}");
+        }
+        assert_eq!(fs::read(place.path("vault/a.txt")).unwrap(), b"hello");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use archiving::ArchiveReport;
 pub use auditor::{AuditReport, Auditor, ChainReport, Evidence, Outside};
 pub use charged::Charged;
 pub use checkpoint::{ChainHead, Checkpoint, CheckpointError, SignedCheckpoint};
-pub use event::{AuditEvent, AuditRecord, Tally};
+pub use event::{AuditEvent, AuditRecord, ProfileHead, Tally};
 pub use fault::{AuditError, AuditFault, FaultKind};
 pub use resume::Break;
 pub use state::Told;

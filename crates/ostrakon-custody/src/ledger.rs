@@ -5,6 +5,10 @@
 //! statements, and a request that comes alone waits for no timer. When a transaction fails, each half
 //! of its requests is tried for itself, down to a single one, so that one cannot spoil the others.
 //!
+//! While the database writes one batch, the next is settled in memory, on what the writer knows of the
+//! counters: see [`plan::Plan`]. A batch that turns out to rest on something that is not so any more is
+//! settled again, on what its own transaction reads.
+//!
 //! That a limit holds does not rest on there being one writer: counters are written on condition that
 //! they hold what was read, so other processes may settle on the same database.
 
@@ -15,6 +19,9 @@ mod ceremonies;
 mod draft;
 pub(crate) mod head_file;
 mod job;
+mod known;
+mod made;
+mod plan;
 mod writer;
 
 use std::{
@@ -113,6 +120,13 @@ pub enum Act {
     CreateLocation(LocationRecord),
     /// Puts a profile's next version in force.
     ChangeProfile(Box<(Profile, SignedVersion)>),
+}
+
+impl Act {
+    /// Whether it changes nothing in the database, so that nothing there can forbid it.
+    fn is_plain(&self) -> bool {
+        matches!(self, Self::None | Self::Release(_))
+    }
 }
 
 /// What the relay of ceremonies keeps or forgets. It reads nothing of what is sealed.

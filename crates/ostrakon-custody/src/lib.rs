@@ -19,7 +19,8 @@ pub use approval::{Approval, ReleaseError, ShardKey, binding};
 pub use audit::{
     ArchiveReport, AuditError, AuditEvent, AuditFault, AuditLog, AuditRecord, AuditReport, Auditor,
     Break, ChainHead, ChainReport, Charged, Checkpoint, CheckpointError, Evidence, FaultKind,
-    Manifest, ManifestError, Outside, SignedCheckpoint, SignedManifest, Span, Tally, Told,
+    Manifest, ManifestError, Outside, ProfileHead, SignedCheckpoint, SignedManifest, Span, Tally,
+    Told,
 };
 pub use backup::BackUpError;
 pub use identity::{Identity, IdentityError, NewIdentity, Signer};

@@ -1,7 +1,7 @@
 mod note;
 mod shape;
 
-use std::{fmt, ops::RangeInclusive, rc::Rc};
+use std::{cell::Cell, fmt, ops::RangeInclusive, rc::Rc};
 
 use jiff::tz::TimeZone;
 use ostrakon_types::RequestKind;
@@ -36,6 +36,8 @@ pub struct Arguments<'a> {
     surveyed: bool,
     notes: Vec<Note>,
     counts_approvals: bool,
+    /// Bytes that the policy's rules have taken so far.
+    memory: Rc<Cell<usize>>,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,19 @@ impl<'a> Arguments<'a> {
             surveyed: false,
             notes: Vec::new(),
             counts_approvals: false,
+            memory: Rc::default(),
         }
+    }
+
+    /// Those of a rule that shares a bound on memory with others.
+    pub(crate) fn sharing(self, memory: &Rc<Cell<usize>>) -> Self {
+        let memory = Rc::clone(memory);
+        Self { memory, ..self }
+    }
+
+    /// How many bytes the policy's rules have taken so far.
+    pub(crate) fn memory(&self) -> &Cell<usize> {
+        &self.memory
     }
 
     /// No arguments, to see what a builder asks for.
@@ -286,7 +300,8 @@ impl<'a> Arguments<'a> {
             }
             let ids = (self.rule_id, self.derived);
             let owner = (format!("an entry of `{name}`"), node.span);
-            let mut inner = Arguments::new(entries, owner, ids, self.kind, self.time_zone);
+            let mut inner = Arguments::new(entries, owner, ids, self.kind, self.time_zone)
+                .sharing(&self.memory);
             groups.extend(read(&mut inner));
             self.notes.extend(inner.finish(name));
         }

@@ -1,6 +1,7 @@
 //! From the text of a policy to the policy, or to everything that is wrong with it.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -96,6 +97,7 @@ pub(crate) fn load(
         errors: 0,
         warnings: 0,
         first_quota: None,
+        memory: Rc::default(),
     };
     let trees = loader.policy(value, node);
     loader.warn_of_free_profiles(&trees);
@@ -128,6 +130,8 @@ struct Loader<'a> {
     warnings: usize,
     /// Where the first rule stands that counts approvals.
     first_quota: Option<Span>,
+    /// Bytes that rules have taken so far.
+    memory: Rc<Cell<usize>>,
 }
 
 /// A rule as it stands in the file.
@@ -374,7 +378,8 @@ impl Loader<'_> {
             (&id, is_derived),
             kind,
             self.time_zone,
-        );
+        )
+        .sharing(&self.memory);
         let built: Option<Option<Box<dyn Rule>>> =
             catch_unwind(AssertUnwindSafe(|| builder.build(&mut arguments))).ok();
         if built.is_none() {

@@ -16,6 +16,7 @@ pub(crate) use self::{
     keeper::Keeper,
     start::{look, resume},
     tallies::{Reason, Tallies},
+    verify::unless_archived,
 };
 pub use archive::{ArchiveError, Archived, archive};
 pub use read::{AuditEntry, AuditReader};

@@ -79,7 +79,8 @@ pub struct Audit {
     pub checkpoint_file: String,
     /// The socket of the system's log to which each checkpoint is sent; nothing for none.
     pub syslog: String,
-    /// Bytes of free disk space below which what strangers do is counted, but not recorded.
+    /// Bytes of free disk space below which devices that are not known are turned away, and what strangers do
+    /// is counted, but not recorded.
     pub reserve_bytes: u64,
 }
 

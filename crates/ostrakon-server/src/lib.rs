@@ -23,6 +23,7 @@ mod pipeline;
 mod policy;
 pub mod quota;
 mod rate;
+mod reserve;
 mod routes;
 mod server;
 mod sessions;

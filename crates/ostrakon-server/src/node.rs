@@ -56,15 +56,32 @@ impl Node {
             Some("ledger cannot be written")
         } else if self.pipeline.store.ping().await.is_err() {
             Some("database does not answer")
-        } else if self.keeper.shown().failing.is_some() && self.checkpoint().await.is_some() {
+        } else if self.lacks_a_checkpoint().await {
             Some("audit checkpoint cannot be written")
         } else {
             None
         }
     }
 
-    /// Makes a checkpoint if there are new records. Tells what fails.
-    pub(crate) async fn checkpoint(&self) -> Option<String> {
+    /// Whether a checkpoint is not where it should be, also after another try.
+    async fn lacks_a_checkpoint(&self) -> bool {
+        if self.keeper.shown().failing.is_none() {
+            return false;
+        }
+        let Pipeline {
+            store,
+            ledger,
+            signer,
+            clock,
+            ..
+        } = &self.pipeline;
+        let now = clock.now();
+        self.keeper.keep_again(store, ledger, signer, now).await;
+        self.keeper.shown().failing.is_some()
+    }
+
+    /// Makes a checkpoint if there are new records.
+    pub(crate) async fn checkpoint(&self) {
         let Pipeline {
             store,
             ledger,
@@ -73,7 +90,6 @@ impl Node {
             ..
         } = &self.pipeline;
         self.keeper.keep(store, ledger, signer, clock.now()).await;
-        self.keeper.shown().failing
     }
 
     /// Records what was turned away since the last time.

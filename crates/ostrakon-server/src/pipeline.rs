@@ -8,9 +8,12 @@ mod changes;
 mod items;
 mod relay;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use ostrakon_custody::{
@@ -20,7 +23,7 @@ use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::{RequestKey, Store, StoreError};
 use ostrakon_transport::{
     envelope::{Authentic, EnvelopeKey, Opened, SealResponseError, SessionMessage, Stranger},
-    message::{Answer, RefusalCode, RequestBody, ResponseBody},
+    message::{Answer, ItemAnswer, RefusalCode, RequestBody, ResponseBody},
 };
 use ostrakon_types::{DeviceId, ErrorChain, UnixMillis};
 
@@ -32,6 +35,7 @@ use crate::{
     lineage::Lineage,
     policy::InForce,
     rate::RateLimit,
+    reserve::Reserve,
     sessions::{ResumeError, Sessions},
 };
 
@@ -53,6 +57,7 @@ pub(crate) struct Pipeline {
     pub(crate) relayed: RateLimit,
     pub(crate) max_new_profiles_per_day: u64,
     pub(crate) tallies: Tallies,
+    pub(crate) reserve: Reserve,
 }
 
 /// Why a request got no sealed answer.
@@ -64,6 +69,12 @@ pub(crate) enum Unanswered {
     /// Too many that are not known yet.
     #[error("too many first contacts")]
     TooMany,
+    /// Not known yet, and what is left of the disk is kept back.
+    #[error("no room for first contacts")]
+    NoRoom,
+    /// Too many steps of ceremonies.
+    #[error("too many steps of ceremonies")]
+    TooManySteps,
     /// Nothing can be decided now.
     #[error("cannot decide now")]
     Unavailable,
@@ -81,6 +92,8 @@ impl Unanswered {
         match self {
             Self::Stranger(stranger) => Reason::from(*stranger),
             Self::TooMany => Reason::TooManyFirstContacts,
+            Self::NoRoom => Reason::NoRoom,
+            Self::TooManySteps => Reason::TooManySteps,
             Self::Unavailable => Reason::Unavailable,
         }
     }
@@ -123,7 +136,7 @@ impl Pipeline {
                 let member = seen.as_ref().map(|seen| &*seen.member);
                 let answer = self.decide(device, member, &body, now).await?;
                 if let Answer::Refused(code) = answer {
-                    self.record_refusal(device, member.is_some(), Some(&body), code, now)
+                    self.record_refusal(device, member.is_some(), Some(&body), &code, now)
                         .await?;
                 }
                 let newest = self.lineage.newest();
@@ -139,7 +152,7 @@ impl Pipeline {
             }
             Err(code) => {
                 tracing::info!(%device, reason = %code, "request refused");
-                self.record_refusal(device, seen.is_some(), None, code, now)
+                self.record_refusal(device, seen.is_some(), None, &code, now)
                     .await?;
                 authentic.reply().seal(&ResponseBody::refused(now, code))
             }
@@ -186,7 +199,12 @@ impl Pipeline {
         if opened.card().is_none() {
             return Err(opened.verify_nobody().into());
         }
-        Ok((opened.verify_first_contact()?.0, None))
+        let first = opened.verify_first_contact()?.0;
+        // Whatever is decided would be written, a denial too.
+        if !self.reserve.leaves_room() {
+            return Err(Unanswered::NoRoom);
+        }
+        Ok((first, None))
     }
 
     async fn decide(
@@ -230,10 +248,18 @@ impl Pipeline {
         let mut verdicts = verdicts.into_iter();
         let mut answers = Vec::with_capacity(judged.len());
         for (item, judged) in body.items().iter().zip(judged) {
-            answers.push(
-                self.carry_out(item, judged, &mut verdicts, device, body, now)
-                    .await?,
-            );
+            let decided = judged.decided;
+            let answer = self.carry_out(item, judged, &mut verdicts, device, body, now);
+            let answer = answer.await?;
+            // What was decided is on record, and what only asks changes nothing.
+            if let ItemAnswer::Failed(failure) = &answer
+                && !decided
+                && !item.asks_for_a_list()
+            {
+                self.record_refusal(device, member.is_some(), Some(body), failure, now)
+                    .await?;
+            }
+            answers.push(answer);
         }
         Ok(Answer::Items(answers))
     }
@@ -274,7 +300,7 @@ impl Pipeline {
         device: DeviceId,
         known: bool,
         body: Option<&RequestBody>,
-        code: RefusalCode,
+        reason: &(dyn fmt::Display + Sync),
         now: UnixMillis,
     ) -> Result<(), Unanswered> {
         if !known {
@@ -288,7 +314,7 @@ impl Pipeline {
             device,
             profile: body.map(RequestBody::profile),
             request: body.map(RequestBody::request_id),
-            reason: code.to_string(),
+            reason: reason.to_string(),
         };
         let recorded = self.ledger.note(event, now).await;
         recorded.map_err(|_| Unanswered::Unavailable)

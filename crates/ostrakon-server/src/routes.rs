@@ -12,14 +12,15 @@ use axum::{
 };
 use ostrakon_transport::{
     binding::{Announcement, EnvelopeBytes, KEYSERVER_PATH, REQUESTS_PATH, sealed, stranger},
-    http::InFlightLimit,
+    http::{InFlightLimit, Site},
 };
 use serde::Serialize;
 
 use crate::{audit::Reason, node::Node, pipeline::Unanswered};
 
-pub(crate) fn router(node: Arc<Node>, in_flight: usize) -> Router {
-    Router::new()
+pub(crate) fn site(node: Arc<Node>, in_flight: usize) -> Site {
+    let refused = Arc::clone(&node);
+    let router = Router::new()
         .route(
             REQUESTS_PATH,
             post(answer)
@@ -32,7 +33,8 @@ pub(crate) fn router(node: Arc<Node>, in_flight: usize) -> Router {
         .route(KEYSERVER_PATH, get(public_card))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
-        .with_state(node)
+        .with_state(node);
+    Site::new(router, move |status| count_refused(&refused, status))
 }
 
 async fn answer(State(node): State<Arc<Node>>, EnvelopeBytes(envelope): EnvelopeBytes) -> Response {
@@ -53,11 +55,17 @@ struct Counted;
 
 /// Counts what did not get as far as to be answered.
 async fn count_turned_away(State(node): State<Arc<Node>>, response: Response) -> Response {
-    let counted = response.extensions().get::<Counted>().is_some();
-    if response.status() == StatusCode::SERVICE_UNAVAILABLE && !counted {
-        node.tallies().count(Reason::TurnedAway);
+    if response.extensions().get::<Counted>().is_none() {
+        count_refused(&node, response.status());
     }
     response
+}
+
+/// Counts what was refused by its status.
+fn count_refused(node: &Node, status: StatusCode) {
+    if let Some(reason) = Reason::of_status(status) {
+        node.tallies().count(reason);
+    }
 }
 
 impl IntoResponse for Unanswered {
@@ -65,7 +73,8 @@ impl IntoResponse for Unanswered {
         // One answer for everything that a stranger can get wrong.
         let (status, wait) = match self {
             Self::Stranger(_) => return stranger(),
-            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "10"),
+            Self::TooMany | Self::TooManySteps => (StatusCode::TOO_MANY_REQUESTS, "10"),
+            Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "10"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "1"),
         };
         (

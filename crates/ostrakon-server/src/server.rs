@@ -41,6 +41,7 @@ use crate::{
     pipeline::Pipeline,
     policy::{FILE, InForce},
     rate::RateLimit,
+    reserve::Reserve,
     routes,
     sessions::Sessions,
 };
@@ -62,7 +63,6 @@ pub struct Server {
     node: Arc<Node>,
     limits: ListenerLimits,
     in_flight: usize,
-    reserve_bytes: u64,
     listener: TcpListener,
     socket: UnixListener,
     home: Home,
@@ -233,6 +233,7 @@ impl Server {
             max_new_profiles_per_day: limits.max_new_profiles_per_day,
             enabled: AtomicBool::new(enabled),
             tallies: Tallies::new(now),
+            reserve: Reserve::new(home.clone(), config.audit.reserve_bytes),
             keyserver: identity.keyserver,
             lineage,
             envelope_key: EnvelopeKey::new(identity.envelope_secret),
@@ -256,7 +257,6 @@ impl Server {
         });
         Ok(Self {
             node,
-            reserve_bytes: config.audit.reserve_bytes,
             limits: limits.listener(),
             in_flight: limits.in_flight,
             listener,
@@ -291,7 +291,7 @@ impl Server {
                 let _ = draining.wait_for(|draining| *draining).await;
             }
         };
-        let public = routes::router(Arc::clone(&self.node), self.in_flight);
+        let public = routes::site(Arc::clone(&self.node), self.in_flight);
         let public = tokio::spawn(serve(self.listener, public, self.limits.clone(), stopped()));
         let admin = admin::router(Arc::clone(&self.node));
         let mut limits = self.limits;
@@ -299,8 +299,7 @@ impl Server {
         let admin = tokio::spawn(serve(self.socket, admin, limits, stopped()));
         let forgetting = tokio::spawn(forget(Arc::clone(&self.node)));
         let keeping = tokio::spawn(keep(Arc::clone(&self.node)));
-        let home = self.home.clone();
-        let tallying = tokio::spawn(tally(Arc::clone(&self.node), home, self.reserve_bytes));
+        let tallying = tokio::spawn(tally(Arc::clone(&self.node)));
 
         stop.await;
         self.node.draining.store(true, Ordering::Relaxed);
@@ -323,7 +322,8 @@ impl Server {
     }
 }
 
-/// Puts the end on record: what is counted, that the server stopped, and a last checkpoint.
+/// Puts the end on record: what is counted, that the server stopped, and a last checkpoint. The counts are one
+/// record for each stop, which the operator causes: they are not left out for want of room.
 async fn record_stop(node: &Node, cut_off: usize) {
     node.record_tallies().await;
     let event = AuditEvent::Administered {
@@ -350,11 +350,11 @@ async fn keep(node: Arc<Node>) {
 }
 
 /// Records once a minute what was turned away, while there is room that is not kept for others.
-async fn tally(node: Arc<Node>, home: Home, reserve_bytes: u64) {
+async fn tally(node: Arc<Node>) {
     let mut tick = interval(TALLY_EVERY);
     loop {
         tick.tick().await;
-        if home.free_bytes().is_none_or(|free| free >= reserve_bytes) {
+        if node.pipeline.reserve.leaves_room() {
             node.record_tallies().await;
         }
     }

@@ -15,7 +15,7 @@ use ostrakon_types::{
 use crate::{
     Config,
     admin::{AuditStatus, BackupStatus, RunState, Status},
-    audit::look,
+    audit::{look, unless_archived},
     ceremony::newest_backup,
     clock::Clock,
     home::{Home, HomeError, HomeLock},
@@ -216,7 +216,8 @@ pub async fn is_staged(home: &Home) -> Result<bool, BuildError> {
     Ok(staged?)
 }
 
-/// Lists the profiles that are at quota. For a server that does not run.
+/// Lists the profiles that are at quota by the policy, which may name the rules of `registry`. For a server
+/// that does not run.
 ///
 /// # Errors
 /// When there is none, or it has no policy.
@@ -224,9 +225,10 @@ pub async fn at_quota_stopped(
     home: &Home,
     config: &Config,
     clock: &Clock,
+    registry: &Registry,
 ) -> Result<Vec<AtQuota>, BuildError> {
     let opened = Opened::open(home).await?;
-    let listed = at_quota(&opened.store, config, clock).await;
+    let listed = at_quota(&opened.store, config, clock, registry).await;
     opened.store.close().await;
     listed
 }
@@ -235,10 +237,11 @@ async fn at_quota(
     store: &Store,
     config: &Config,
     clock: &Clock,
+    registry: &Registry,
 ) -> Result<Vec<AtQuota>, BuildError> {
     let zone = config.zone()?;
     let stored = store.policy().await?.ok_or(BuildError::NoPolicy)?;
-    let policy = Policy::load(FILE, &stored.source, &zone, &Registry::bundled())?.policy;
+    let policy = Policy::load(FILE, &stored.source, &zone, registry)?.policy;
     let limit = config.limits.max_new_profiles_per_day;
     Ok(quota::at_quota(store, &policy, limit, clock.now()).await?)
 }
@@ -284,17 +287,20 @@ pub async fn recorded_requests(
     from: UnixMillis,
 ) -> Result<Vec<AuditedRequest>, BuildError> {
     let opened = Opened::open(home).await?;
-    let mut requests = Vec::new();
-    let each = |_, _, record: &AuditRecord| {
-        if record.at >= from {
-            requests.extend(AuditedRequest::of(record));
-        }
-    };
     let auditor = Auditor::new(&opened.identity, &opened.store);
-    let verified = auditor.verify(Evidence::default(), std::iter::empty(), each);
-    let verified = verified.await;
+    let read = unless_archived(async || {
+        let mut requests = Vec::new();
+        let each = |_, _, record: &AuditRecord| {
+            if record.at >= from {
+                requests.extend(AuditedRequest::of(record));
+            }
+        };
+        let verified = auditor.verify(Evidence::default(), std::iter::empty(), each);
+        Ok((verified.await?, requests))
+    });
+    let read = read.await;
     opened.store.close().await;
-    let report = verified?;
+    let (report, requests) = read?;
     match report.faults.into_iter().next() {
         Some(first) => Err(BuildError::AuditFaults {
             count: report.fault_count,

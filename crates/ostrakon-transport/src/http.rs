@@ -1,7 +1,7 @@
 //! HTTP plumbing, for the server and for its clients.
 //!
-//! A server's side is [`serve`], which runs an axum `Router` on a listener within [`ListenerLimits`],
-//! and [`InFlightLimit`], which refuses requests at once where there are too many; a [`Desk`] is a small
+//! A server's side is [`serve`], which runs a [`Site`], an axum `Router`, on a listener within
+//! [`ListenerLimits`], and [`InFlightLimit`], which refuses requests at once where there are too many; a [`Desk`] is a small
 //! server in a command that waits for other devices. A client's side is
 //! [`HttpClient`], which tries several servers, [`SingleConnection`], which measures one, and
 //! [`UnixClient`] for the administration socket.
@@ -27,5 +27,5 @@ pub use client::{
 };
 pub use desk::{Desk, serve_desk};
 pub use limit::{InFlight, InFlightLimit};
-pub use listener::{Drained, Listener, ListenerLimits, Peer, serve};
+pub use listener::{Drained, Listener, ListenerLimits, Peer, Site, serve};
 pub use unix::{UnixClient, UnixError};

@@ -3,13 +3,17 @@ mod export;
 mod tail;
 mod verify;
 
-use super::{Context, config};
-use crate::{cli::AuditCommand, error::Failure};
+use ostrakon_server::Clock;
+use ostrakon_types::UnixMillis;
+
+use super::{Context, config, zone};
+use crate::{cli::AuditCommand, error::Failure, moment::Moment};
 
 pub(crate) async fn run(context: &Context, command: AuditCommand) -> Result<(), Failure> {
     match command {
         AuditCommand::Tail { lines, follow } => tail::run(context, lines, follow).await,
         AuditCommand::Export { since, until, file } => {
+            let (since, until) = (instant(context, since)?, instant(context, until)?);
             export::run(context, since, until, file.as_deref()).await
         }
         AuditCommand::Verify {
@@ -23,8 +27,18 @@ pub(crate) async fn run(context: &Context, command: AuditCommand) -> Result<(), 
             };
             verify::run(context, checkpoints, archive, quotas).await
         }
-        AuditCommand::Archive { before, file } => archive::run(context, before, &file).await,
+        AuditCommand::Archive { before, file } => {
+            archive::run(context, instant(context, before)?, &file).await
+        }
     }
+}
+
+/// The instant that is meant, on the server's clock and in its time zone.
+fn instant(context: &Context, moment: Option<Moment>) -> Result<Option<UnixMillis>, Failure> {
+    let Some(moment) = moment else {
+        return Ok(None);
+    };
+    Ok(Some(moment.instant(Clock::system().now(), &zone(context)?)))
 }
 
 /// The checkpoint file that the server writes, where there is one.

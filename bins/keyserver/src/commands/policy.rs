@@ -11,7 +11,7 @@ use ostrakon_server::{
 };
 use serde_json::json;
 
-use super::Context;
+use super::{Context, zone};
 use crate::{
     cli::{Format, PolicyArgs, PolicyCommand},
     error::{Failure, bad_policy},
@@ -141,10 +141,4 @@ fn policy_in(file: &Path, zone: &TimeZone, registry: &Registry) -> Result<Policy
         Ok(loaded) => Ok(loaded.policy),
         Err(error) => Err(bad_policy(&error)),
     }
-}
-
-/// The time zone that the server's configuration names.
-fn zone(context: &Context) -> Result<TimeZone, Failure> {
-    let zone = super::config(context)?.zone();
-    zone.map_err(|error| Failure::new(error.to_string()))
 }

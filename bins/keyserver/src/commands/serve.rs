@@ -55,6 +55,8 @@ fn start_log(config: &Config) -> Result<(), Failure> {
     })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would say so on standard error, which is what cannot be written, and panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let started = match config.log.format {
         LogFormat::Json => log.json().flatten_event(true).try_init(),

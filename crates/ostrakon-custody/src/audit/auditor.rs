@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ostrakon_shards::{chain_key::ChainKey, sign::VerifyKey};
-use ostrakon_storage::{AuditHead, InstanceId, Store};
+use ostrakon_storage::{ArchiveRow, AuditHead, InstanceId, Store};
 use ostrakon_types::{KssId, UnixMillis};
 
 use super::{
@@ -55,6 +55,8 @@ pub struct AuditReport {
     pub faults: Vec<AuditFault>,
     /// How many there are in all.
     pub fault_count: u64,
+    /// The archives behind which the chains were read.
+    archives: Vec<ArchiveRow>,
 }
 
 /// What is in one chain.
@@ -89,7 +91,8 @@ impl<'a> Auditor<'a> {
     /// Reads the whole log in order, chain by chain, checks it, and hands each record to `each`.
     ///
     /// # Errors
-    /// When it cannot be read. What is wrong with it is in the report.
+    /// When it cannot be read, or records were archived meanwhile: then `each` has got some of two states. What
+    /// is wrong with it is in the report.
     pub async fn verify(
         &self,
         evidence: Evidence,
@@ -97,7 +100,10 @@ impl<'a> Auditor<'a> {
         mut each: impl FnMut(InstanceId, u64, &AuditRecord),
     ) -> Result<AuditReport, AuditError> {
         let mut faults = Faults::default();
-        let mut report = AuditReport::default();
+        let mut report = AuditReport {
+            archives: self.store.archives().await?,
+            ..AuditReport::default()
+        };
         let base = self.base(&mut faults).await?;
         let newest = self
             .checkpoints(base.as_ref(), &mut report, &mut faults)
@@ -162,7 +168,18 @@ impl<'a> Auditor<'a> {
         }
         report.faults = faults.first;
         report.fault_count = faults.count;
+        self.is_still_of(&report).await?;
         Ok(report)
+    }
+
+    /// Checks that no records were archived since the report was begun. Else some that are missing in it are in
+    /// an archive.
+    pub(super) async fn is_still_of(&self, report: &AuditReport) -> Result<(), AuditError> {
+        if self.store.archives().await? == report.archives {
+            Ok(())
+        } else {
+            Err(AuditError::Archived)
+        }
     }
 
     /// One chain, from `start` on.

@@ -149,6 +149,12 @@ impl SignedCheckpoint {
         self.checkpoint.heads == next.heads
     }
 
+    /// Its number, as it says itself.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.checkpoint.number
+    }
+
     /// What the next checkpoint names: the SHA-256 of the bytes.
     #[must_use]
     pub fn hash(&self) -> Digest {

@@ -1,4 +1,5 @@
 use minicbor::{Decode, Encode};
+use ostrakon_shards::profile::Head;
 use ostrakon_storage::InstanceId;
 use ostrakon_types::{
     CeremonyId, CryptographicId, Decision, DeviceId, Digest, MetaItem, ProfileId, RequestId,
@@ -55,6 +56,9 @@ pub enum AuditEvent {
         /// The counters that the approval counted on, so that they can be counted again.
         #[n(9)]
         charged: Option<Vec<Charged>>,
+        /// The version of the profile that the approval put in force, where it made or changed one.
+        #[n(10)]
+        head: Option<ProfileHead>,
     },
     /// An operator changed the server, or it started or stopped.
     #[n(1)]
@@ -184,6 +188,36 @@ pub enum AuditEvent {
         #[n(3)]
         step: String,
     },
+    /// A device showed a version of its profile that this server had lost.
+    #[n(10)]
+    ProfileShown {
+        /// The profile.
+        #[n(0)]
+        profile: ProfileId,
+        /// The version, in force again.
+        #[n(1)]
+        head: ProfileHead,
+    },
+}
+
+/// Which version of a profile was put in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ProfileHead {
+    /// Its number.
+    #[n(0)]
+    pub number: u64,
+    /// Its hash.
+    #[n(1)]
+    pub hash: Digest,
+}
+
+impl From<Head> for ProfileHead {
+    fn from(head: Head) -> Self {
+        Self {
+            number: head.number,
+            hash: head.hash,
+        }
+    }
 }
 
 /// How often something happened.

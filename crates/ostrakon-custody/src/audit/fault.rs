@@ -54,6 +54,8 @@ pub enum FaultKind {
     Counter,
     /// What is remembered of a request is not what was decided.
     Request,
+    /// A profile is not in the version that was put in force last.
+    Profile,
     /// The policy or the state of the server is not the one that was put in force.
     State,
 }
@@ -79,6 +81,7 @@ impl FaultKind {
             Self::WitnessLost => "witness_lost",
             Self::Counter => "counter",
             Self::Request => "request",
+            Self::Profile => "profile",
             Self::State => "state",
         }
     }
@@ -127,6 +130,7 @@ impl fmt::Display for AuditFault {
             | FaultKind::WitnessLost
             | FaultKind::Counter
             | FaultKind::Request
+            | FaultKind::Profile
             | FaultKind::State => f.write_str(note),
         }?;
         match chain {
@@ -157,6 +161,9 @@ pub enum AuditError {
     /// What was to be archived is not whole.
     #[error("the audit log is not what was written: {0}")]
     Broken(AuditFault),
+    /// What was read is of two states of the log.
+    #[error("records were archived while the audit log was read: ask again")]
+    Archived,
     /// There is nothing to archive.
     #[error("no checkpoint covers records that are not archived yet")]
     Nothing,

@@ -126,10 +126,9 @@ impl AuditLog {
         }
     }
 
-    /// Goes on behind `head`, which is durable, whatever is in the database later: after a failure the
-    /// newest record is read again, and somebody may have taken records away meanwhile.
-    pub(crate) fn raise_floor(&mut self, head: AuditHead) {
-        self.floor = head;
+    /// Where the chain goes on at least.
+    pub(crate) fn floor(&self) -> AuditHead {
+        self.floor
     }
 
     /// Keeps the head file at `path` from now on.
@@ -141,15 +140,17 @@ impl AuditLog {
         Ok(())
     }
 
-    /// The link that the next one follows, where the database's newest is `stored`.
-    pub(crate) fn resume(&self, stored: AuditHead) -> AuditHead {
-        if stored.sequence < self.floor.sequence {
+    /// The link that the next one follows, where the database's newest is `stored` and `floor` was
+    /// durable before: after a failure the newest record is read again, and somebody may have taken
+    /// records away meanwhile.
+    pub(crate) fn resume(floor: AuditHead, stored: AuditHead) -> AuditHead {
+        if stored.sequence < floor.sequence {
             tracing::error!(
-                expected = self.floor.sequence,
+                expected = floor.sequence,
                 found = stored.sequence,
                 "records are missing at the end of the audit log: they were taken away"
             );
-            self.floor
+            floor
         } else {
             stored
         }

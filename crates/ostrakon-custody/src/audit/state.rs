@@ -1,5 +1,6 @@
 //! What the log says of the state of the server, compared with the state: the policy in force, whether
-//! requests are answered, and, where that is asked for, every counter and every request that is remembered.
+//! requests are answered, the version of each profile, and, where that is asked for, every counter and every
+//! request that is remembered.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,35 +11,41 @@ use ostrakon_types::{CounterKey, Digest, ProfileId, UnixMillis, canonical};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    AuditError, AuditEvent, AuditRecord, AuditReport, Auditor, FaultKind, auditor::PAGE,
-    fault::Faults,
+    AuditError, AuditEvent, AuditRecord, AuditReport, Auditor, FaultKind, ProfileHead,
+    auditor::PAGE, fault::Faults,
 };
+
+/// What the running server forgets is told by its clock; this much on either side of that nothing is compared.
+const SLACK: i64 = 60 * 1000;
 
 /// What the records tell, as far as they were read.
 #[derive(Debug)]
 pub struct Told {
-    now: UnixMillis,
+    /// When the reading began.
+    begun: UnixMillis,
     policy: Option<(i64, Digest)>,
     enabled: Option<bool>,
+    profiles: BTreeMap<ProfileId, ProfileHead>,
     /// The first record of each chain that a counter or a remembered request may come from.
     recent: BTreeMap<InstanceId, u64>,
 }
 
 impl Told {
-    /// Nothing yet, at the time `now`.
+    /// Nothing yet, when the reading begins at the time `now`.
     #[must_use]
     pub fn new(now: UnixMillis) -> Self {
         Self {
-            now,
+            begun: now,
             policy: None,
             enabled: None,
+            profiles: BTreeMap::new(),
             recent: BTreeMap::new(),
         }
     }
 
     /// Takes a record in. They come in order.
     pub fn add(&mut self, instance: InstanceId, sequence: u64, record: &AuditRecord) {
-        if record.at >= self.now.plus(-LONGEST_WINDOW) {
+        if record.at >= self.begun.plus(-LONGEST_WINDOW) {
             self.recent.entry(instance).or_insert(sequence);
         }
         match &record.event {
@@ -52,6 +59,18 @@ impl Told {
                 self.enabled = Some(false);
             }
             AuditEvent::Broken { .. } => self.enabled = Some(false),
+            AuditEvent::Decided {
+                profile,
+                head: Some(head),
+                ..
+            }
+            | AuditEvent::ProfileShown { profile, head } => {
+                // Versions only grow, also where another instance's chain tells of the next one.
+                let known = self.profiles.entry(*profile).or_insert(*head);
+                if known.number < head.number {
+                    *known = *head;
+                }
+            }
             _ => {}
         }
     }
@@ -59,14 +78,17 @@ impl Told {
 
 impl Auditor<'_> {
     /// Compares the state of the server with what was told, once the log was verified, and adds what
-    /// differs to the report; with `quotas` every counter, and every request that is remembered, too.
+    /// differs to the report; with `quotas` every counter, and every request that is remembered, too. The
+    /// server may run: `clock` is read once its state has been taken, so that nothing that it has forgotten by
+    /// then is missed.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// When the database cannot be read, or records were archived since the log was verified.
     pub async fn compare_state(
         &self,
         mut told: Told,
         quotas: bool,
+        clock: impl Fn() -> UnixMillis,
         report: &mut AuditReport,
     ) -> Result<(), AuditError> {
         let mut faults = Faults {
@@ -74,6 +96,8 @@ impl Auditor<'_> {
             count: report.fault_count,
         };
         let mut snapshot = self.store.snapshot().await?;
+        let now = clock();
+        self.is_still_of(report).await?;
         for chain in &report.chains {
             // What came since the log was read.
             let (instance, mut from) = (chain.instance, chain.newest + 1);
@@ -86,8 +110,9 @@ impl Auditor<'_> {
         let archived = report.chains.iter().any(|chain| chain.archived > 0);
         self.compare_policy(&told, archived, &mut snapshot, &mut faults)
             .await?;
+        compare_profiles(&told, &mut snapshot, &mut faults).await?;
         if quotas {
-            self.recount(&told, report, &mut snapshot, &mut faults)
+            self.recount(&told, now, report, &mut snapshot, &mut faults)
                 .await?;
         }
         report.faults = faults.first;
@@ -165,12 +190,13 @@ impl Auditor<'_> {
     async fn recount(
         &self,
         told: &Told,
+        now: UnixMillis,
         report: &AuditReport,
         snapshot: &mut Snapshot<'_>,
         faults: &mut Faults,
     ) -> Result<(), AuditError> {
-        let oldest = told.now.plus(-LONGEST_WINDOW);
-        let remembered = told.now.plus(-REQUESTS_KEPT);
+        let oldest = now.plus(SLACK - LONGEST_WINDOW);
+        let remembered = now.plus(SLACK - REQUESTS_KEPT);
         let mut counted: HashMap<CounterKey, u64> = HashMap::new();
         // Charges that were archived cannot be counted again: then a counter may say more than the log.
         let whole = report.chains.iter().all(|chain| {
@@ -219,6 +245,34 @@ impl Auditor<'_> {
         }
         Ok(())
     }
+}
+
+/// Looks up in which version each profile is.
+async fn compare_profiles(
+    told: &Told,
+    snapshot: &mut Snapshot<'_>,
+    faults: &mut Faults,
+) -> Result<(), AuditError> {
+    for (profile, told) in &told.profiles {
+        let is = match snapshot.profile_heads(profile).await {
+            Ok(Some(heads)) => {
+                let told = (told.number, Some(told.hash));
+                match heads.into_iter().find(|head| *head != told) {
+                    None => continue,
+                    Some((number, _)) if number == told.0 => "in another one of that number",
+                    Some((number, _)) if number < told.0 => "in an older one",
+                    Some(_) => "in a newer one",
+                }
+            }
+            Ok(None) => "not there any more",
+            Err(StoreError::Corrupt { .. }) => "not what was written",
+            Err(error) => return Err(error.into()),
+        };
+        let number = told.number;
+        let note = format!("profile {profile} was put in version {number} last, and is {is}");
+        faults.add(FaultKind::Profile, None, (0, 0), note);
+    }
+    Ok(())
 }
 
 /// The profile under which the server counts over all profiles.

@@ -2,16 +2,25 @@
 //!
 //! Seen to fail: without the comparison with checkpoints, records that are cut off the end are not missed;
 //! with a checkpoint that forgets chains which the database does not have any more, a chain that was removed
-//! is not missed; with the head file not written, no log is whole.
+//! is not missed; with the head file not written, no log is whole; with the time taken before the state, or
+//! archives not looked at again, a server that goes on meanwhile is accused; with the versions of profiles not
+//! compared, one that was put back is not found.
 
 use std::{path::PathBuf, sync::Arc};
 
-use ostrakon_storage::InstanceId;
+use ostrakon_shards::{
+    card::DeviceKind,
+    device::DeviceKeys,
+    name::Name,
+    profile::{Profile, ProfileVersion, SignedVersion},
+};
+use ostrakon_storage::{InstanceId, LONGEST_WINDOW, REQUESTS_KEPT};
 use ostrakon_types::UnixMillis;
+use tokio::runtime::Handle;
 
 use super::*;
 use crate::{
-    Act, Change, Identity, Ledger, LedgerLimits,
+    Act, Change, Identity, Ledger, LedgerLimits, Verdict,
     ledger::tests::{NOW, PROFILE, Room, item, request, within},
 };
 
@@ -49,6 +58,33 @@ impl Room {
         let change = Change::Checkpoint(signed.row());
         ledger.administer(change, at).await.unwrap();
         signed
+    }
+
+    /// What the log and the state say, compared at [`NOW`].
+    async fn compared(&self) -> AuditReport {
+        let (begun, ended) = (NOW.plus(1000), NOW.plus(2000));
+        self.compared_while(begun, ended, async || ())
+            .await
+            .unwrap()
+    }
+
+    /// The same, begun and ended at these times, while something happens between reading and comparing.
+    async fn compared_while(
+        &self,
+        begun: UnixMillis,
+        ended: UnixMillis,
+        meanwhile: impl AsyncFnOnce(),
+    ) -> Result<AuditReport, AuditError> {
+        let auditor = Auditor::new(&self.identity, &self.store);
+        let mut told = super::Told::new(begun);
+        let each = |instance, sequence, record: &AuditRecord| told.add(instance, sequence, record);
+        let verified = auditor.verify(Evidence::default(), std::iter::empty(), each);
+        let mut report = verified.await?;
+        meanwhile().await;
+        auditor
+            .compare_state(told, true, || ended, &mut report)
+            .await?;
+        Ok(report)
     }
 
     async fn report(&self, evidence: Evidence, outside: Vec<Outside>) -> AuditReport {
@@ -564,18 +600,7 @@ async fn counters_requests_and_policies_that_were_set_back_are_found() {
         };
         ledger.administer(change, NOW).await.unwrap();
     }
-    let compared = async || {
-        let auditor = Auditor::new(&room.identity, &room.store);
-        let mut told = super::Told::new(NOW.plus(1000));
-        let each = |instance, sequence, record: &AuditRecord| told.add(instance, sequence, record);
-        let verified = auditor.verify(Evidence::default(), std::iter::empty(), each);
-        let mut report = verified.await.unwrap();
-        auditor
-            .compare_state(told, true, &mut report)
-            .await
-            .unwrap();
-        report
-    };
+    let compared = async || room.compared().await;
     assert_eq!(tell(&compared().await), []);
     room.tamper(
         "CREATE TABLE c AS SELECT * FROM counters; CREATE TABLE r AS SELECT * FROM requests;
@@ -647,6 +672,166 @@ async fn counters_requests_and_policies_that_were_set_back_are_found() {
     let again = vec![item(within(4), Act::None)];
     ledger.settle(request(70, again)).await.unwrap();
     assert_eq!(tell(&compared().await), []);
+}
+
+/// A server that was put back to an older state learns a version from a device. Seen to fail: with the
+/// record of it not taken for one.
+#[tokio::test]
+async fn a_profile_that_was_shown_is_as_the_log_says() {
+    let (room, _) = log().await;
+    let ledger = room.keeping().await;
+    let keys = DeviceKeys::generate().unwrap();
+    let name = Name::new("alice@host").unwrap();
+    let card = keys.card(DeviceKind::Workstation, name.clone());
+    let device = card.id();
+    let sign = |version: ProfileVersion| {
+        let signature = version.sign(&keys.signing);
+        SignedVersion::new(version, [(device, signature)])
+    };
+    let first = sign(ProfileVersion::first(name, 1, vec![card]).unwrap());
+    let founded = Profile::found(first.clone()).unwrap();
+    let act = Act::CreateProfile(Box::new((founded.clone(), first.clone())));
+    ledger
+        .settle(request(50, vec![item(within(9), act)]))
+        .await
+        .unwrap();
+    let second = sign(founded.draft().unwrap());
+    let taking = Change::TakeProfile {
+        profile: Box::new(founded.advance(second.clone()).unwrap()),
+        versions: vec![first, second],
+        known: 1,
+    };
+    assert_eq!(ledger.administer(taking, NOW).await.unwrap(), 1);
+    assert_eq!(tell(&room.compared().await), []);
+}
+
+/// Threat 22, for profiles: in an older version, a device that was removed would be a member again.
+#[tokio::test]
+async fn a_profile_that_was_put_back_is_found() {
+    let (room, _) = log().await;
+    let ledger = room.keeping().await;
+    let keys = DeviceKeys::generate().unwrap();
+    let name = Name::new("alice@host").unwrap();
+    let card = keys.card(DeviceKind::Workstation, name.clone());
+    let device = card.id();
+    let sign = |version: ProfileVersion| {
+        let signature = version.sign(&keys.signing);
+        SignedVersion::new(version, [(device, signature)])
+    };
+    let first = sign(ProfileVersion::first(name, 1, vec![card]).unwrap());
+    let founded = Profile::found(first.clone()).unwrap();
+    let id = founded.id();
+    let settle = async |number: u8, act: Act| {
+        let mut request = request(number, vec![item(within(9), act)]);
+        request.key.profile = id;
+        let settled = ledger.settle(request).await.unwrap();
+        assert!(
+            matches!(settled[..], [Verdict::Approved(None)]),
+            "{settled:?}"
+        );
+    };
+    let act = Act::CreateProfile(Box::new((founded.clone(), first)));
+    settle(50, act).await;
+    assert_eq!(tell(&room.compared().await), []);
+    room.tamper("CREATE TABLE old AS SELECT * FROM profiles; CREATE TABLE v1 AS SELECT * FROM profile_versions")
+        .await;
+    // Two that could follow: the one that does, and another of its number.
+    let [second, other] = [(); 2].map(|()| {
+        let signed = sign(founded.draft().unwrap());
+        (founded.advance(signed.clone()).unwrap(), signed)
+    });
+    settle(51, Act::ChangeProfile(Box::new(second))).await;
+    assert_eq!(tell(&room.compared().await), []);
+    room.tamper("CREATE TABLE new AS SELECT * FROM profiles; CREATE TABLE v2 AS SELECT * FROM profile_versions")
+        .await;
+    let back = "DELETE FROM profiles; INSERT INTO profiles SELECT * FROM new;
+        DELETE FROM profile_versions; INSERT INTO profile_versions SELECT * FROM v2";
+    let row = "DELETE FROM profiles; INSERT INTO profiles SELECT * FROM old";
+    let version = "DELETE FROM profile_versions WHERE number = 2";
+    for (sql, is) in [
+        (format!("{row}; {version}"), "in an older one"),
+        (row.to_owned(), "in an older one"),
+        (version.to_owned(), "in an older one"),
+        ("UPDATE profiles SET number = 3".into(), "in a newer one"),
+        (
+            "UPDATE profiles SET head = NULL".into(),
+            "in another one of that number",
+        ),
+        (
+            "UPDATE profile_versions SET sealed = (SELECT sealed FROM v1) WHERE number = 2".into(),
+            "not what was written",
+        ),
+        (
+            "DELETE FROM profile_versions".into(),
+            "not what was written",
+        ),
+        ("DELETE FROM profiles".into(), "not there any more"),
+    ] {
+        room.tamper(&sql).await;
+        let report = room.compared().await;
+        let told: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [format!(
+                "profile {id} was put in version 2 last, and is {is}"
+            )],
+            "{sql}"
+        );
+        assert_eq!(report.faults[0].kind, FaultKind::Profile);
+        room.tamper(back).await;
+    }
+    assert_eq!(tell(&room.compared().await), []);
+    // Put back, and changed by the server itself to another second version, which is then put in its place.
+    room.tamper(&format!("{row}; {version}")).await;
+    settle(52, Act::ChangeProfile(Box::new(other))).await;
+    let told = room.compared().await;
+    assert_eq!(told.fault_count, 1, "{told:?}");
+    assert_eq!(told.faults[0].kind, FaultKind::Profile);
+}
+
+/// The server goes on while its log is read.
+#[tokio::test]
+async fn what_the_server_forgets_while_the_log_is_read_is_no_fault() {
+    for kept in [REQUESTS_KEPT, LONGEST_WINDOW] {
+        let (room, _) = log().await;
+        let ledger = room.keeping().await;
+        // The last moment at which it is kept, and the first at which it is not.
+        let (begun, ended) = (NOW.plus(kept), NOW.plus(kept + 1));
+        let report = room.compared_while(begun, begun, async || ()).await;
+        assert_eq!(tell(&report.unwrap()), [], "{kept}");
+        let forgets = async || ledger.forget(ended).await.unwrap();
+        let report = room.compared_while(begun, ended, forgets).await;
+        assert_eq!(tell(&report.unwrap()), [], "{kept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_archived_while_the_log_is_read_is_no_fault() {
+    let (room, _) = log().await;
+    let ledger = room.keeping().await;
+    let archived = |before: UnixMillis| {
+        let archive = archive(&room, &ledger, before);
+        tokio::task::block_in_place(|| Handle::current().block_on(archive));
+    };
+    let auditor = Auditor::new(&room.identity, &room.store);
+    let first = |_, sequence, _: &AuditRecord| {
+        if sequence == 1 {
+            archived(NOW.plus(3));
+        }
+    };
+    let verified = auditor.verify(Evidence::default(), std::iter::empty(), first);
+    let verified = verified.await;
+    assert!(
+        matches!(verified, Err(AuditError::Archived)),
+        "{verified:?}"
+    );
+    let archives = async || archived(NOW.plus(6));
+    let compared = room.compared_while(NOW, NOW, archives).await;
+    assert!(
+        matches!(compared, Err(AuditError::Archived)),
+        "{compared:?}"
+    );
+    assert_eq!(tell(&room.compared().await), []);
 }
 
 /// A denial that is made an approval in the database releases nothing.

@@ -40,9 +40,9 @@ pub(super) async fn administer(
             known,
         } => {
             let taken = tx.restore_profile(versions, *known, now).await?;
-            let event = AuditEvent::Administered {
-                action: "profile shown".to_owned(),
-                detail: format!("{}, version {}", profile.id(), profile.head().number),
+            let event = AuditEvent::ProfileShown {
+                profile: profile.id(),
+                head: profile.head().into(),
             };
             (taken.then_some(event), i64::from(taken))
         }

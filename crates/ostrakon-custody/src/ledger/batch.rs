@@ -1,27 +1,25 @@
 use ostrakon_storage::{AuditHead, Store, StoreError, Transaction};
-use ostrakon_types::{Charge, Decision, Denial, Recorded, Refusal, Reply, Settled, Settling, Step};
 
 use super::{
-    Act, Explain, RequestItem, SettleRequest,
     draft::Draft,
     job::{Done, Job},
+    made::Made,
 };
-use crate::{AuditEvent, AuditLog, AuditRecord, Charged};
+use crate::AuditLog;
 
 /// How many audit records are sealed while the database writes as many others.
 const SEALED_AT_ONCE: usize = 128;
 
-/// Jobs that share one transaction.
+/// Jobs that share one transaction, settled against what is read in it.
 ///
 /// It costs a fixed handful of statements: what all requests need is read at once, each is settled in
-/// memory against that [`Draft`], and what all of them made is written at once. Only a new profile or
-/// folder is a statement of its own.
+/// memory, and what all of them made is written at once. Only a new profile or folder is a statement of
+/// its own.
 pub(super) struct Batch<'j> {
     store: &'j Store,
     audit: &'j AuditLog,
     tx: Transaction<'j>,
-    draft: Draft<'j>,
-    log: Vec<AuditRecord>,
+    made: Made,
 }
 
 impl<'j> Batch<'j> {
@@ -30,28 +28,19 @@ impl<'j> Batch<'j> {
         audit: &'j AuditLog,
         jobs: impl Iterator<Item = &'j Job> + Clone,
     ) -> Result<Self, StoreError> {
-        let records = jobs.clone().map(Job::weight).sum();
         let mut tx = store.begin().await?;
         let draft = Draft::read(&mut tx, jobs.filter_map(Job::request)).await?;
         Ok(Self {
             store,
             audit,
             tx,
-            draft,
-            log: Vec::with_capacity(records),
+            made: Made::of(draft),
         })
     }
 
     /// Carries out a job that [shares](Job::shares) its transaction.
     pub(super) async fn carry_out(&mut self, job: &Job) -> Result<Done, StoreError> {
-        match job {
-            Job::Settle(request, _) => self.settle(request).await.map(Done::Settled),
-            Job::Note(record, _) => {
-                self.log.push(record.clone());
-                Ok(Done::Noted)
-            }
-            _ => Ok(Done::Settled(Err(Refusal::OutOfTurn))),
-        }
+        self.made.carry_out(job, Some(&mut self.tx)).await
     }
 
     /// Writes everything behind the chain's `head`, and commits. Returns the new head.
@@ -60,8 +49,7 @@ impl<'j> Batch<'j> {
             store,
             audit,
             mut tx,
-            draft,
-            log,
+            made: Made { draft, log },
         } = self;
         tx.count(&draft.changes()).await?;
         // While the database writes one part, on its own thread, the next one is sealed.
@@ -82,99 +70,5 @@ impl<'j> Batch<'j> {
         }
         tx.commit().await?;
         Ok(head)
-    }
-
-    /// Drives the state machine that settles a request.
-    async fn settle(
-        &mut self,
-        request: &SettleRequest,
-    ) -> Result<Result<Settled, Refusal>, StoreError> {
-        let proposals = request.items.iter().map(|item| &item.proposal).collect();
-        let mut settling = Settling::new(request.body, proposals);
-        let mut refused = Vec::new();
-        let mut reply = Reply::Start;
-        loop {
-            reply = match settling.next(reply) {
-                Step::Recall => Reply::Recalled(self.draft.recall(&request.key)),
-                Step::Charge(charge) => {
-                    let fits = self.draft.charge(charge);
-                    if !fits {
-                        refused.push(charge.clone());
-                    }
-                    Reply::Charged(fits)
-                }
-                Step::Refund(charge) => {
-                    self.draft.refund(charge);
-                    Reply::Done
-                }
-                Step::Apply(item) => Reply::Applied(match request.items.get(item) {
-                    Some(item) => self.apply(request, item).await?,
-                    None => false,
-                }),
-                Step::Record(recorded) => {
-                    self.draft.record(request.key, recorded, request.at);
-                    self.log_decisions(request, recorded, &refused);
-                    Reply::Done
-                }
-                Step::Finish(settled) => return Ok(settled),
-            };
-        }
-    }
-
-    async fn apply(
-        &mut self,
-        request: &SettleRequest,
-        item: &RequestItem,
-    ) -> Result<bool, StoreError> {
-        match &item.act {
-            Act::None | Act::Release(_) => Ok(true),
-            Act::CreateProfile(new) => {
-                let (profile, signed) = &**new;
-                self.tx.insert_profile(profile, signed, request.at).await
-            }
-            Act::ChangeProfile(next) => {
-                let (profile, signed) = &**next;
-                self.tx.advance_profile(profile, signed).await
-            }
-            Act::CreateLocation(record) => {
-                self.tx.insert_location(&request.key.profile, record).await
-            }
-        }
-    }
-
-    fn log_decisions(&mut self, request: &SettleRequest, recorded: &Recorded, refused: &[Charge]) {
-        for (number, (item, decision)) in (0..).zip(request.items.iter().zip(&recorded.decisions)) {
-            let event = AuditEvent::Decided {
-                profile: request.key.profile,
-                device: request.key.device,
-                request: request.key.request,
-                item: number,
-                kind: item.kind,
-                cryptographic_id: item.cryptographic_id,
-                meta: item.meta.clone(),
-                decision: decision.clone(),
-                explanation: explained(item, decision, refused),
-                charged: Charged::by(&item.proposal, decision, &request.key.profile),
-            };
-            self.log.push(AuditRecord {
-                at: request.at,
-                event,
-            });
-        }
-    }
-}
-
-/// Why the item is denied, if it is, in words for the operator.
-fn explained(item: &RequestItem, decision: &Decision, refused: &[Charge]) -> Option<String> {
-    match (decision, item.explanation.as_ref()?) {
-        (Decision::Approve { .. }, _) => None,
-        (Decision::Deny { .. }, Explain::Policy(text)) => Some(text.clone()),
-        (
-            Decision::Deny {
-                denial: Denial::Quota { .. },
-            },
-            Explain::Quota(explain),
-        ) => Some(explain(refused)),
-        (Decision::Deny { .. }, Explain::Quota(_)) => None,
     }
 }

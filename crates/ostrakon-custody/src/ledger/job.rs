@@ -53,6 +53,15 @@ impl Job {
         matches!(self, Self::Settle(..) | Self::Note(..))
     }
 
+    /// Whether it can be settled without a look at the database.
+    pub(super) fn is_plain(&self) -> bool {
+        match self {
+            Self::Settle(request, _) => request.items.iter().all(|item| item.act.is_plain()),
+            Self::Note(..) => true,
+            _ => false,
+        }
+    }
+
     /// Whether it may make or change a profile.
     pub(super) fn changes_profiles(&self) -> bool {
         let changes = |act: &Act| matches!(act, Act::CreateProfile(_) | Act::ChangeProfile(_));

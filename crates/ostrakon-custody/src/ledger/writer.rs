@@ -5,60 +5,210 @@ use std::sync::{
 
 use ostrakon_storage::{AuditHead, Store, StoreError};
 use ostrakon_types::ErrorChain;
-use tokio::sync::mpsc;
+use tokio::{
+    runtime::Handle,
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
 
 use super::{
     alone,
     batch::Batch,
     job::{Done, Waiting},
+    known::Known,
+    plan::Plan,
 };
 use crate::AuditLog;
 
 /// How often a batch is settled when other writers change its counters in between.
 const TRIES: u32 = 8;
 
+/// How many batches are settled on what their own transaction reads once another writer was faster: a
+/// plan would most likely rest on what is not so any more.
+const WARY: u32 = 16;
+
 /// The task that owns the audit chain and every write.
 pub(super) struct Writer {
     store: Arc<Store>,
-    audit: AuditLog,
-    /// The chain's newest link; `None` when it must be read again, after a failure.
+    audit: Arc<AuditLog>,
+    /// The chain's newest link, written or about to be; `None` when it must be read again, after a
+    /// failure.
     head: Option<AuditHead>,
+    /// The newest link that is known to be durable.
+    durable: AuditHead,
+    known: Known,
+    /// How many batches are not to be planned.
+    wary: u32,
+    /// The batch that is being written, at most one. It is given up with the writer.
+    writing: JoinSet<Written>,
     told: Told,
     batch: usize,
 }
 
 /// What the writer tells the handles beside its answers.
+#[derive(Clone)]
 pub(super) struct Told {
     pub(super) writable: Arc<AtomicBool>,
     pub(super) profile_changes: Arc<AtomicU64>,
 }
 
+/// What became of a plan: the chain's new head, or its jobs again.
+type Written = Result<AuditHead, (Vec<Waiting>, StoreError)>;
+
 impl Writer {
     pub(super) fn new(store: Arc<Store>, audit: AuditLog, told: Told, batch: usize) -> Self {
         Self {
             store,
-            audit,
+            durable: audit.floor(),
+            audit: Arc::new(audit),
             head: None,
+            known: Known::default(),
+            wary: 0,
+            writing: JoinSet::new(),
             told,
             batch,
         }
     }
 
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
-        let mut jobs = Vec::new();
-        while let Some(first) = queue.recv().await {
-            // Whoever is about to ask does so first: no time passes when there is nobody.
-            tokio::task::yield_now().await;
-            let mut items = first.job.weight();
-            jobs.push(first);
+        // What is planned while another batch is being written.
+        let mut plan: Option<Plan> = None;
+        loop {
+            let planned = plan.as_ref().map_or(0, |plan| plan.items);
+            let first = tokio::select! {
+                biased;
+                Some(written) = self.writing.join_next() => {
+                    let holds = self.take_in(written).await;
+                    self.send_off(plan.take(), holds).await;
+                    continue;
+                }
+                first = queue.recv(), if planned < self.batch => first,
+            };
+            let Some(first) = first else { break };
+            if self.writing.is_empty() {
+                // Whoever is about to ask does so first: no time passes when there is nobody.
+                tokio::task::yield_now().await;
+            }
+            let mut items = planned + first.job.weight();
+            let mut jobs = vec![first];
             while items < self.batch
                 && let Ok(next) = queue.try_recv()
             {
                 items += next.job.weight();
                 jobs.push(next);
             }
-            self.carry_out(&mut jobs).await;
+            plan = self.take_on(plan, jobs).await;
         }
+        self.land(plan).await;
+    }
+
+    /// Plans the jobs behind those that are planned, and has all of them written if nothing else is
+    /// being written. What cannot be planned is carried out.
+    async fn take_on(&mut self, plan: Option<Plan>, mut jobs: Vec<Waiting>) -> Option<Plan> {
+        let wary = self.wary > 0;
+        self.wary = self.wary.saturating_sub(1);
+        if wary || !jobs.iter().all(|waiting| waiting.job.is_plain()) {
+            self.land(plan).await;
+            self.carry_out(&mut jobs).await;
+            return None;
+        }
+        let mut plan = match plan {
+            Some(plan) => plan,
+            None => match self.head().await {
+                Ok(head) => Plan::behind(head),
+                // The same error tells it to those who wait.
+                Err(_) => {
+                    self.carry_out(&mut jobs).await;
+                    return None;
+                }
+            },
+        };
+        let added = plan.add(&self.store, &self.audit, &self.known, jobs).await;
+        if added.is_err() {
+            self.land(None).await;
+            self.carry_out(&mut plan.jobs).await;
+            None
+        } else if self.writing.is_empty() {
+            self.launch(plan);
+            None
+        } else {
+            Some(plan)
+        }
+    }
+
+    /// Has the plan written, if what it rests on holds.
+    async fn send_off(&mut self, plan: Option<Plan>, holds: bool) {
+        match plan {
+            Some(plan) if holds => self.launch(plan),
+            Some(mut plan) => self.carry_out(&mut plan.jobs).await,
+            None => {}
+        }
+    }
+
+    /// Has the plan written and, behind its commit, the jobs answered, while the writer goes on.
+    fn launch(&mut self, plan: Plan) {
+        let (jobs, done, write) = plan.close(&mut self.known);
+        self.head = Some(write.head);
+        let store = Arc::clone(&self.store);
+        let audit = Arc::clone(&self.audit);
+        let told = self.told.clone();
+        let runtime = Handle::current();
+        // On a thread of its own, which the database's thread wakes at once: a task would wait behind all
+        // that are ready to run, once for each statement.
+        self.writing.spawn_blocking(move || {
+            match runtime.block_on(write.carry_out(&store, &audit)) {
+                Ok(head) => {
+                    committed(&audit, &told, &head);
+                    for (waiting, done) in jobs.into_iter().zip(done) {
+                        waiting.job.answer(done);
+                    }
+                    Ok(head)
+                }
+                Err(error) => Err((jobs, error)),
+            }
+        });
+    }
+
+    /// Waits until the plan, and what is being written before it, is written.
+    async fn land(&mut self, plan: Option<Plan>) {
+        let mut holds = true;
+        if let Some(written) = self.writing.join_next().await {
+            holds = self.take_in(written).await;
+        }
+        self.send_off(plan, holds).await;
+        if let Some(written) = self.writing.join_next().await {
+            self.take_in(written).await;
+        }
+    }
+
+    /// Takes note of what became of a batch. `false` when what was planned behind it does not hold.
+    async fn take_in(&mut self, written: Result<Written, JoinError>) -> bool {
+        let (mut jobs, error) = match written {
+            Ok(Ok(head)) => {
+                self.durable = head;
+                return true;
+            }
+            Ok(Err(failed)) => failed,
+            Err(error) => {
+                tracing::error!(error = %ErrorChain(&error), "a batch was given up");
+                self.forget();
+                return false;
+            }
+        };
+        self.forget();
+        if error.is_general() {
+            self.failed(&error);
+            let error = Arc::new(error);
+            for waiting in jobs {
+                waiting.job.fail(&error);
+            }
+            return false;
+        }
+        if matches!(error, StoreError::Overtaken) {
+            self.wary = WARY;
+        }
+        self.carry_out(&mut jobs).await;
+        false
     }
 
     /// Carries out the jobs, in order, in as few transactions as may be, and answers each after its
@@ -67,6 +217,7 @@ impl Writer {
     /// When a transaction fails, one of its jobs may be at fault: then each half is tried for itself, so
     /// that it takes no other with it.
     async fn carry_out(&mut self, jobs: &mut Vec<Waiting>) {
+        self.known.forget();
         // How many jobs each transaction takes, the next one last.
         let shared = |one: &Waiting, next: &Waiting| one.job.shares() && next.job.shares();
         let mut parts: Vec<usize> = jobs.chunk_by(shared).rev().map(<[_]>::len).collect();
@@ -109,24 +260,22 @@ impl Writer {
             written = self.try_write(jobs).await;
         }
         match &written {
-            Ok((_, head)) => self.committed(*head),
+            Ok((_, head)) => {
+                self.durable = *head;
+                self.head = Some(*head);
+                // Before anybody is answered.
+                committed(&self.audit, &self.told, head);
+            }
             Err(error) => {
-                self.head = None;
-                self.told.writable.store(false, Ordering::Relaxed);
-                tracing::error!(error = %ErrorChain(error), "the ledger cannot be written");
+                self.forget();
+                self.failed(error);
             }
         }
         written.map(|(done, _)| done)
     }
 
     async fn try_write(&self, jobs: &[Waiting]) -> Result<(Vec<Done>, AuditHead), StoreError> {
-        let head = match self.head {
-            Some(head) => head,
-            None => {
-                let stored = self.store.audit_head(self.audit.instance()).await?;
-                self.audit.resume(stored)
-            }
-        };
+        let head = self.head().await?;
         if let [Waiting { job, .. }] = jobs
             && !job.shares()
         {
@@ -143,13 +292,33 @@ impl Writer {
         Ok((done, head))
     }
 
-    /// What there is to do after a commit, before anybody is answered.
-    fn committed(&mut self, head: AuditHead) {
-        self.audit.note(&head);
-        self.audit.raise_floor(head);
-        self.head = Some(head);
-        if !self.told.writable.swap(true, Ordering::Relaxed) {
-            tracing::info!("the ledger can be written again");
+    /// The chain's newest link, written or about to be.
+    async fn head(&self) -> Result<AuditHead, StoreError> {
+        match self.head {
+            Some(head) => Ok(head),
+            None => {
+                let stored = self.store.audit_head(self.audit.instance()).await?;
+                Ok(AuditLog::resume(self.durable, stored))
+            }
         }
+    }
+
+    /// After a failure: what is in the database is to be read again.
+    fn forget(&mut self) {
+        self.head = None;
+        self.known.forget();
+    }
+
+    fn failed(&self, error: &StoreError) {
+        self.told.writable.store(false, Ordering::Relaxed);
+        tracing::error!(error = %ErrorChain(error), "the ledger cannot be written");
+    }
+}
+
+/// What there is to do after a commit, before anybody is answered.
+fn committed(audit: &AuditLog, told: &Told, head: &AuditHead) {
+    audit.note(head);
+    if !told.writable.swap(true, Ordering::Relaxed) {
+        tracing::info!("the ledger can be written again");
     }
 }

@@ -395,6 +395,41 @@ fn hostile_files_are_refused_in_few_words() {
     }
 }
 
+/// Each expression is within its own bound; all together would take as much memory as there is.
+#[test]
+fn regular_expressions_have_a_bound_together() {
+    let policy = |count: usize, regex: &dyn Fn(usize) -> String| {
+        let set = |number| format!("- - {{rule: meta-rule, regexes: ['{}']}}\n", regex(number));
+        format!("decrypt:\n{}", (0..count).map(set).collect::<String>())
+    };
+    let large = policy(400, &|number| format!(r"{number}\w{{10}}"));
+    let error = load(&large).unwrap_err();
+    let [fault] = error.diagnostics() else {
+        panic!("{error}")
+    };
+    assert!((250..400).contains(&fault.line), "{error}");
+    let number = fault.line - 2;
+    for part in [
+        &format!(r"the regular expression `{number}\w{{10}}` cannot be used: it takes "),
+        " KiB of memory, and all of the policy up to it 262",
+        " KiB, more than 256 MiB",
+    ] {
+        assert!(fault.message.contains(part), "{error}");
+    }
+    assert!(load(&policy(200, &|number| format!(r"{number}\w{{10}}"))).is_ok());
+    // What is written for people is far within.
+    let usual = policy(10_000, &|number| {
+        format!(r"^/departments/[a-z]+{number}/.*\.xlsx$")
+    });
+    assert!(load(&usual).is_ok());
+    // What takes next to nothing when compiled is counted, too.
+    let tiny: String = (0..70_000).map(|number| format!("'{number}',")).collect();
+    let error = load(&format!(
+        "decrypt: [[{{rule: meta-rule, regexes: [{tiny}]}}]]"
+    ));
+    assert!(error.unwrap_err().to_string().contains("more than 256 MiB"));
+}
+
 #[test]
 fn an_error_is_seen_among_any_number_of_warnings() {
     let throttle = "- - {rule: per-profile-throttle-rule, per_day: 1}\n";

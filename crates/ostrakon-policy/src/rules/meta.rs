@@ -1,14 +1,16 @@
 //! `meta-rule`: every item of the request's authenticated metadata matches.
 
+mod regex;
+
 use std::sync::Arc;
 
 use jiff::Zoned;
 use ostrakon_types::{ApprovalRequest, RequestKind};
-use regex::{Regex, RegexBuilder};
 
+use self::regex::Regex;
 use crate::{
     Arguments, Hint, ItemHint, Located, Reason, Rule, RuleError, Verdict,
-    path::{CanonicalPath, PathPattern, nfc},
+    path::{CanonicalPath, PathPattern},
 };
 
 /// Request types that carry no metadata.
@@ -17,8 +19,6 @@ const NEVER_SEEN: [RequestKind; 3] = [
     RequestKind::CreateLocation,
     RequestKind::Search,
 ];
-/// How much memory one compiled regular expression may take, in bytes.
-const REGEX_BYTES: usize = 1 << 19;
 
 #[derive(Debug)]
 struct MetaRule {
@@ -76,40 +76,11 @@ pub(super) fn build(arguments: &mut Arguments<'_>) -> Option<Box<dyn Rule>> {
     }
     for entry in regexes.into_iter().flatten() {
         rule.add(arguments, entry, |arguments, text, entry| {
-            let regex = RegexBuilder::new(&nfc(text))
-                .case_insensitive(!case_sensitive)
-                .size_limit(REGEX_BYTES)
-                .build();
-            regex
-                .map(Matcher::Regex)
-                .map_err(|error| report(arguments, entry, &error))
-                .ok()
+            Regex::new(arguments, text, entry, case_sensitive).map(Matcher::Regex)
         });
     }
     super::warn_never_seen(arguments, "meta-rule", &NEVER_SEEN);
     Some(Box::new(rule))
-}
-
-/// Says what is wrong with a regular expression.
-fn report(arguments: &mut Arguments<'_>, entry: &Located<String>, error: &regex::Error) {
-    let text = match error {
-        regex::Error::CompiledTooBig(limit) => {
-            format!("it takes more than {} KiB of memory", limit >> 10)
-        }
-        other => other.to_string(),
-    };
-    let fault = text.lines().last().unwrap_or_default();
-    let fault = fault.strip_prefix("error: ").unwrap_or(fault);
-    let message = format!(
-        "the regular expression `{}` cannot be used: {fault}",
-        entry.value
-    );
-    let note = arguments.error(entry.place, message);
-    if fault.contains("look-around") {
-        note.help("a second entry that starts with `!` can say what must not match");
-    } else if fault.contains("backreference") {
-        note.help("regular expressions here take linear time, which back-references do not allow");
-    }
 }
 
 impl MetaRule {

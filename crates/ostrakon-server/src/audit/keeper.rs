@@ -1,7 +1,7 @@
 //! Makes checkpoints: at the start, at intervals while there are new records, and at the stop.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -9,19 +9,30 @@ use ostrakon_custody::{Change, Checkpoint, Ledger, LedgerError, SignedCheckpoint
 use ostrakon_shards::{identity::VerifiedKeyserver, sign::VerifyKey};
 use ostrakon_storage::{Store, StoreError};
 use ostrakon_types::{ErrorChain, KssId, UnixMillis};
+use tokio::{task::spawn_blocking, time::Instant};
 
-use super::witness::Places;
+use super::witness::{PlaceError, Places};
 use crate::{Home, config::Audit};
+
+/// How long nobody tries again after a try, however often it is asked for.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The one who makes checkpoints.
 pub(crate) struct Keeper {
     kss_id: KssId,
     root: VerifyKey,
-    places: Places,
+    /// Locked by whoever writes to them, on a thread that may block.
+    places: Arc<Mutex<Places>>,
     pub(crate) every: Duration,
-    /// The newest one.
-    last: tokio::sync::Mutex<Option<SignedCheckpoint>>,
+    kept: tokio::sync::Mutex<Kept>,
     shown: Mutex<Shown>,
+}
+
+/// Where the last try came to.
+struct Kept {
+    /// The newest checkpoint.
+    last: Option<SignedCheckpoint>,
+    tried: Option<Instant>,
 }
 
 /// What is told of it.
@@ -58,13 +69,13 @@ impl Keeper {
         Self {
             kss_id,
             root: *keyserver.root_key(),
-            places: Places::new(home, audit),
+            places: Arc::new(Mutex::new(Places::new(home, audit))),
             every: Duration::from_secs(audit.checkpoint_seconds),
             shown: Mutex::new(Shown {
                 newest,
                 failing: None,
             }),
-            last: tokio::sync::Mutex::new(last),
+            kept: tokio::sync::Mutex::new(Kept { last, tried: None }),
         }
     }
 
@@ -72,8 +83,8 @@ impl Keeper {
         self.lock().clone()
     }
 
-    /// Makes a checkpoint if there are new records, and writes the newest one again to places that did not
-    /// take it. Failures are logged, and shown until the next success.
+    /// Makes a checkpoint if there are new records, and writes the newest one to places that have not taken
+    /// it. Failures are logged, and shown until the next success.
     pub(crate) async fn keep(
         &self,
         store: &Store,
@@ -81,15 +92,45 @@ impl Keeper {
         signer: &Signer,
         now: UnixMillis,
     ) {
-        let mut last = self.last.lock().await;
-        let next = match self.next(last.as_ref(), store, ledger, signer, now).await {
+        let mut kept = self.kept.lock().await;
+        self.try_to(&mut kept, store, ledger, signer, now).await;
+    }
+
+    /// Does the same for those who ask often: nothing while somebody tries, which may take long, and nothing
+    /// within a second of the last try.
+    pub(crate) async fn keep_again(
+        &self,
+        store: &Store,
+        ledger: &Ledger,
+        signer: &Signer,
+        now: UnixMillis,
+    ) {
+        let Ok(mut kept) = self.kept.try_lock() else {
+            return;
+        };
+        if kept.tried.is_none_or(|tried| tried.elapsed() >= PAUSE) {
+            self.try_to(&mut kept, store, ledger, signer, now).await;
+        }
+    }
+
+    async fn try_to(
+        &self,
+        kept: &mut Kept,
+        store: &Store,
+        ledger: &Ledger,
+        signer: &Signer,
+        now: UnixMillis,
+    ) {
+        kept.tried = Some(Instant::now());
+        let last = kept.last.as_ref();
+        let next = match self.next(last, store, ledger, signer, now).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(error = %ErrorChain(&error), "no audit checkpoint can be made");
                 self.lock().failing = Some(ErrorChain(&error).to_string());
                 // What became of it is not known: it may be there.
-                if let Some(there) = self.newer(last.as_ref(), store).await {
-                    *last = Some(there);
+                if let Some(there) = self.newer(last, store).await {
+                    kept.last = Some(there);
                 }
                 return;
             }
@@ -98,10 +139,13 @@ impl Keeper {
             return;
         }
         if let Some(next) = next {
-            *last = Some(next);
+            kept.last = Some(next);
         }
-        let Some(newest) = last.as_ref() else { return };
-        let written = self.places.write(newest);
+        let Some(newest) = kept.last.clone() else {
+            return;
+        };
+        let written = self.write(newest).await;
+        kept.tried = Some(Instant::now());
         let mut shown = self.lock();
         match written {
             Ok(()) => {
@@ -115,6 +159,16 @@ impl Keeper {
                 shown.failing = Some(error);
             }
         }
+    }
+
+    /// Writes the checkpoint to its places, which wait for disks, on a thread of its own.
+    async fn write(&self, newest: SignedCheckpoint) -> Result<(), PlaceError> {
+        let places = Arc::clone(&self.places);
+        let write = move || {
+            let mut places = places.lock().unwrap_or_else(PoisonError::into_inner);
+            places.write(&newest)
+        };
+        spawn_blocking(write).await.unwrap_or_else(PlaceError::any)
     }
 
     async fn next(
@@ -148,7 +202,7 @@ impl Keeper {
         let row = store.newest_checkpoint().await.ok()??;
         let signed = SignedCheckpoint::from_bytes(&row.signed).ok()?;
         let number = signed.verify(&self.kss_id, &self.root).ok()?.number;
-        let known = last.map_or(0, |last| last.row().number);
+        let known = last.map_or(0, SignedCheckpoint::number);
         (number > known).then_some(signed)
     }
 

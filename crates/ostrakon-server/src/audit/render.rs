@@ -76,6 +76,7 @@ impl AuditEntry {
                 decision,
                 explanation,
                 charged,
+                head,
             } => {
                 put("event", json!("decided"));
                 put("profile", json!(profile));
@@ -103,6 +104,7 @@ impl AuditEntry {
                 if !rules.is_empty() {
                     put("charged", json!(rules));
                 }
+                put("version", json!(head.map(|head| head.number)));
             }
             AuditEvent::Unreleased {
                 profile,
@@ -195,6 +197,11 @@ impl AuditEntry {
                 put("device", json!(device));
                 put("ceremony", json!(ceremony));
                 put("step", json!(step));
+            }
+            AuditEvent::ProfileShown { profile, head } => {
+                put("event", json!("profile_shown"));
+                put("profile", json!(profile));
+                put("version", json!(head.number));
             }
             _ => put("event", json!("unknown")),
         }
@@ -339,6 +346,7 @@ mod tests {
             },
             explanation: Some("a\nb".into()),
             charged: None,
+            head: None,
         })
     }
 

@@ -7,7 +7,7 @@ use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::Store;
 use ostrakon_types::{ErrorChain, UnixMillis};
 
-use super::witness::{Places, read_state};
+use super::witness::{last_in_file, read_state};
 use crate::{BuildError, Home, config::Audit};
 
 /// A log that is ready to go on.
@@ -95,7 +95,7 @@ async fn hear(
             .lost
             .push(format!("the state file cannot be read: {error}")),
     }
-    match Places::new(home, config).last_in_file() {
+    match last_in_file(config) {
         Some(Ok(signed)) => checkpoints.push(("in the checkpoint file", Ok(signed))),
         Some(Err(error)) => {
             heard

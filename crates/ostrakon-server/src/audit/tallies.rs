@@ -2,10 +2,12 @@
 //! cannot fill the log, nor can a known device.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
 };
 
+use axum::http::StatusCode;
 use ostrakon_custody::{AuditEvent, Tally};
 use ostrakon_transport::envelope::Stranger;
 use ostrakon_types::{DeviceId, UnixMillis};
@@ -20,15 +22,21 @@ const PER_MINUTE: u32 = 600;
 const DEVICES: usize = 4096;
 
 /// Why something was turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// Not the request of a known device.
     Stranger(&'static str),
+    /// Not read as far as that one could tell whose it is.
+    Unread(&'static str),
     /// More first contacts than are let in.
     TooManyFirstContacts,
+    /// A first contact while what is left of the disk is kept back.
+    NoRoom,
     /// The first contact of a device whose request is not valid.
     FirstContactRefused,
-    /// More requests at once than are worked on.
+    /// More steps of ceremonies than are relayed.
+    TooManySteps,
+    /// More requests at once than are worked on, or more bytes than there is memory for.
     TurnedAway,
     /// Nothing could be decided.
     Unavailable,
@@ -44,17 +52,35 @@ impl From<Stranger> for Reason {
             Stranger::Content => "holds no signed request",
             Stranger::UnknownDevice => "unknown device",
             Stranger::Signature => "not signed by its device",
+            Stranger::NoSession => "unknown session",
+            Stranger::Repeated => "repeated message of a session",
             _ => "stranger",
         })
     }
 }
 
 impl Reason {
+    /// Why a request was answered with this status, where nobody knows better.
+    pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
+        Some(match status {
+            StatusCode::BAD_REQUEST => Self::Unread("not a whole request"),
+            StatusCode::REQUEST_TIMEOUT => Self::Unread("too slow"),
+            StatusCode::LENGTH_REQUIRED => Self::Unread("of no stated length"),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::Unread("too large"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::Unread("of another content type"),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::Unread("head too large"),
+            StatusCode::SERVICE_UNAVAILABLE => Self::TurnedAway,
+            _ => return None,
+        })
+    }
+
     fn name(self) -> &'static str {
         match self {
-            Self::Stranger(name) => name,
+            Self::Stranger(name) | Self::Unread(name) => name,
             Self::TooManyFirstContacts => "too many first contacts",
+            Self::NoRoom => "first contact while the disk is almost full",
             Self::FirstContactRefused => "first contact refused",
+            Self::TooManySteps => "too many steps of ceremonies",
             Self::TurnedAway => "too many requests at once",
             Self::Unavailable => "cannot decide now",
             Self::Refused => "refused, known device",
@@ -73,7 +99,7 @@ pub(crate) struct Tallies {
 #[derive(Debug)]
 struct Counts {
     since: UnixMillis,
-    by_reason: BTreeMap<Reason, u64>,
+    by_reason: BTreeMap<Cow<'static, str>, u64>,
 }
 
 impl Tallies {
@@ -89,7 +115,8 @@ impl Tallies {
     }
 
     pub(crate) fn count(&self, reason: Reason) {
-        *self.lock().by_reason.entry(reason).or_default() += 1;
+        let name = Cow::Borrowed(reason.name());
+        *self.lock().by_reason.entry(name).or_default() += 1;
     }
 
     /// Whether a refusal of a known device gets a record of its own. If not, it is counted.
@@ -118,8 +145,8 @@ impl Tallies {
         }
         let since = std::mem::replace(&mut counts.since, now);
         let by_reason = std::mem::take(&mut counts.by_reason);
-        let tally = |(reason, count): (Reason, u64)| Tally {
-            reason: reason.name().to_owned(),
+        let tally = |(reason, count): (Cow<'_, str>, u64)| Tally {
+            reason: reason.into_owned(),
             count,
         };
         Some(AuditEvent::Strangers {
@@ -136,9 +163,10 @@ impl Tallies {
         let mut counts = self.lock();
         counts.since = counts.since.min(since);
         for tally in tallies {
-            if let Some(reason) = ALL.into_iter().find(|reason| reason.name() == tally.reason) {
-                *counts.by_reason.entry(reason).or_default() += tally.count;
-            }
+            *counts
+                .by_reason
+                .entry(Cow::Owned(tally.reason))
+                .or_default() += tally.count;
         }
     }
 
@@ -146,21 +174,6 @@ impl Tallies {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Every reason.
-const ALL: [Reason; 11] = [
-    Reason::Stranger("not an envelope"),
-    Reason::Stranger("does not open"),
-    Reason::Stranger("holds no signed request"),
-    Reason::Stranger("unknown device"),
-    Reason::Stranger("not signed by its device"),
-    Reason::Stranger("stranger"),
-    Reason::TooManyFirstContacts,
-    Reason::FirstContactRefused,
-    Reason::TurnedAway,
-    Reason::Unavailable,
-    Reason::Refused,
-];
 
 #[cfg(test)]
 mod tests {
@@ -202,7 +215,7 @@ mod tests {
     #[test]
     fn what_could_not_be_recorded_is_counted_on() {
         let tallies = Tallies::new(UnixMillis(5));
-        for reason in ALL {
+        for reason in [Reason::TurnedAway, Reason::Stranger("unknown device")] {
             tallies.count(reason);
         }
         let event = tallies.take(UnixMillis(9)).unwrap();
@@ -212,7 +225,13 @@ mod tests {
             panic!("lost");
         };
         assert_eq!(since, UnixMillis(5));
-        assert_eq!(tallies.len(), ALL.len());
-        assert_eq!(tallies.iter().map(|tally| tally.count).sum::<u64>(), 12);
+        let told: Vec<_> = tallies
+            .iter()
+            .map(|tally| (tally.reason.as_str(), tally.count))
+            .collect();
+        assert_eq!(
+            told,
+            [("too many requests at once", 2), ("unknown device", 1)]
+        );
     }
 }

@@ -121,24 +121,39 @@ pub async fn verify(
     options: &VerifyOptions,
     clock: &Clock,
 ) -> Result<AuditSummary, BuildError> {
-    // Witnesses first: the log only grows meanwhile.
-    let state = read_state(home).map_err(open(&home.audit_state()))?;
     let opened = Opened::open(home).await?;
-    let verified = check(&opened, home, state, options, clock).await;
+    let verified = unless_archived(async || check(&opened, home, options, clock).await).await;
     opened.store.close().await;
     verified
+}
+
+/// How often the log is read when records are archived meanwhile, each time.
+const TRIES: u32 = 5;
+
+/// Reads the log, and again where records were archived while it was read.
+pub(crate) async fn unless_archived<T>(
+    mut read: impl AsyncFnMut() -> Result<T, BuildError>,
+) -> Result<T, BuildError> {
+    for _ in 1..TRIES {
+        match read().await {
+            Err(BuildError::Audit(AuditError::Archived)) => {}
+            read => return read,
+        }
+    }
+    read().await
 }
 
 async fn check(
     opened: &Opened,
     home: &Home,
-    state: Option<Result<SignedCheckpoint, ostrakon_custody::CheckpointError>>,
     options: &VerifyOptions,
     clock: &Clock,
 ) -> Result<AuditSummary, BuildError> {
     let Opened {
         store, identity, ..
     } = opened;
+    // Witnesses first: the log only grows meanwhile.
+    let state = read_state(home).map_err(open(&home.audit_state()))?;
     let audit = &identity.audit;
     let head = audit.read_head_file(store, &home.audit_head()).await?;
     let evidence = Evidence {
@@ -159,7 +174,7 @@ async fn check(
     let verified = auditor.verify(evidence, outside.into_iter().flatten(), each);
     let mut report = verified.await?;
     auditor
-        .compare_state(told, options.quotas, &mut report)
+        .compare_state(told, options.quotas, || clock.now(), &mut report)
         .await?;
     summary.records = report.chains.iter().map(|chain| chain.records).sum();
     summary.uncovered = report.chains.iter().map(|chain| chain.uncovered).sum();
@@ -226,4 +241,33 @@ fn outside(path: &Path) -> io::Result<impl Iterator<Item = Outside>> {
         let read = SignedCheckpoint::in_line(&line)?;
         Some((format!("line {number} of {name}"), read))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_log_is_read_again_where_records_were_archived_meanwhile() {
+        for (archived, expected) in [(0, true), (1, true), (TRIES - 1, true), (TRIES, false)] {
+            let mut reads = 0;
+            let read = unless_archived(async || {
+                reads += 1;
+                if reads > archived {
+                    Ok(())
+                } else {
+                    Err(AuditError::Archived.into())
+                }
+            });
+            assert_eq!(read.await.is_ok(), expected, "{archived}");
+            assert_eq!(reads, (archived + 1).min(TRIES));
+        }
+        let mut reads = 0;
+        let read = unless_archived(async || {
+            reads += 1;
+            Err::<(), _>(AuditError::Nothing.into())
+        });
+        assert!(read.await.is_err());
+        assert_eq!(reads, 1, "another error is no reason");
+    }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 use ostrakon_custody::{CheckpointError, SignedCheckpoint};
+use tokio::task::JoinError;
 
 use crate::{Home, config::Audit};
 
@@ -18,12 +19,17 @@ const TAIL: u64 = 64 << 10;
 /// Facility `authpriv` (10), severity `notice` (5), as RFC 3164 counts them.
 const PRIORITY: u8 = 10 * 8 + 5;
 
-/// The places.
+/// The places, and what each of them has taken.
 #[derive(Debug)]
-pub(super) struct Places {
-    state: PathBuf,
-    file: Option<PathBuf>,
-    syslog: Option<PathBuf>,
+pub(super) struct Places(Vec<Place>);
+
+#[derive(Debug)]
+struct Place {
+    name: &'static str,
+    path: PathBuf,
+    write: fn(&Path, &str) -> io::Result<()>,
+    /// The number of the newest checkpoint that it took: it gets none twice because another place took none.
+    taken: u64,
 }
 
 /// A place that did not take a checkpoint.
@@ -34,41 +40,68 @@ pub(crate) struct PlaceError {
     source: io::Error,
 }
 
+impl PlaceError {
+    /// That the thread which was to write has died.
+    pub(super) fn any(died: JoinError) -> Result<(), Self> {
+        Err(Self {
+            place: "its places",
+            source: died.into(),
+        })
+    }
+}
+
 impl Places {
     pub(super) fn new(home: &Home, audit: &Audit) -> Self {
-        let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
-        Self {
-            state: home.audit_state(),
-            file: path(&audit.checkpoint_file),
-            syslog: path(&audit.syslog),
-        }
+        let elsewhere = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+        type Write = fn(&Path, &str) -> io::Result<()>;
+        let places: [(&'static str, Option<PathBuf>, Write); 3] = [
+            ("the state file", Some(home.audit_state()), replace),
+            (
+                "the checkpoint file",
+                elsewhere(&audit.checkpoint_file),
+                append,
+            ),
+            ("the system's log", elsewhere(&audit.syslog), send),
+        ];
+        let place = |(name, path, write): (&'static str, Option<PathBuf>, Write)| {
+            Some(Place {
+                name,
+                path: path?,
+                write,
+                taken: 0,
+            })
+        };
+        Self(places.into_iter().filter_map(place).collect())
     }
 
-    /// Writes the checkpoint to every place, durably where there is a disk behind it. The first place that
-    /// fails is told, but none is left out for it.
-    pub(super) fn write(&self, checkpoint: &SignedCheckpoint) -> Result<(), PlaceError> {
-        let line = format!("{checkpoint}\n");
-        let failed = |place| move |source| PlaceError { place, source };
-        let state = replace(&self.state, line.as_bytes()).map_err(failed("the state file"));
-        let file = match &self.file {
-            Some(path) => append(path, line.as_bytes()).map_err(failed("the checkpoint file")),
-            None => Ok(()),
-        };
-        let syslog = match &self.syslog {
-            Some(path) => send(path, line.trim_end()).map_err(failed("the system's log")),
-            None => Ok(()),
-        };
-        state.and(file).and(syslog)
-    }
-
-    /// The newest checkpoint that the file elsewhere ends with, if there is one.
-    pub(super) fn last_in_file(&self) -> Option<io::Result<SignedCheckpoint>> {
-        let path = self.file.as_ref()?;
-        match last_line(path) {
-            Ok(checkpoint) => checkpoint.map(Ok),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => Some(Err(error)),
+    /// Writes the checkpoint to every place that has not taken it, durably where there is a disk behind it.
+    /// The first place that fails is told, but none is left out for it. It may block for long.
+    pub(super) fn write(&mut self, checkpoint: &SignedCheckpoint) -> Result<(), PlaceError> {
+        let number = checkpoint.number();
+        let line = checkpoint.to_string();
+        let mut written = Ok(());
+        for place in self.0.iter_mut().filter(|place| place.taken < number) {
+            match (place.write)(&place.path, &line) {
+                Ok(()) => place.taken = number,
+                Err(source) => {
+                    let place = place.name;
+                    written = written.and(Err(PlaceError { place, source }));
+                }
+            }
         }
+        written
+    }
+}
+
+/// The newest checkpoint that the file elsewhere ends with, if there is one.
+pub(super) fn last_in_file(audit: &Audit) -> Option<io::Result<SignedCheckpoint>> {
+    if audit.checkpoint_file.is_empty() {
+        return None;
+    }
+    match last_line(Path::new(&audit.checkpoint_file)) {
+        Ok(checkpoint) => checkpoint.map(Ok),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(error)),
     }
 }
 
@@ -98,8 +131,8 @@ fn last_line(path: &Path) -> io::Result<Option<SignedCheckpoint>> {
     Ok(lines.find_map(|line| SignedCheckpoint::in_line(line)?.ok()))
 }
 
-/// Replaces a file of the owner's alone, whole or not at all, power cuts included.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Replaces a file of the owner's alone by a line, whole or not at all, power cuts included.
+fn replace(path: &Path, line: &str) -> io::Result<()> {
     let temporary = path.with_extension("new");
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -111,7 +144,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&temporary)?;
-    file.write_all(bytes)?;
+    writeln!(file, "{line}")?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     match path.parent() {
@@ -121,7 +154,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Appends a line. What an earlier try left unfinished is ended first: a line for itself, and none.
-fn append(path: &Path, line: &[u8]) -> io::Result<()> {
+fn append(path: &Path, line: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options.append(true).create(true).mode(0o640).open(path)?;
     let last = File::open(path).and_then(|mut file| {
@@ -131,12 +164,9 @@ fn append(path: &Path, line: &[u8]) -> io::Result<()> {
     });
     // An empty file has none, nor has one that may be written to but not read.
     let is_cut = last.is_ok_and(|last| last != *b"\n");
-    let mut bytes = Vec::with_capacity(line.len() + 1);
-    if is_cut {
-        bytes.push(b'\n');
-    }
-    bytes.extend_from_slice(line);
-    file.write_all(&bytes)?;
+    let end = if is_cut { "\n" } else { "" };
+    // In one write.
+    file.write_all(format!("{end}{line}\n").as_bytes())?;
     file.sync_all()
 }
 
@@ -161,21 +191,78 @@ fn stamp() -> String {
 
 #[cfg(test)]
 mod tests {
+    use ostrakon_custody::Checkpoint;
+
     use super::*;
 
     #[test]
     fn a_line_that_was_cut_is_ended_before_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoints");
-        append(&path, b"one\n").unwrap();
-        append(&path, b"two").unwrap();
-        append(&path, b"three\n").unwrap();
-        append(&path, b"four\n").unwrap();
+        append(&path, "one").unwrap();
+        let mut cut = OpenOptions::new().append(true).open(&path).unwrap();
+        cut.write_all(b"two").unwrap();
+        append(&path, "three").unwrap();
+        append(&path, "four").unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             "one\ntwo\nthree\nfour\n"
         );
         assert!(last_line(&path).unwrap().is_none());
+    }
+
+    /// Places with a checkpoint file, and a system's log where nobody listens.
+    fn places(folder: &Path) -> Places {
+        let path = |name: &str| folder.join(name).display().to_string();
+        let audit = Audit {
+            checkpoint_file: path("checkpoints"),
+            syslog: path("log"),
+            ..Audit::default()
+        };
+        Places::new(&Home::new(folder), &audit)
+    }
+
+    /// The first two checkpoints of a new server.
+    async fn two_checkpoints() -> [SignedCheckpoint; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let name = ostrakon_shards::name::Name::new("kss").unwrap();
+        let clock = crate::Clock::system();
+        crate::setup::create(&home, name, &clock).await.unwrap();
+        let opened = crate::offline::Opened::open(&home).await.unwrap();
+        let kss_id = opened.identity.keyserver.kss_id();
+        let after = |before: Option<&SignedCheckpoint>| {
+            let next = Checkpoint::after(before, kss_id, &[], clock.now());
+            opened.identity.signer.checkpoint(next)
+        };
+        let first = after(None);
+        let second = after(Some(&first));
+        [first, second]
+    }
+
+    #[tokio::test]
+    async fn a_place_that_took_a_checkpoint_does_not_get_it_again_for_another_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = two_checkpoints().await;
+        let mut places = places(folder.path());
+        for _ in 0..3 {
+            let error = places.write(&first).unwrap_err();
+            assert!(error.to_string().contains("the system's log"), "{error}");
+        }
+        let log = UnixDatagram::bind(folder.path().join("log")).unwrap();
+        log.set_nonblocking(true).unwrap();
+        for checkpoint in [&first, &first, &second, &first] {
+            places.write(checkpoint).unwrap();
+        }
+        let text = fs::read_to_string(folder.path().join("checkpoints")).unwrap();
+        assert_eq!(text, format!("{first}\n{second}\n"));
+        let mut buffer = [0; 2000];
+        for _ in 0..2 {
+            log.recv(&mut buffer).unwrap();
+        }
+        assert!(log.recv(&mut buffer).is_err(), "sent twice");
+        let state = fs::read_to_string(folder.path().join("audit.checkpoint")).unwrap();
+        assert_eq!(state, format!("{second}\n"));
     }
 
     #[test]
@@ -184,8 +271,8 @@ mod tests {
         let path = folder.path().join("audit.checkpoint");
         fs::write(path.with_extension("new"), "rest").unwrap();
         for text in ["first", "second"] {
-            replace(&path, text.as_bytes()).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            replace(&path, text).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{text}\n"));
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

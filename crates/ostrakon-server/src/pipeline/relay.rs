@@ -83,7 +83,7 @@ impl Pipeline {
         };
         if !self.relayed.pass(now) {
             tracing::warn!("too many steps of ceremonies");
-            return Err(Unanswered::TooMany);
+            return Err(Unanswered::TooManySteps);
         }
         match self.ledger.relay(act, now).await {
             Ok(true) => Ok(ItemAnswer::Relayed),

@@ -1,5 +1,5 @@
 use ostrakon_types::{CounterKey, Period, ProfileId, UnixMillis};
-use sqlx::Row as _;
+use sqlx::{Row as _, SqliteConnection};
 
 use super::{
     Store, Transaction,
@@ -21,10 +21,10 @@ pub struct Counter {
 }
 
 /// What a counter is to hold, if it still holds what was read.
-#[derive(Clone, Copy, Debug)]
-pub struct CounterChange<'k> {
+#[derive(Clone, Debug)]
+pub struct CounterChange {
     /// Which counter.
-    pub key: &'k CounterKey,
+    pub key: CounterKey,
     /// What [`Transaction::counts`] read; none where there was no such counter.
     pub read: Option<u64>,
     /// What it is to hold.
@@ -61,19 +61,7 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database fails or a row is damaged.
     pub async fn counts(&mut self, keys: &[&CounterKey]) -> Result<Vec<Option<u64>>, StoreError> {
-        let mut counts = vec![None; keys.len()];
-        let bind = |query: Bound, (number, key): (usize, &&CounterKey)| {
-            bind(query.bind(i64::try_from(number).unwrap_or(i64::MAX)), key)
-        };
-        for query in READ.over(keys.iter().enumerate(), bind) {
-            for row in query.fetch_all(&mut *self.tx).await? {
-                let number = usize::try_from(row.try_get::<i64, _>("number")?).ok();
-                let count = row.try_get::<i64, _>("count")?.try_into().ok();
-                let place = number.and_then(|number| counts.get_mut(number));
-                *place.ok_or_else(corrupt_count)? = Some(count.ok_or_else(corrupt_count)?);
-            }
-        }
-        Ok(counts)
+        counts(&mut self.tx, keys).await
     }
 
     /// Sets the counters to what they are to hold, each only if it holds what was read: looking and
@@ -82,14 +70,14 @@ impl Transaction<'_> {
     /// # Errors
     /// [`StoreError::Overtaken`] when one holds something else: the transaction must be dropped. And
     /// when the database fails.
-    pub async fn count(&mut self, changes: &[CounterChange<'_>]) -> Result<(), StoreError> {
+    pub async fn count(&mut self, changes: &[CounterChange]) -> Result<(), StoreError> {
         let stored = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let (new, old): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.read.is_none());
-        let add = |query: Bound, change: &CounterChange<'_>| {
-            bind(query, change.key).bind(stored(change.count))
+        let add = |query: Bound, change: &CounterChange| {
+            bind(query, &change.key).bind(stored(change.count))
         };
-        let change = |query: Bound, change: &CounterChange<'_>| {
-            bind(query, change.key)
+        let change = |query: Bound, change: &CounterChange| {
+            bind(query, &change.key)
                 .bind(change.read.map(stored))
                 .bind(stored(change.count))
         };
@@ -129,6 +117,16 @@ impl Transaction<'_> {
 }
 
 impl Store {
+    /// How far the counters have counted when the last transaction was committed, in their order; none
+    /// where there is no such counter.
+    ///
+    /// # Errors
+    /// When the database fails or a row is damaged.
+    pub async fn counts(&self, keys: &[&CounterKey]) -> Result<Vec<Option<u64>>, StoreError> {
+        let mut reader = self.db.reader.acquire().await?;
+        counts(&mut reader, keys).await
+    }
+
     /// The counters of a profile, in all windows that are kept.
     ///
     /// # Errors
@@ -136,6 +134,25 @@ impl Store {
     pub async fn counters(&self, profile: &ProfileId) -> Result<Vec<Counter>, StoreError> {
         counters_of(&self.db.reader, profile).await
     }
+}
+
+async fn counts(
+    connection: &mut SqliteConnection,
+    keys: &[&CounterKey],
+) -> Result<Vec<Option<u64>>, StoreError> {
+    let mut counts = vec![None; keys.len()];
+    let bind = |query: Bound, (number, key): (usize, &&CounterKey)| {
+        bind(query.bind(i64::try_from(number).unwrap_or(i64::MAX)), key)
+    };
+    for query in READ.over(keys.iter().enumerate(), bind) {
+        for row in query.fetch_all(&mut *connection).await? {
+            let number = usize::try_from(row.try_get::<i64, _>("number")?).ok();
+            let count = row.try_get::<i64, _>("count")?.try_into().ok();
+            let place = number.and_then(|number| counts.get_mut(number));
+            *place.ok_or_else(corrupt_count)? = Some(count.ok_or_else(corrupt_count)?);
+        }
+    }
+    Ok(counts)
 }
 
 /// The counters of a profile, in all windows that are kept.

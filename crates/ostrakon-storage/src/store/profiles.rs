@@ -49,16 +49,8 @@ impl Store {
         .bind(id.as_bytes().as_slice())
         .fetch_all(&self.db.reader)
         .await?;
-        let corrupt = |_| StoreError::Corrupt {
-            table: VERSION.0,
-            column: VERSION.1,
-        };
         rows.iter()
-            .map(|row| {
-                let place = version_row(id, row.try_get("number")?);
-                let bytes = self.keys.open(VERSION, &place, row.try_get("sealed")?)?;
-                SignedVersion::from_bytes(&bytes).map_err(corrupt)
-            })
+            .map(|row| open_version(self, id, row.try_get("number")?, row.try_get("sealed")?))
             .collect()
     }
 
@@ -312,6 +304,25 @@ impl Transaction<'_> {
         .execute(&mut *self.tx)
         .await?;
         Ok(inserted.rows_affected() == 1)
+    }
+}
+
+/// Opens the version of a profile that stands in the row with this number.
+pub(super) fn open_version(
+    store: &Store,
+    profile: &ProfileId,
+    number: i64,
+    sealed: &[u8],
+) -> Result<SignedVersion, StoreError> {
+    let place = version_row(profile, number);
+    let bytes = store.keys.open(VERSION, &place, sealed)?;
+    SignedVersion::from_bytes(&bytes).map_err(|_| corrupt_version())
+}
+
+pub(super) fn corrupt_version() -> StoreError {
+    StoreError::Corrupt {
+        table: VERSION.0,
+        column: VERSION.1,
     }
 }
 

@@ -1,11 +1,16 @@
 //! One state of the database, read by several statements while others write.
 
-use ostrakon_types::{ProfileId, Recorded, canonical};
+use ostrakon_types::{Digest, ProfileId, Recorded, canonical};
 use sqlx::{Row as _, Sqlite, pool::PoolConnection};
 
 use super::{
-    AuditRow, Counter, InstanceId, PolicyVersion, RequestKey, Store, audit::audit_page,
-    checkpoints::profile_of, counters::counters_of, policies::newest_policy, requests::RECORDED,
+    AuditRow, Counter, InstanceId, PolicyVersion, RequestKey, Store,
+    audit::audit_page,
+    checkpoints::profile_of,
+    counters::counters_of,
+    policies::newest_policy,
+    profiles::{corrupt_version, open_version},
+    requests::RECORDED,
 };
 use crate::StoreError;
 
@@ -81,6 +86,39 @@ impl Snapshot<'_> {
             .fetch_one(&mut *self.tx)
             .await?;
         Ok((policy, row.try_get("enabled")?))
+    }
+
+    /// Number and hash of a profile's newest version, as the profile's own row has them and as that version,
+    /// opened, says. `None` when there is no such profile.
+    ///
+    /// They differ, or there is no hash in the row, where somebody else wrote to the database.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the version is not what the server wrote, or not there.
+    pub async fn profile_heads(
+        &mut self,
+        profile: &ProfileId,
+    ) -> Result<Option<[(u64, Option<Digest>); 2]>, StoreError> {
+        let row = sqlx::query(
+            "SELECT profiles.number AS number, head, profile_versions.number AS newest, sealed
+             FROM profiles LEFT JOIN profile_versions USING (profile)
+             WHERE profile = ? ORDER BY newest DESC LIMIT 1",
+        )
+        .bind(profile.as_bytes().as_slice())
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let stored = row.try_get::<Option<&[u8]>, _>("head")?;
+        let stored = stored.and_then(|hash| Some(Digest::from_bytes(hash.try_into().ok()?)));
+        let number: i64 = row.try_get("number")?;
+        let newest: Option<i64> = row.try_get("newest")?;
+        let newest = newest.ok_or_else(corrupt_version)?;
+        let version = open_version(self.store, profile, newest, row.try_get("sealed")?)?;
+        let version = version.version();
+        Ok(Some([
+            (number.try_into().unwrap_or(0), stored),
+            (version.number, Some(version.hash())),
+        ]))
     }
 
     /// What is remembered of a request, for its retries.

@@ -400,7 +400,11 @@ async fn a_profile_has_as_many_folders_as_one_answer_can_list() {
 async fn a_counter_changes_only_from_what_was_read() {
     let fixture = Fixture::new().await;
     let [a, b, c, d] = ["a", "b", "c", "d"].map(counter);
-    let change = |key, read, count| CounterChange { key, read, count };
+    let change = |key: &CounterKey, read, count| CounterChange {
+        key: key.clone(),
+        read,
+        count,
+    };
     let mut tx = fixture.store.begin().await.unwrap();
     assert_eq!(tx.counts(&[&a, &b]).await.unwrap(), [None, None]);
     let changes = [change(&a, None, 2), change(&b, None, 7)];
@@ -445,8 +449,12 @@ async fn rows_of_any_number_are_read_and_written() {
         let counters: Vec<_> = rules.iter().map(|rule| counter(rule)).collect();
         let counters: Vec<_> = counters.iter().collect();
         let changes = |read, count| {
-            let change = |key| CounterChange { key, read, count };
-            counters.iter().map(|key| change(*key)).collect::<Vec<_>>()
+            let change = |key: &&CounterKey| CounterChange {
+                key: (*key).clone(),
+                read,
+                count,
+            };
+            counters.iter().map(change).collect::<Vec<_>>()
         };
         let mut tx = fixture.store.begin().await.unwrap();
         tx.record(&records).await.unwrap();

@@ -3,7 +3,6 @@
 use std::{convert::Infallible, future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use axum::{
-    Router,
     body::Body,
     http::{
         HeaderValue, Request, StatusCode,
@@ -23,7 +22,7 @@ use tower::ServiceExt;
 use super::{
     body::{BodyBudget, BodyError},
     limit::overloaded,
-    listener::{ListenerLimits, Peer},
+    listener::{ListenerLimits, Peer, Site},
     pace::{Allowed, Overdue, Pace, Paced},
 };
 
@@ -32,7 +31,7 @@ use super::{
 pub(super) struct Connections(Arc<Shared>);
 
 struct Shared {
-    router: Router,
+    site: Site,
     limits: ListenerLimits,
     bodies: BodyBudget,
     protocol: http1::Builder,
@@ -40,11 +39,7 @@ struct Shared {
 }
 
 impl Connections {
-    pub(super) fn new(
-        router: Router,
-        limits: ListenerLimits,
-        stopped: watch::Receiver<bool>,
-    ) -> Self {
+    pub(super) fn new(site: Site, limits: ListenerLimits, stopped: watch::Receiver<bool>) -> Self {
         let mut protocol = http1::Builder::new();
         // `Pace` keeps the deadlines: hyper's own counts the idle time as part of the next head.
         protocol
@@ -52,7 +47,7 @@ impl Connections {
             .max_buf_size(limits.head_bytes.max(8 << 10));
         Self(Arc::new(Shared {
             bodies: BodyBudget::new(&limits),
-            router,
+            site,
             limits,
             protocol,
             stopped,
@@ -90,8 +85,10 @@ impl Connections {
                     connection.as_mut().graceful_shutdown();
                 }
                 match connection.as_mut().poll(cx) {
-                    // What a stranger's connection failed of is no news.
-                    Poll::Ready(_) => Poll::Ready(()),
+                    Poll::Ready(ended) => {
+                        shared.tell_of(ended);
+                        Poll::Ready(())
+                    }
                     Poll::Pending => overdue.as_mut().poll(cx),
                 }
             })
@@ -109,6 +106,18 @@ impl Shared {
         }
     }
 
+    /// Tells of a head that could not be read, which the protocol has answered. What else a stranger's
+    /// connection failed of is no news.
+    fn tell_of(&self, ended: hyper::Result<()>) {
+        match ended {
+            Err(error) if error.is_parse_too_large() => {
+                (self.site.refused)(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+            }
+            Err(error) if error.is_parse() => (self.site.refused)(StatusCode::BAD_REQUEST),
+            _ => {}
+        }
+    }
+
     async fn answer(
         &self,
         request: Request<Incoming>,
@@ -118,8 +127,9 @@ impl Shared {
         let busy = pace.busy();
         let response = match self.read(request, peer).await {
             // The bytes stay within the budget until the handler is done with them.
-            Ok((request, _held)) => self.router.clone().oneshot(request).await?,
+            Ok((request, _held)) => self.site.router.clone().oneshot(request).await?,
             Err(refusal) => {
+                (self.site.refused)(refusal.status());
                 pace.linger();
                 refusal
             }

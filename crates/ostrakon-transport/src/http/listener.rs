@@ -1,6 +1,6 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, http::StatusCode};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -95,6 +95,30 @@ pub enum Peer {
     },
 }
 
+/// What answers at a listener: a router, and whoever is told of requests that it never sees.
+#[derive(Clone)]
+pub struct Site {
+    pub(super) router: Router,
+    pub(super) refused: Arc<dyn Fn(StatusCode) + Send + Sync>,
+}
+
+impl Site {
+    /// The router's answers. `refused` is told the status of each request that is refused before its head
+    /// and body are complete.
+    pub fn new(router: Router, refused: impl Fn(StatusCode) + Send + Sync + 'static) -> Self {
+        Self {
+            router,
+            refused: Arc::new(refused),
+        }
+    }
+}
+
+impl From<Router> for Site {
+    fn from(router: Router) -> Self {
+        Self::new(router, |_| ())
+    }
+}
+
 /// How a listener came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
@@ -102,14 +126,14 @@ pub struct Drained {
     pub cut_off: usize,
 }
 
-/// Serves `router` on `listener` until `shutdown` completes, then drains.
+/// Serves `site` on `listener` until `shutdown` completes, then drains.
 ///
 /// Only HTTP/1 is spoken. A request is handed to the router when its body is complete, so no handler
 /// waits for a client. Draining means: the listener closes, so new connections are refused; idle
 /// connections close; requests in flight are answered, until the drain deadline cuts them off.
 pub async fn serve(
     listener: impl Into<Listener>,
-    router: Router,
+    site: impl Into<Site>,
     limits: ListenerLimits,
     shutdown: impl Future<Output = ()>,
 ) -> Drained {
@@ -118,7 +142,7 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let accepting = accept(
         listener.into(),
-        Connections::new(router, limits, stopped),
+        Connections::new(site.into(), limits, stopped),
         &mut connections,
     );
     tokio::select! {

@@ -150,8 +150,9 @@ impl From<ReleaseKind> for RequestKind {
 }
 
 impl Item {
-    /// Whether the item asks for a list, which a request may ask for once only.
-    pub(super) fn asks_for_a_list(&self) -> bool {
+    /// Whether the item asks for a list, which a request may ask for once only. It changes nothing.
+    #[must_use]
+    pub fn asks_for_a_list(&self) -> bool {
         matches!(
             self,
             Self::ListLocations

@@ -13,7 +13,7 @@ use ostrakon_types::UnixMillis;
 use serde_json::Value;
 
 use super::Context;
-use crate::{cli::Format, error::Failure};
+use crate::{cli::Format, error::Failure, out};
 
 pub(super) async fn run(
     context: &Context,
@@ -29,9 +29,9 @@ pub(super) async fn run(
     let Some(path) = file else {
         let out = BufWriter::new(io::stdout().lock());
         return match write(&reader, between, context.format, out).await {
-            Err(Stopped::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(stopped) => Err(stopped.failure(Path::new("standard output"))),
             Ok(_) => Ok(()),
+            Err(Stopped::Read(error)) => Err(error.into()),
+            Err(Stopped::Write(error)) => out::unwritten(error),
         };
     };
     // A new file, for its owner alone: it names paths.

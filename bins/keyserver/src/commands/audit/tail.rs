@@ -1,7 +1,4 @@
-use std::{
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use ostrakon_server::audit::{AuditEntry, AuditReader};
 use serde_json::Value;
@@ -17,7 +14,8 @@ pub(super) async fn run(context: &Context, lines: u64, follow: bool) -> Result<(
     let mut entries = reader.newest(lines).await?;
     let mut tick = tokio::time::interval(EVERY);
     loop {
-        if !print(&entries, context.format)? || !follow {
+        print(&entries, context.format);
+        if !follow {
             return Ok(());
         }
         tick.tick().await;
@@ -25,28 +23,11 @@ pub(super) async fn run(context: &Context, lines: u64, follow: bool) -> Result<(
     }
 }
 
-/// Prints records. `false` when nobody reads them any more.
-fn print(entries: &[AuditEntry], format: Format) -> Result<bool, Failure> {
-    let mut out = io::stdout().lock();
+fn print(entries: &[AuditEntry], format: Format) {
     for entry in entries {
-        let line = match format {
-            Format::Human => entry.to_line(),
-            Format::Json | Format::Cef => Value::Object(entry.to_json()).to_string(),
-        };
-        if let Err(error) = writeln!(out, "{line}") {
-            return gone(&error);
+        match format {
+            Format::Human => println!("{}", entry.to_line()),
+            Format::Json | Format::Cef => println!("{}", Value::Object(entry.to_json())),
         }
-    }
-    match out.flush() {
-        Ok(()) => Ok(true),
-        Err(error) => gone(&error),
-    }
-}
-
-fn gone(error: &io::Error) -> Result<bool, Failure> {
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        Ok(false)
-    } else {
-        Err(Failure::new(format!("cannot write: {error}")))
     }
 }

@@ -2,6 +2,7 @@ use jiff::Timestamp;
 use ostrakon_server::{
     Clock,
     admin::{AskError, Client},
+    policy_engine::Registry,
     quota::AtQuota,
     setup,
 };
@@ -10,12 +11,12 @@ use ostrakon_types::Period;
 use super::Context;
 use crate::{cli::Format, commands::config, error::Failure};
 
-pub(super) async fn run(context: &Context) -> Result<(), Failure> {
+pub(super) async fn run(context: &Context, registry: &Registry) -> Result<(), Failure> {
     let listed = match Client::new(&context.home).at_quota().await {
         Ok(listed) => listed,
         Err(AskError::NotRunning) => {
             let config = config(context)?;
-            setup::at_quota_stopped(&context.home, &config, &Clock::system()).await?
+            setup::at_quota_stopped(&context.home, &config, &Clock::system(), registry).await?
         }
         Err(error) => return Err(error.into()),
     };

@@ -49,7 +49,7 @@ fn counted(counters: &[Counter]) -> Option<u64> {
 async fn count(store: &Store, read: Option<u64>) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     let change = CounterChange {
-        key: &key(),
+        key: key(),
         read,
         count: read.unwrap_or(0) + 1,
     };
