@@ -691,10 +691,9 @@ async fn a_profile_that_was_shown_is_as_the_log_says() {
     let first = sign(ProfileVersion::first(name, 1, vec![card]).unwrap());
     let founded = Profile::found(first.clone()).unwrap();
     let act = Act::CreateProfile(Box::new((founded.clone(), first.clone())));
-    ledger
-        .settle(request(50, vec![item(within(9), act)]))
-        .await
-        .unwrap();
+    let mut create = request(50, vec![item(within(9), act)]);
+    create.key.profile = founded.id();
+    ledger.settle(create).await.unwrap();
     let second = sign(founded.draft().unwrap());
     let taking = Change::TakeProfile {
         profile: Box::new(founded.advance(second.clone()).unwrap()),
