@@ -1,7 +1,8 @@
 //! The durable ledger, on a real database, against a model of a few lines.
 //!
 //! Seen to fail: with the limit left out of what a draft charges; with refunds left out; with a commit's
-//! failure taken for success; and with a failed batch not tried again by halves.
+//! failure taken for success; with a failed batch not tried again by halves; with a plan written though the
+//! batch before it failed; and with the chain's head kept over a failure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
