@@ -361,7 +361,7 @@ fn a_holder_is_replaced_and_old_files_are_out_of_date() {
     ];
     let asked = Asked::start(&empty, &args);
     let shown = phone.done(&["approvals", "show", &asked.id, "--relay", &asked.relay]);
-    assert!(shown.stdout.contains("OUT OF DATE"), "{shown:?}");
+    assert!(shown.stdout.contains("MAY BE OUT OF DATE"), "{shown:?}");
     let refused = asked.answer(phone, "approve");
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("out of date"), "{refused:?}");

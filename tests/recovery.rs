@@ -2,7 +2,7 @@
 //! commands of the walkthrough.
 //!
 //! Bugs planted to see these tests fail: a recovery that begins no new epoch, so that clients refuse the
-//! new server for the old one (`the_whole_walkthrough`); a recovered server that answers before it is
+//! new server for the old one (`the_whole_walkthrough`); a recovered server that serves before it is
 //! enabled (the same); words that are not compared (`who_asks_for_shares_must_be_told_by_words`).
 
 #![allow(
@@ -139,12 +139,11 @@ fn the_whole_walkthrough() {
     let names = |device: &serde_json::Value| device["id"] == lost_desk;
     assert!(!now["devices"].as_array().unwrap().iter().any(names));
 
-    // It answers nobody before it is enabled, though it runs.
+    // It does not run before it is enabled: to answer, be it with a refusal, would stop the primary.
     home.write_policy(POLICY);
-    let server = Serve::on(&home).at(address).start();
-    let said = alice.refused("b");
-    assert!(said.contains("disabled"), "{said}");
-    server.stop();
+    let ran = run(keyserver_command(home.path()).arg("serve"));
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("waits to be enabled"), "{ran:?}");
     assert!(done(&home, &["status"]).stdout.contains("keyserver enable"));
     let card = new.path("card.json");
     let card = card.to_str().unwrap();

@@ -106,6 +106,12 @@ impl From<BuildError> for Failure {
                 .hint("write one to the home folder, or dump one from a server that has one")
                 .code(BAD_CONFIGURATION),
             BuildError::Policy(error) => bad_policy(&error),
+            BuildError::Staged => said.hint(
+                "where the other server is gone for good, run `keyserver enable` and then `serve`",
+            ),
+            BuildError::Home(HomeError::Unfinished(_)) => said.hint(
+                "where no command makes it now, begin again: `keyserver create`, or `keyserver recovery-ingest-key`",
+            ),
             BuildError::Home(HomeError::InUse(_)) => said
                 .hint("a server runs there; `keyserver status` tells about it, SIGTERM stops it"),
             BuildError::Protector(ProtectorError::OpenToOthers { .. }) => {

@@ -292,7 +292,7 @@ pub(crate) enum ApprovalsCommand {
         /// The eight words that the asking machine shows, where nobody knows it.
         #[arg(long, value_name = "WORDS")]
         words: Option<String>,
-        /// Use a backup key although this device knows that it is out of date.
+        /// Use a backup key although this device has approved the making of a newer one.
         #[arg(long)]
         old_backup: bool,
         #[command(flatten)]

@@ -210,6 +210,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/ceremony/open", post(ceremonies::open))
         .route("/ceremony/take", post(ceremonies::take))
         .route("/ceremony/fulfil", post(ceremonies::fulfil))
+        .route("/ceremony/keep", post(ceremonies::keep))
         .route("/ceremony/give-up", post(ceremonies::give_up))
         .with_state(node)
 }

@@ -34,6 +34,9 @@ pub enum HomeError {
     /// It is the home of a workstation.
     #[error("the folder `{}` is the home of a workstation", .0.display())]
     Workstation(PathBuf),
+    /// The making of a server was interrupted there, or goes on.
+    #[error("a server is being made in the home folder `{}`, or that was interrupted", .0.display())]
+    Unfinished(PathBuf),
     /// Another process runs on it.
     #[error("another process uses the home folder `{}`", .0.display())]
     InUse(PathBuf),
@@ -76,6 +79,25 @@ impl Home {
     #[must_use]
     pub fn instance_key(&self) -> PathBuf {
         self.folder.join("instance.key")
+    }
+
+    /// There while a server is being made: what is in the folder is none before it is gone.
+    pub(crate) fn unfinished(&self) -> PathBuf {
+        self.folder.join("unfinished")
+    }
+
+    /// Fails where the making of a server was interrupted.
+    pub(crate) fn check_finished(&self) -> Result<(), HomeError> {
+        if self.unfinished().exists() {
+            return Err(HomeError::Unfinished(self.folder.clone()));
+        }
+        Ok(())
+    }
+
+    /// Has the names in the folder survive a crash of the machine.
+    pub(crate) fn sync(&self) -> Result<(), HomeError> {
+        let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| self.failed(source))
     }
 
     /// The newest generation of the server's state, beside the database.

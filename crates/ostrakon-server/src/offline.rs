@@ -18,6 +18,12 @@ pub(crate) struct Opened {
 
 impl Opened {
     pub(crate) async fn open(home: &Home) -> Result<Self, BuildError> {
+        home.check_finished()?;
+        Self::unfinished(home).await
+    }
+
+    /// The same for one that is being made.
+    async fn unfinished(home: &Home) -> Result<Self, BuildError> {
         let protector = ProtectorKey::load(&home.instance_key())?;
         let instance = protector.instance();
         let store = Arc::new(Store::open(&home.database(), &protector).await?);
@@ -45,18 +51,19 @@ impl Offline {
     /// else is done: who asks again has read of it.
     pub(crate) async fn start(home: &Home, clock: &Clock) -> Result<Self, BuildError> {
         let lock = home.lock()?;
+        home.check_finished()?;
         let mut offline = Self::unlocked(home, clock).await?;
         offline.lock = Some(lock);
         Ok(offline)
     }
 
-    /// The same for who has the home's lock already.
+    /// The same for who has the home's lock already, also while the server is being made.
     pub(crate) async fn unlocked(home: &Home, clock: &Clock) -> Result<Self, BuildError> {
         let Opened {
             store,
             mut identity,
             ..
-        } = Opened::open(home).await?;
+        } = Opened::unfinished(home).await?;
         let nowhere = Audit::default();
         let (keyserver, audit) = (&identity.keyserver, &mut identity.audit);
         let resumed = resume(home, &nowhere, &store, keyserver, audit).await?;

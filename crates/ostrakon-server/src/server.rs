@@ -109,6 +109,9 @@ pub enum BuildError {
     /// The audit log is not where it was left. That is on record now, and the server disabled.
     #[error("the audit log is not where it was left: {0}")]
     Broken(Break),
+    /// The server was recovered, and waits.
+    #[error("the server was recovered here, and waits to be enabled")]
+    Staged,
     /// The head file of the audit log.
     #[error(transparent)]
     HeadFile(#[from] HeadFileError),
@@ -162,10 +165,16 @@ impl Server {
     ) -> Result<Self, BuildError> {
         let zone = config.zone()?;
         let lock = home.lock()?;
+        home.check_finished()?;
         let protector = ProtectorKey::load(&home.instance_key())?;
         let instance = protector.instance();
         let store = Arc::new(Store::open(&home.database(), &protector).await?);
         let record = store.server().await?.ok_or(StoreError::Missing)?;
+        if store.is_staged().await? {
+            // To answer, be it with a refusal, shows clients a new generation: the primary would stop.
+            store.close().await;
+            return Err(BuildError::Staged);
+        }
         let mut identity = Identity::load(&store, instance).await?;
         let now = clock.now();
         let (keyserver, audit) = (&identity.keyserver, &mut identity.audit);

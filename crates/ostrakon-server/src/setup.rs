@@ -41,7 +41,7 @@ pub async fn create(
     clock: &Clock,
 ) -> Result<VerifiedKeyserver, BuildError> {
     let _lock = check_new(home)?;
-    or_nothing(home, async || make(home, name, clock).await).await
+    or_nothing(home, |error| error, async || make(home, name, clock).await).await
 }
 
 /// Takes a home in which there is no server, for one that is to be made.
@@ -51,36 +51,83 @@ pub(crate) fn check_new(home: &Home) -> Result<HomeLock, BuildError> {
         return Err(HomeError::Workstation(home.folder().to_owned()).into());
     }
     let lock = home.lock()?;
+    if home.unfinished().exists() {
+        // Whoever began it is gone, or had the lock.
+        remove_made(home)?;
+    }
     if home.database().exists() || home.instance_key().exists() {
         return Err(StoreError::Exists.into());
     }
     Ok(lock)
 }
 
-/// Makes a server in a home that has none, and leaves nothing of it when that fails.
+/// Makes a server in a home that has none, and leaves nothing of it when that fails. When it is
+/// interrupted, what it leaves is known to be nothing, and is removed when another is made.
 pub(crate) async fn or_nothing<T, E>(
     home: &Home,
+    failed: impl Fn(BuildError) -> E,
     make: impl AsyncFnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
-    let made = make().await;
-    if made.is_err() {
-        let mut paths = vec![
-            home.database(),
-            home.instance_key(),
-            home.generation(),
-            home.audit_head(),
-        ];
-        // What SQLite keeps beside a database that was not closed.
-        paths.extend(["-wal", "-shm", "-journal"].map(|suffix| {
-            let mut path = home.database().into_os_string();
-            path.push(suffix);
-            path.into()
-        }));
-        for path in paths {
-            let _ = fs::remove_file(path);
+    mark(home).map_err(&failed)?;
+    match make().await {
+        Ok(made) => {
+            unmark(home).map_err(&failed)?;
+            Ok(made)
+        }
+        Err(error) => {
+            // Where that fails, too, the mark stays.
+            let _ = remove_made(home);
+            Err(error)
         }
     }
-    made
+}
+
+fn mark(home: &Home) -> Result<(), BuildError> {
+    let path = home.unfinished();
+    let made = fs::File::create(&path).and_then(|file| file.sync_all());
+    made.map_err(|source| HomeError::Io {
+        folder: path,
+        source,
+    })?;
+    Ok(home.sync()?)
+}
+
+fn unmark(home: &Home) -> Result<(), BuildError> {
+    // What was made is there for good first.
+    home.sync()?;
+    remove(&home.unfinished())?;
+    Ok(home.sync()?)
+}
+
+/// Removes what the making of a server made, the mark last.
+fn remove_made(home: &Home) -> Result<(), BuildError> {
+    let mut paths = vec![
+        home.database(),
+        home.instance_key(),
+        home.generation(),
+        home.audit_head(),
+        home.audit_state(),
+    ];
+    // What SQLite keeps beside a database that was not closed.
+    paths.extend(["-wal", "-shm", "-journal"].map(|suffix| {
+        let mut path = home.database().into_os_string();
+        path.push(suffix);
+        path.into()
+    }));
+    for path in paths {
+        remove(&path)?;
+    }
+    unmark(home)
+}
+
+fn remove(path: &Path) -> Result<(), HomeError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(HomeError::Io {
+            folder: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
 }
 
 async fn make(home: &Home, name: Name, clock: &Clock) -> Result<VerifiedKeyserver, BuildError> {
@@ -123,6 +170,7 @@ async fn begin(
 /// When there is none, or it runs.
 pub async fn stopped_status(home: &Home) -> Result<Status, BuildError> {
     let _lock = home.lock()?;
+    home.check_finished()?;
     let protector = ProtectorKey::load(&home.instance_key())?;
     let store = Store::open(&home.database(), &protector).await?;
     let status = status_of(home, &store, &protector).await;
@@ -207,7 +255,7 @@ pub async fn set_enabled_stopped(
 /// # Errors
 /// When its database cannot be read.
 pub async fn is_staged(home: &Home) -> Result<bool, BuildError> {
-    if !home.database().exists() {
+    if !home.database().exists() || home.unfinished().exists() {
         return Ok(false);
     }
     let opened = Opened::open(home).await?;

@@ -13,7 +13,7 @@ pub(crate) async fn run(context: &Context, args: &AskArgs) -> Result<(), Failure
         profile: administrators::profile(args)?,
         wait_ms: args.wait_ms(),
     };
-    let fulfilled = ceremony::of_server(context, ask, args).await?;
+    let fulfilled = ceremony::of_server(context, ask, args, |_| Ok(())).await?;
     let Fulfilled::GoesOn {
         from,
         as_generation,

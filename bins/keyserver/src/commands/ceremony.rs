@@ -66,15 +66,17 @@ async fn wait(asking: &mut impl Asking, relay: &Relay, format: Format) -> Result
     }
 }
 
-/// Has the server, running or not, ask its administrators' devices, and do what they approve.
+/// Has the server, running or not, ask its administrators' devices, and do what they approve. A backup key
+/// counts once `keep` has kept it.
 pub(crate) async fn of_server(
     context: &Context,
     ask: Ask,
     args: &AskArgs,
+    keep: impl FnOnce(&Fulfilled) -> Result<(), Failure>,
 ) -> Result<Fulfilled, Failure> {
     let mut asking = OfServer::open(&context.home, &Clock::system(), ask).await?;
     let failure = match hold(&mut asking, args, context.format).await {
-        Ok(Stand::Approved) => return Ok(asking.finish().await?),
+        Ok(Stand::Approved) => return asking.finish(keep).await,
         Ok(stand) => not_approved(stand),
         Err(failure) => failure,
     };

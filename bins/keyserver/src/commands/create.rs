@@ -20,6 +20,13 @@ pub(crate) async fn run(context: &Context, name: &str, backup: &BackupArgs) -> R
     }
     let name = Name::new(name).map_err(|error| Failure::new(format!("bad name: {error}")))?;
     if backup.backup_path.is_none() && backup.ask.profile.is_none() {
+        if backup.ignore_security_checks {
+            return Err(
+                Failure::new("there is nothing to check: no backup key is asked for").hint(
+                    "add `--backup-path PATH`, and `--profile CARD` where it is not known here",
+                ),
+            );
+        }
         let made = setup::create(&context.home, name, &Clock::system()).await?;
         told(context, made.kss_id(), None);
         eprintln!("It has no backup key: should this machine be lost, so is its key. To make one:");

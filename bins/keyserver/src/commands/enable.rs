@@ -1,6 +1,7 @@
 use ostrakon_server::{
     Clock, Name,
     admin::{AskError, Client},
+    ceremony::NewBackupFile,
     setup,
 };
 use serde_json::json;
@@ -19,11 +20,13 @@ pub(crate) async fn enable(context: &Context, backup: &BackupArgs) -> Result<(),
         let name = Name::new("keyserver").map_err(|error| Failure::new(error.to_string()))?;
         return create::with_backup(context, name, backup).await;
     }
-    switch(context, true).await?;
     let Some(path) = asked else {
-        return Ok(());
+        return switch(context, true).await;
     };
-    let saved = save_backup_key::run(context, path, backup.ignore_security_checks, &backup.ask);
+    let file = NewBackupFile::reserve(path)?;
+    switch(context, true).await?;
+    let unchecked = backup.ignore_security_checks;
+    let saved = save_backup_key::into(context, path, file, unchecked, &backup.ask);
     saved.await.inspect_err(|_| {
         eprintln!("The server is enabled. It has no new backup key; an earlier one stays good.");
     })

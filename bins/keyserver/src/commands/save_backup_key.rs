@@ -15,7 +15,19 @@ pub(crate) async fn run(
     ignore_security_checks: bool,
     args: &AskArgs,
 ) -> Result<(), Failure> {
-    let generation = save(context, path, ignore_security_checks, args).await?;
+    let file = NewBackupFile::reserve(path)?;
+    into(context, path, file, ignore_security_checks, args).await
+}
+
+/// The same, into a file that was reserved before.
+pub(crate) async fn into(
+    context: &Context,
+    path: &Path,
+    file: NewBackupFile,
+    ignore_security_checks: bool,
+    args: &AskArgs,
+) -> Result<(), Failure> {
+    let generation = save(context, file, ignore_security_checks, args).await?;
     match context.format {
         Format::Human => println!("backup key {generation} is in `{}`", path.display()),
         Format::Json | Format::Cef => {
@@ -32,14 +44,13 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Has a backup key made and written to `path`, and gives its generation.
-pub(crate) async fn save(
+/// Has a backup key made and written to the file, and gives its generation.
+async fn save(
     context: &Context,
-    path: &Path,
+    file: NewBackupFile,
     ignore_security_checks: bool,
     args: &AskArgs,
 ) -> Result<String, Failure> {
-    let file = NewBackupFile::reserve(path)?;
     let ask = Ask {
         operation: Operation::SaveBackupKey {
             ignore_security_checks,
@@ -47,11 +58,20 @@ pub(crate) async fn save(
         profile: administrators::profile(args)?,
         wait_ms: args.wait_ms(),
     };
-    let fulfilled = ceremony::of_server(context, ask, args).await?;
-    let Fulfilled::BackupKey { text } = fulfilled else {
-        return Err(Failure::new("the server did something else than was asked"));
+    let mut generation = None;
+    let keep = |fulfilled: &Fulfilled| {
+        let Fulfilled::BackupKey { text } = fulfilled else {
+            return Err(another());
+        };
+        let made = parse_backup(text)?;
+        file.write(&made)?;
+        generation = Some(made.generation().to_string());
+        Ok(())
     };
-    let made = parse_backup(&text)?;
-    file.write(&made)?;
-    Ok(made.generation().to_string())
+    ceremony::of_server(context, ask, args, keep).await?;
+    generation.ok_or_else(another)
+}
+
+fn another() -> Failure {
+    Failure::new("the server did something else than was asked")
 }

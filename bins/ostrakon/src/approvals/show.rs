@@ -37,7 +37,7 @@ fn human(question: &Question, newer: Option<Generation>) {
     line(&format!("id         {}", ceremony.id));
     if let Some(newer) = newer {
         line(&format!(
-            "OUT OF DATE: this device has approved a newer backup key, {newer}"
+            "MAY BE OUT OF DATE: this device has approved the making of a newer one, {newer}"
         ));
     }
     if question.must_compare() {

@@ -164,7 +164,10 @@ impl From<AnswerApprovalError> for Failure {
             AnswerApprovalError::Ask(error) => error.into(),
             AnswerApprovalError::Relay(error) => error.into(),
             error @ AnswerApprovalError::OldBackup { .. } => Self::of(&error)
-                .hint("look for the newer file, or use this one with `--old-backup`"),
+                .hint("look for the newer file; where it was never made, or is lost, use this one with `--old-backup`"),
+            error @ AnswerApprovalError::OtherWords => Self::of(&error).hint(
+                "ask whoever runs the command to read its words again; where they differ from what is shown here, deny it",
+            ),
             error @ AnswerApprovalError::NotCompared => {
                 Self::of(&error).hint("give the words with `--words`, or deny it")
             }

@@ -80,6 +80,9 @@ pub enum AnswerApprovalError {
     /// People must have compared the ceremony's words, and have not.
     #[error("nobody knows who asks: compare the words that the asking machine shows")]
     NotCompared,
+    /// Other words than those of what waits.
+    #[error("these are not the words of what waits here: somebody else may be asking")]
+    OtherWords,
     /// It is too late.
     #[error("it has expired")]
     Expired,
@@ -90,7 +93,9 @@ pub enum AnswerApprovalError {
     #[error(transparent)]
     Head(#[from] HeadError),
     /// An older backup key is to be used than this device knows of.
-    #[error("this backup key is out of date: this device has approved a newer one, {newer}")]
+    #[error(
+        "this backup key may be out of date: this device has approved the making of a newer one, {newer}"
+    )]
     OldBackup {
         /// The newer one.
         newer: Generation,
@@ -272,8 +277,10 @@ impl Workstation {
             let words = question.ceremony().words();
             let typed = options.words.as_deref();
             let typed = typed.map(ostrakon_types::ProfileWords::new);
-            if typed != Some(words) {
-                return Err(AnswerApprovalError::NotCompared);
+            match typed {
+                None => return Err(AnswerApprovalError::NotCompared),
+                Some(typed) if typed != words => return Err(AnswerApprovalError::OtherWords),
+                Some(_) => {}
             }
         }
         let member = self.member().ok_or(AnswerApprovalError::NoProfile)?.clone();

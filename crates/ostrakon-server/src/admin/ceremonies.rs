@@ -48,6 +48,11 @@ pub(super) async fn fulfil(State(node): State<Arc<Node>>, Json(named): Json<Name
     tell(done)
 }
 
+pub(super) async fn keep(State(node): State<Arc<Node>>, Json(named): Json<Named>) -> Response {
+    let kept = node.ceremonies.keep(&node.room(), named.id).await;
+    tell(kept.map(|()| Done {}))
+}
+
 pub(super) async fn give_up(State(node): State<Arc<Node>>, Json(named): Json<Named>) -> Response {
     let given_up = node.ceremonies.give_up(&node.room(), named.id).await;
     tell(given_up.map(|()| Done {}))

@@ -139,6 +139,12 @@ impl Client {
         Ok(self.0.post("/ceremony/fulfil", &Named { id }).await?)
     }
 
+    /// Has put on record what was made, and is kept.
+    pub(crate) async fn keep(&self, id: CeremonyId) -> Result<(), AskError> {
+        let Done {} = self.0.post("/ceremony/keep", &Named { id }).await?;
+        Ok(())
+    }
+
     /// Gives a ceremony up.
     pub(crate) async fn give_up(&self, id: CeremonyId) -> Result<(), AskError> {
         let Done {} = self.0.post("/ceremony/give-up", &Named { id }).await?;

@@ -103,7 +103,8 @@ impl Creation {
             .map_err(|stand| ConveneError::NotApproved(stand.into()))
             .map_err(E::from)?;
         let approved = approved_by(&completed);
-        or_nothing(&home, async || {
+        let failed = |error: BuildError| ConveneError::from(error).into();
+        or_nothing(&home, failed, async || {
             let made = make(&home, &clock, &identity, &versions, approved).await;
             keep(&made.map_err(ConveneError::from)?)?;
             Ok(identity.keyserver().clone())

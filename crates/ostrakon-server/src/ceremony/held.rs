@@ -10,7 +10,7 @@ use ostrakon_shards::{
     seal::Sealed,
 };
 use ostrakon_storage::{ProtectorKey, Store};
-use ostrakon_types::{CeremonyId, UnixMillis};
+use ostrakon_types::{CeremonyId, ProfileId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -95,9 +95,24 @@ enum Then {
     AcceptRollback,
 }
 
+/// A backup key that was made as approved. It is on record, and in force, only when its file is known to be
+/// kept: else every file that there is would be out of date for one that there is not.
+pub(crate) struct Made {
+    id: CeremonyId,
+    profile: ProfileId,
+    expires_at: UnixMillis,
+    change: Change,
+}
+
 /// The ceremonies that a running server has opened.
 #[derive(Default)]
-pub(crate) struct Pending(Mutex<Vec<Held>>);
+pub(crate) struct Pending(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    asked: Vec<Held>,
+    made: Vec<Made>,
+}
 
 impl Held {
     /// Counts answers.
@@ -171,8 +186,11 @@ impl Room<'_> {
         })
     }
 
-    /// Does what was approved, with its audit record.
-    pub(crate) async fn fulfil(&self, held: Held) -> Result<Fulfilled, ConveneError> {
+    /// Does what was approved, with its audit record; or makes what [`Room::keep`] puts on record.
+    pub(crate) async fn fulfil(
+        &self,
+        held: Held,
+    ) -> Result<(Fulfilled, Option<Made>), ConveneError> {
         let Held {
             tally,
             versions,
@@ -184,17 +202,18 @@ impl Room<'_> {
         match then {
             Then::SaveBackupKey(generation) => {
                 let file = make_backup(self.home, self.store, &versions, generation, self.now);
-                let file = file.await?;
-                let change = Change::SaveBackup {
-                    generation,
-                    file: file.to_text(),
-                    detail: format!("generation {generation}, {approved}"),
+                let text = file.await?.to_text();
+                let made = Made {
+                    id: completed.ceremony.id,
+                    profile: completed.ceremony.profile,
+                    expires_at: completed.ceremony.expires_at,
+                    change: Change::SaveBackup {
+                        generation,
+                        file: text.clone(),
+                        detail: format!("generation {generation}, {approved}"),
+                    },
                 };
-                let saved = self.ledger.administer(change, self.now).await;
-                saved.map_err(BuildError::from)?;
-                Ok(Fulfilled::BackupKey {
-                    text: file.to_text(),
-                })
+                Ok((Fulfilled::BackupKey { text }, Some(made)))
             }
             Then::AcceptRollback => {
                 let from = self.lineage.newest().generation().to_string();
@@ -206,12 +225,25 @@ impl Room<'_> {
                 noted.map_err(BuildError::from)?;
                 let begun = self.lineage.accept(self.store, self.signer, self.now);
                 let begun = begun.await.map_err(BuildError::from)?;
-                Ok(Fulfilled::GoesOn {
+                let done = Fulfilled::GoesOn {
                     from,
                     as_generation: begun.generation().to_string(),
-                })
+                };
+                Ok((done, None))
             }
         }
+    }
+
+    /// Puts on record, and in force, what was made and is kept.
+    pub(crate) async fn keep(&self, made: Made) -> Result<(), ConveneError> {
+        let kept = self.ledger.administer(made.change, self.now).await;
+        kept.map_err(BuildError::from)?;
+        Ok(())
+    }
+
+    /// Puts on record that what was made is not kept.
+    pub(crate) async fn discard(&self, made: Made) -> Result<(), ConveneError> {
+        self.step(made.profile, made.id, "cancelled").await
     }
 
     /// Puts on record that a ceremony was given up or came to nothing.
@@ -231,7 +263,7 @@ impl Room<'_> {
 
     async fn step(
         &self,
-        profile: ostrakon_types::ProfileId,
+        profile: ProfileId,
         ceremony: CeremonyId,
         step: &str,
     ) -> Result<(), ConveneError> {
@@ -249,13 +281,15 @@ impl Room<'_> {
 impl Pending {
     /// Keeps a ceremony, unless others wait already.
     pub(crate) async fn open(&self, room: &Room<'_>, ask: Ask) -> Result<Convened, ConveneError> {
-        let mut pending = self.0.lock().await;
-        pending.retain(|held| !held.tally.ceremony().has_expired(room.now));
-        if pending.len() >= MOST {
+        let mut open = self.0.lock().await;
+        open.asked
+            .retain(|held| !held.tally.ceremony().has_expired(room.now));
+        open.made.retain(|made| room.now < made.expires_at);
+        if open.asked.len() + open.made.len() >= MOST {
             return Err(ConveneError::TooMany);
         }
         let (held, convened) = room.open(ask).await?;
-        pending.push(held);
+        open.asked.push(held);
         Ok(convened)
     }
 
@@ -266,19 +300,27 @@ impl Pending {
         answers: &[Sealed],
         now: UnixMillis,
     ) -> Result<Progress, ConveneError> {
-        let mut pending = self.0.lock().await;
-        let held = pending.iter_mut().find(|held| held.id() == id);
+        let mut open = self.0.lock().await;
+        let held = open.asked.iter_mut().find(|held| held.id() == id);
         Ok(held.ok_or(ConveneError::NoCeremony)?.take(answers, now))
     }
 
-    /// Ends one of them, by doing what was approved.
+    /// Does what was approved in one of them. What is to be kept first waits for [`Pending::keep`].
     pub(crate) async fn fulfil(
         &self,
         room: &Room<'_>,
         id: CeremonyId,
     ) -> Result<Fulfilled, ConveneError> {
-        let held = self.remove(id).await?;
-        room.fulfil(held).await
+        let held = take_out(&mut self.0.lock().await.asked, |held| held.id() == id);
+        let (fulfilled, made) = room.fulfil(held.ok_or(ConveneError::NoCeremony)?).await?;
+        self.0.lock().await.made.extend(made);
+        Ok(fulfilled)
+    }
+
+    /// Puts on record what was made in one of them and is kept now.
+    pub(crate) async fn keep(&self, room: &Room<'_>, id: CeremonyId) -> Result<(), ConveneError> {
+        let made = take_out(&mut self.0.lock().await.made, |made| made.id == id);
+        room.keep(made.ok_or(ConveneError::NoCeremony)?).await
     }
 
     /// Gives one of them up.
@@ -287,15 +329,21 @@ impl Pending {
         room: &Room<'_>,
         id: CeremonyId,
     ) -> Result<(), ConveneError> {
-        let held = self.remove(id).await?;
-        room.give_up(&held).await
+        let mut open = self.0.lock().await;
+        let held = take_out(&mut open.asked, |held| held.id() == id);
+        let made = take_out(&mut open.made, |made| made.id == id);
+        drop(open);
+        match (held, made) {
+            (Some(held), _) => room.give_up(&held).await,
+            (None, Some(made)) => room.discard(made).await,
+            (None, None) => Err(ConveneError::NoCeremony),
+        }
     }
+}
 
-    async fn remove(&self, id: CeremonyId) -> Result<Held, ConveneError> {
-        let mut pending = self.0.lock().await;
-        let at = pending.iter().position(|held| held.id() == id);
-        Ok(pending.swap_remove(at.ok_or(ConveneError::NoCeremony)?))
-    }
+fn take_out<T>(from: &mut Vec<T>, is_it: impl Fn(&T) -> bool) -> Option<T> {
+    let at = from.iter().position(is_it)?;
+    Some(from.swap_remove(at))
 }
 
 impl Held {

@@ -99,7 +99,7 @@ impl Ingestion {
             .collect::<Result<Vec<_>, _>>()?;
         let recovered = file.recover(&shares)?;
         let approved = approved_by(&completed);
-        let keyserver = or_nothing(&home, async || {
+        let keyserver = or_nothing(&home, ConveneError::from, async || {
             let restored = restore(&home, &clock, &file, &recovered, approved).await;
             restored.map_err(ConveneError::from)
         });

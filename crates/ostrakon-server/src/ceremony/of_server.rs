@@ -67,13 +67,29 @@ impl OfServer {
         }
     }
 
-    /// Has done what was approved.
+    /// Has done what was approved. A backup key is handed to `keep` first, and is put on record, and in
+    /// force, only when that succeeds.
     ///
     /// # Errors
-    /// When it was not approved, or cannot be done.
-    pub async fn finish(self) -> Result<Fulfilled, ConveneError> {
+    /// When it was not approved, cannot be done, or is not kept.
+    pub async fn finish<E: From<ConveneError>>(
+        self,
+        keep: impl FnOnce(&Fulfilled) -> Result<(), E>,
+    ) -> Result<Fulfilled, E> {
         match self.by {
-            By::Running(client) => Ok(client.fulfil(self.convened.id).await?),
+            By::Running(client) => {
+                let id = self.convened.id;
+                let done = client.fulfil(id).await.map_err(ConveneError::from)?;
+                if matches!(done, Fulfilled::BackupKey { .. }) {
+                    if let Err(error) = keep(&done) {
+                        // For the record alone.
+                        let _ = client.give_up(id).await;
+                        return Err(error);
+                    }
+                    client.keep(id).await.map_err(ConveneError::from)?;
+                }
+                Ok(done)
+            }
             By::Stopped(stopped) => {
                 let Stopped {
                     home,
@@ -82,7 +98,18 @@ impl OfServer {
                     lineage,
                     held,
                 } = *stopped;
-                let done = room(&home, &clock, &offline, &lineage).fulfil(held).await;
+                let room = room(&home, &clock, &offline, &lineage);
+                let done = match room.fulfil(held).await {
+                    Ok((done, None)) => Ok(done),
+                    Ok((done, Some(made))) => match keep(&done) {
+                        Ok(()) => room.keep(made).await.map(|()| done).map_err(E::from),
+                        Err(error) => {
+                            let _ = room.discard(made).await;
+                            Err(error)
+                        }
+                    },
+                    Err(error) => Err(error.into()),
+                };
                 offline.finish().await;
                 done
             }

@@ -70,6 +70,16 @@ impl Team {
         }
     }
 
+    async fn all_approve(&self, asking: &mut impl Asking) {
+        let convened = asking.convened().clone();
+        let answers = (0..self.devices.len()).map(|device| {
+            let (question, keys, _) = self.question(&convened, device);
+            question.approve(keys, None).unwrap()
+        });
+        let progress = asking.take(answers.collect()).await.unwrap();
+        assert_eq!(progress.stand, Stand::Approved);
+    }
+
     fn question(&self, convened: &Convened, device: usize) -> (Question, &DeviceKeys, DeviceId) {
         let (keys, card) = &self.devices[device];
         let id = card.id();
@@ -175,6 +185,46 @@ async fn a_share_that_is_not_the_devices_own_is_refused_and_others_suffice() {
         "{:?}",
         status.audit.trouble
     );
+}
+
+/// Planted bug that this was seen to catch: a backup key put on record before its file is kept.
+#[tokio::test]
+async fn a_backup_key_whose_file_is_not_kept_replaces_none() {
+    let team = Team::new();
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::new(folder.path().join("home"));
+    let versions = team.file.versions();
+    let mut creation = Creation::open(&home, machine(), versions, true, WAIT_MS, &clock()).unwrap();
+    team.all_approve(&mut creation).await;
+    let mut first = None;
+    let keep = |made: &BackupFile| {
+        first = Some(made.generation());
+        Ok::<_, ConveneError>(())
+    };
+    creation.finish(keep).await.unwrap();
+    let newest = async || {
+        let opened = crate::offline::Opened::open(&home).await.unwrap();
+        let newest = newest_backup(&opened.store).await.unwrap();
+        opened.store.close().await;
+        newest.map(|file| file.generation())
+    };
+    assert_eq!(newest().await, first);
+
+    for kept in [false, true] {
+        let operation = Operation::SaveBackupKey {
+            ignore_security_checks: true,
+        };
+        let ask = Ask {
+            operation,
+            profile: Vec::new(),
+            wait_ms: WAIT_MS,
+        };
+        let mut asking = OfServer::open(&home, &clock(), ask).await.unwrap();
+        team.all_approve(&mut asking).await;
+        let keep = |_: &Fulfilled| kept.then_some(()).ok_or(ConveneError::NoCeremony);
+        assert_eq!(asking.finish(keep).await.is_ok(), kept);
+        assert_eq!(newest().await == first, !kept);
+    }
 }
 
 #[test]

@@ -4,9 +4,7 @@ use std::{fs, path::Path};
 
 use ostrakon_server::{
     Clock, Home,
-    ceremony::{
-        Ask, BackupFile, Fulfilled, Ingestion, NewBackupFile, OfServer, Operation, parse_backup,
-    },
+    ceremony::{Ask, Fulfilled, Ingestion, NewBackupFile, OfServer, Operation, parse_backup},
     read_text, setup,
 };
 
@@ -30,8 +28,7 @@ pub(super) async fn play(
 ) -> Result<(), Failure> {
     act("The server's identity is split among the administrator's devices: three of five have it");
     let path = folder.join("backup-key.txt");
-    let made = back_up(stage.home(), people).await?;
-    NewBackupFile::reserve(&path)?.write(&made)?;
+    back_up(stage.home(), people, &path).await?;
     println!("  the backup file is no secret: without three devices it opens to nobody");
 
     act("The machine is lost. Three devices give their shares to another one");
@@ -62,7 +59,7 @@ pub(super) async fn play(
     };
     let mut asking = OfServer::open(stage.home(), &clock, ask).await?;
     people.approve_all(&mut asking).await?;
-    asking.finish().await?;
+    asking.finish(|_| Ok::<_, Failure>(())).await?;
     let reports = user
         .decrypt(&[&one], &folder.join("recovered-file"))
         .await?;
@@ -74,7 +71,8 @@ pub(super) async fn play(
     stage.stop().await
 }
 
-async fn back_up(home: &Home, people: &mut Administrator) -> Result<BackupFile, Failure> {
+async fn back_up(home: &Home, people: &mut Administrator, path: &Path) -> Result<(), Failure> {
+    let file = NewBackupFile::reserve(path)?;
     let ask = Ask {
         operation: Operation::SaveBackupKey {
             ignore_security_checks: false,
@@ -84,8 +82,10 @@ async fn back_up(home: &Home, people: &mut Administrator) -> Result<BackupFile, 
     };
     let mut asking = OfServer::open(home, &Clock::system(), ask).await?;
     people.approve_all(&mut asking).await?;
-    match asking.finish().await? {
-        Fulfilled::BackupKey { text } => Ok(parse_backup(&text)?),
+    let keep = |fulfilled: &Fulfilled| match fulfilled {
+        Fulfilled::BackupKey { text } => Ok(file.write(&parse_backup(text)?)?),
         Fulfilled::GoesOn { .. } => Err(Failure::new("the server did something else")),
-    }
+    };
+    asking.finish(keep).await?;
+    Ok(())
 }
