@@ -1,5 +1,7 @@
 //! Asking a key shard server.
 
+mod item;
+
 use std::{
     fs, io,
     path::PathBuf,

@@ -10,7 +10,7 @@ use ostrakon_shards::{
     random::{self, RandomError},
     suite::Suite,
 };
-use ostrakon_transport::message::{Failure, Item, ItemAnswer, RequestBody};
+use ostrakon_transport::message::{Failure, Item, ItemAnswer};
 use ostrakon_types::{Denial, LocationId};
 
 use crate::{
@@ -196,20 +196,9 @@ impl Workstation {
         .keeping(&member.kept);
         let location = folder.location();
         let name = folder.name().clone();
-        let items = vec![Item::CreateLocation { location, name }];
-        let now = self.environment.now();
-        let body = RequestBody::new(request, now, member.profile.id(), items);
-        let body = body.map_err(AskError::from)?;
-        let answers = link
-            .ask(
-                &member.keys,
-                &member.device,
-                body,
-                Expect::Nothing,
-                &self.environment,
-            )
-            .await?;
-        match answers.into_iter().next() {
+        let item = Item::CreateLocation { location, name };
+        let answer = self.ask_item_as(member, &link, request, item, Expect::Nothing);
+        match answer.await? {
             // Perhaps it was registered long ago, and the request forgotten since.
             Some(ItemAnswer::Denied(Denial::Conflict))
                 if self.is_known(&link, member, location).await? =>
@@ -232,20 +221,8 @@ impl Workstation {
         member: &Member,
         location: LocationId,
     ) -> Result<bool, CreateFolderError> {
-        let now = self.environment.now();
-        let items = vec![Item::ListLocations];
-        let body = RequestBody::new(random::request_id(now)?, now, member.profile.id(), items);
-        let body = body.map_err(AskError::from)?;
-        let answers = link
-            .ask(
-                &member.keys,
-                &member.device,
-                body,
-                Expect::Nothing,
-                &self.environment,
-            )
-            .await?;
-        match answers.into_iter().next() {
+        let answer = self.ask_item(member, link, Item::ListLocations, Expect::Nothing);
+        match answer.await? {
             Some(ItemAnswer::Locations(known)) => {
                 Ok(known.iter().any(|entry| entry.location == location))
             }

@@ -3,10 +3,10 @@
 use ostrakon_shards::{
     identity::VerifiedKeyserver,
     profile::{ChainError, HeadError, Profile, SignedHead, SignedVersion},
-    random::{self, RandomError},
+    random::RandomError,
     sign::SignatureError,
 };
-use ostrakon_transport::message::{Item, ItemAnswer, RequestBody};
+use ostrakon_transport::message::{Item, ItemAnswer};
 use ostrakon_types::Denial;
 
 use crate::{
@@ -68,19 +68,8 @@ impl Workstation {
             keyserver.clone(),
         )?
         .keeping(&member.kept);
-        let now = self.environment.now();
-        let (id, items) = (random::request_id(now)?, vec![Item::ProfileHead]);
-        let body = RequestBody::new(id, now, member.profile.id(), items).map_err(AskError::from)?;
-        let answers = link
-            .ask(
-                &member.keys,
-                &member.device,
-                body,
-                Expect::Nothing,
-                &self.environment,
-            )
-            .await?;
-        let (version, head) = match answers.into_iter().next() {
+        let answer = self.ask_item(&member, &link, Item::ProfileHead, Expect::Nothing);
+        let (version, head) = match answer.await? {
             Some(ItemAnswer::Head { version, head }) => (version, head),
             Some(ItemAnswer::Denied(Denial::Disabled)) => return Err(RefreshError::Disabled),
             _ => return Err(RefreshError::BadAnswer),
@@ -118,19 +107,9 @@ impl Workstation {
         let mut profile = Profile::clone(&member.profile);
         loop {
             let after = profile.head().number;
-            let now = self.environment.now();
-            let (id, items) = (random::request_id(now)?, vec![Item::ProfileChain { after }]);
-            let body = RequestBody::new(id, now, profile.id(), items).map_err(AskError::from)?;
-            let answers = link
-                .ask(
-                    &member.keys,
-                    &member.device,
-                    body,
-                    Expect::Nothing,
-                    &self.environment,
-                )
-                .await?;
-            let (versions, head) = match answers.into_iter().next() {
+            let item = Item::ProfileChain { after };
+            let answer = self.ask_item(member, link, item, Expect::Nothing);
+            let (versions, head) = match answer.await? {
                 Some(ItemAnswer::Chain { versions, head }) => (versions, head),
                 Some(ItemAnswer::Denied(Denial::Disabled)) => return Err(RefreshError::Disabled),
                 _ => return Err(RefreshError::BadAnswer),

@@ -6,11 +6,11 @@ use ostrakon_shards::{
     card::DeviceKind,
     ceremony::Subject,
     profile::{ChainError, Profile, ProfileVersion, SignedHead, SignedVersion, VersionError},
-    random::{self, RandomError},
+    random::RandomError,
     share::Threshold,
     sign::{Signature, SignatureError},
 };
-use ostrakon_transport::message::{Failure, Item, ItemAnswer, RequestBody};
+use ostrakon_transport::message::{Failure, Item, ItemAnswer};
 use ostrakon_types::{Denial, DeviceId};
 
 use super::{DEFAULT_WAIT_MS, HoldError, ListenError, Person, front::Front};
@@ -221,20 +221,9 @@ impl Workstation {
         let root = *keyserver.root_key();
         let link = Link::new(&self.config, self.config.urls_or(&member.urls), keyserver)?;
         let hash = signed.version().hash();
-        let now = self.environment.now();
-        let items = vec![Item::ChangeProfile { version: signed }];
-        let body = RequestBody::new(random::request_id(now)?, now, member.profile.id(), items);
-        let body = body.map_err(AskError::from)?;
-        let answers = link
-            .ask(
-                &member.keys,
-                &member.device,
-                body,
-                Expect::Nothing,
-                &self.environment,
-            )
-            .await?;
-        match answers.into_iter().next() {
+        let item = Item::ChangeProfile { version: signed };
+        let answer = self.ask_item(member, &link, item, Expect::Nothing);
+        match answer.await? {
             Some(ItemAnswer::ProfileChanged { version, head }) => {
                 let (shown, _) = head.verify(&root)?;
                 if version.version().hash() != hash || shown.hash != hash {

@@ -9,10 +9,10 @@ use ostrakon_shards::{
         TakeError, Tally, recent,
     },
     profile::{Profile, SignedVersion},
-    random::{self, RandomError},
+    random::RandomError,
     seal::{SealError, Sealed},
 };
-use ostrakon_transport::message::{CeremonyOutcome, Failure, Item, ItemAnswer, RequestBody};
+use ostrakon_transport::message::{CeremonyOutcome, Failure, Item, ItemAnswer};
 use ostrakon_types::{Denial, DeviceId};
 use tokio::time::{sleep, timeout};
 
@@ -241,20 +241,7 @@ impl Workstation {
         link: &Link,
         item: Item,
     ) -> Result<ItemAnswer, HoldError> {
-        let now = self.environment.now();
-        let id = random::request_id(now)?;
-        let body = RequestBody::new(id, now, member.profile.id(), vec![item]);
-        let body = body.map_err(AskError::from)?;
-        let answers = link
-            .ask(
-                &member.keys,
-                &member.device,
-                body,
-                Expect::More,
-                &self.environment,
-            )
-            .await?;
-        match answers.into_iter().next() {
+        match self.ask_item(member, link, item, Expect::More).await? {
             Some(ItemAnswer::Denied(denial)) => Err(HoldError::Denied(denial)),
             Some(ItemAnswer::Failed(failure)) => Err(HoldError::Relay(failure)),
             Some(answer) => Ok(answer),
