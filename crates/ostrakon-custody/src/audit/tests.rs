@@ -674,22 +674,32 @@ async fn counters_requests_and_policies_that_were_set_back_are_found() {
     assert_eq!(tell(&compared().await), []);
 }
 
+/// A profile of one device in its first version, and what signs further ones.
+fn alice() -> (
+    Profile,
+    SignedVersion,
+    impl Fn(ProfileVersion) -> SignedVersion,
+) {
+    let keys = DeviceKeys::generate().unwrap();
+    let name = Name::new("alice@host").unwrap();
+    let card = keys.card(DeviceKind::Workstation, name.clone());
+    let device = card.id();
+    let first = ProfileVersion::first(name, 1, vec![card]).unwrap();
+    let sign = move |version: ProfileVersion| {
+        let signature = version.sign(&keys.signing);
+        SignedVersion::new(version, [(device, signature)])
+    };
+    let first = sign(first);
+    (Profile::found(first.clone()).unwrap(), first, sign)
+}
+
 /// A server that was put back to an older state learns a version from a device. Seen to fail: with the
 /// record of it not taken for one.
 #[tokio::test]
 async fn a_profile_that_was_shown_is_as_the_log_says() {
     let (room, _) = log().await;
     let ledger = room.keeping().await;
-    let keys = DeviceKeys::generate().unwrap();
-    let name = Name::new("alice@host").unwrap();
-    let card = keys.card(DeviceKind::Workstation, name.clone());
-    let device = card.id();
-    let sign = |version: ProfileVersion| {
-        let signature = version.sign(&keys.signing);
-        SignedVersion::new(version, [(device, signature)])
-    };
-    let first = sign(ProfileVersion::first(name, 1, vec![card]).unwrap());
-    let founded = Profile::found(first.clone()).unwrap();
+    let (founded, first, sign) = alice();
     let act = Act::CreateProfile(Box::new((founded.clone(), first.clone())));
     let mut create = request(50, vec![item(within(9), act)]);
     create.key.profile = founded.id();
@@ -709,16 +719,7 @@ async fn a_profile_that_was_shown_is_as_the_log_says() {
 async fn a_profile_that_was_put_back_is_found() {
     let (room, _) = log().await;
     let ledger = room.keeping().await;
-    let keys = DeviceKeys::generate().unwrap();
-    let name = Name::new("alice@host").unwrap();
-    let card = keys.card(DeviceKind::Workstation, name.clone());
-    let device = card.id();
-    let sign = |version: ProfileVersion| {
-        let signature = version.sign(&keys.signing);
-        SignedVersion::new(version, [(device, signature)])
-    };
-    let first = sign(ProfileVersion::first(name, 1, vec![card]).unwrap());
-    let founded = Profile::found(first.clone()).unwrap();
+    let (founded, first, sign) = alice();
     let id = founded.id();
     let settle = async |number: u8, act: Act| {
         let mut request = request(number, vec![item(within(9), act)]);
