@@ -44,9 +44,11 @@ const LAYERS: &[(&str, &[&str])] = &[
         "crates/ostrakon-client",
         &["ostrakon-types", "ostrakon-shards", "ostrakon-transport"],
     ),
+    ("crates/ostrakon-testdb", &[]),
     (
         "crates/ostrakon-testkit",
         &[
+            "ostrakon-testdb",
             "ostrakon-types",
             "ostrakon-shards",
             "ostrakon-policy",
@@ -85,7 +87,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Edges that only tests may have, over those of [`LAYERS`]: who, and whom.
-const TEST_EDGES: &[(&str, &str)] = &[];
+const TEST_EDGES: &[(&str, &str)] = &[("ostrakon-storage", "ostrakon-testdb")];
 
 /// The plain values, which everyone may name.
 const VALUES: &str = "ostrakon-types";

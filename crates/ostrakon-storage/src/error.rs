@@ -1,3 +1,5 @@
+use sqlx::{mysql::MySqlDatabaseError, postgres::PgDatabaseError};
+
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,6 +19,32 @@ pub enum StoreError {
     /// Another writer changed meanwhile what was read to decide on: nothing was written.
     #[error("another writer was faster")]
     Overtaken,
+    /// There is a row of that key already: nothing was written.
+    #[error("there is such a row already")]
+    Taken(#[source] sqlx::Error),
+    /// The database does not let this user in, or do what the server must do.
+    #[error("the database does not allow that to this user")]
+    Denied(#[source] sqlx::Error),
+    /// The server of databases runs, and has no database of that name.
+    #[error("there is no database of that name: make an empty one first")]
+    NoDatabase(#[source] sqlx::Error),
+    /// The database runs, but what it has written can be lost when it or its machine fails.
+    #[error("the database may lose what it has committed: {0}")]
+    NotDurable(String),
+    /// The database takes no write that a standby has, too.
+    #[error("no durable replica: the database's synchronous standby is away")]
+    NoReplica,
+    /// The server of databases is too old.
+    #[error("the database is {found}; {needed} or newer is needed")]
+    OldServer {
+        /// What runs.
+        found: String,
+        /// What is needed.
+        needed: &'static str,
+    },
+    /// A statement met a connection of another kind.
+    #[error("statement for another kind of database")]
+    OtherKind,
     /// The schema could not be brought up to date.
     #[error("cannot migrate the database")]
     Migrate(#[source] Box<sqlx::migrate::MigrateError>),
@@ -40,6 +68,9 @@ pub enum StoreError {
     /// The instance's key is not the one under which this database is sealed.
     #[error("wrong root key: the instance's key file does not belong to this database")]
     WrongRootKey,
+    /// The instance was not let into the shared database.
+    #[error("this instance is not part of the cluster in that database")]
+    NotJoined,
     /// A value does not open or does not decode: the row was damaged or tampered with.
     #[error("value in column `{column}` of table `{table}` is damaged or was tampered with")]
     Corrupt {
@@ -58,16 +89,37 @@ impl StoreError {
     #[must_use]
     pub fn is_general(&self) -> bool {
         match self {
-            Self::Full(_) | Self::ReadOnly(_) => true,
-            Self::Unavailable(error @ sqlx::Error::Database(_)) => match code(error) {
+            Self::Full(_) | Self::ReadOnly(_) | Self::Denied(_) | Self::NoDatabase(_) => true,
+            Self::NoReplica | Self::NotDurable(_) => true,
+            Self::Unavailable(error @ sqlx::Error::Database(_)) => match fault(error) {
                 // To read one row may fail where others do not.
-                Some((READ | SHORT_READ | CHECKSUM | CORRUPT_FILE_SYSTEM, _)) => false,
+                Fault::Sqlite(READ | SHORT_READ | CHECKSUM | CORRUPT_FILE_SYSTEM) => false,
                 // Locked, an I/O error, or a file that cannot be opened.
-                code => matches!(code, Some((_, 5 | 6 | 10 | 14))),
+                Fault::Sqlite(code) => matches!(code & 0xff, 5 | 6 | 10 | 14),
+                Fault::MySql(code) => MYSQL_AWAY.contains(&code),
+                // Connections, resources, operators, the system.
+                Fault::Postgres(state) => ["08", "53", "57", "58"]
+                    .iter()
+                    .any(|class| state.starts_with(class)),
+                Fault::None => false,
             },
             Self::Unavailable(_) => true,
             _ => false,
         }
+    }
+
+    /// The error of a write that takes the next free number: somebody else may have taken it meanwhile.
+    pub(crate) fn or_overtaken(self) -> Self {
+        match self {
+            Self::Taken(_) => Self::Overtaken,
+            error => error,
+        }
+    }
+
+    /// Whether a shared database, or the way to it, was lost, so that it is worth trying again soon.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_)) && self.is_general()
     }
 }
 
@@ -76,20 +128,70 @@ const SHORT_READ: u32 = 522;
 const CHECKSUM: u32 = 8202;
 const CORRUPT_FILE_SYSTEM: u32 = 8458;
 
-/// SQLite's extended result code, and the primary one, which is its lowest byte.
-fn code(error: &sqlx::Error) -> Option<(u32, u32)> {
-    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
-    Some((code, code & 0xff))
+/// Too many connections, shutting down, a node that is not part of the cluster, an interrupted or timed out
+/// statement, a lost connection.
+const MYSQL_AWAY: [u16; 13] = [
+    1040, 1047, 1053, 1077, 1158, 1159, 1160, 1161, 1180, 1203, 1317, 1927, 1969,
+];
+
+/// What a database calls a fault.
+enum Fault {
+    /// SQLite's extended result code; the primary one is its lowest byte.
+    Sqlite(u32),
+    MySql(u16),
+    /// An SQLSTATE.
+    Postgres(String),
+    None,
+}
+
+fn fault(error: &sqlx::Error) -> Fault {
+    let Some(error) = error.as_database_error() else {
+        return Fault::None;
+    };
+    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        return Fault::MySql(error.number());
+    }
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        return Fault::Postgres(error.code().to_owned());
+    }
+    let code = error.code().and_then(|code| code.parse().ok());
+    code.map_or(Fault::None, Fault::Sqlite)
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        // 4874 is how a full disk shows when the write-ahead log's index cannot grow.
-        match code(&error) {
-            Some((4874, _) | (_, 13)) => Self::Full(error),
-            Some((_, 8)) => Self::ReadOnly(error),
-            Some((_, 11 | 26)) => Self::Damaged(error),
-            _ => Self::Unavailable(error),
+        let is_taken = error
+            .as_database_error()
+            .is_some_and(|error| error.is_unique_violation());
+        if is_taken {
+            return Self::Taken(error);
+        }
+        match fault(&error) {
+            // 4874 is how a full disk shows when the write-ahead log's index cannot grow.
+            Fault::Sqlite(4874) => Self::Full(error),
+            Fault::Sqlite(code) => match code & 0xff {
+                13 => Self::Full(error),
+                8 => Self::ReadOnly(error),
+                11 | 26 => Self::Damaged(error),
+                _ => Self::Unavailable(error),
+            },
+            Fault::MySql(code) => match code {
+                1205 | 1213 => Self::Overtaken,
+                3 | 1021 | 1114 => Self::Full(error),
+                1290 | 1792 | 1836 => Self::ReadOnly(error),
+                1044 | 1045 | 1142 | 1143 | 1227 | 1698 => Self::Denied(error),
+                1049 => Self::NoDatabase(error),
+                _ => Self::Unavailable(error),
+            },
+            Fault::Postgres(state) => match state.as_str() {
+                "40001" | "40P01" | "55P03" => Self::Overtaken,
+                "53100" => Self::Full(error),
+                "25006" => Self::ReadOnly(error),
+                "28000" | "28P01" | "42501" => Self::Denied(error),
+                "3D000" => Self::NoDatabase(error),
+                _ => Self::Unavailable(error),
+            },
+            Fault::None => Self::Unavailable(error),
         }
     }
 }

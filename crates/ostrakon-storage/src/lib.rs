@@ -5,22 +5,25 @@
 //! no usable key, and a ciphertext moved to another row, column or table does not open.
 //!
 //! All writing goes through [`Transaction`]: everything in it becomes durable together or not at all.
-//! The engine is SQLite in WAL mode with `synchronous = FULL`, so a committed transaction survives
-//! power loss.
+//! The database is an embedded file (SQLite in WAL mode with `synchronous = FULL`, so a committed
+//! transaction survives power loss), or one that all instances of a server share (MySQL-compatible or
+//! PostgreSQL).
 //!
 //! Deliberately absent: decisions (`ostrakon-policy`, `ostrakon-custody`), and any use of the secrets
 //! that are kept here.
 
+mod engine;
 mod error;
 mod protector;
-mod sqlite;
 mod store;
+mod uri;
 
 pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
-    ArchiveRow, AuditHead, AuditRow, CeremonyRecord, CheckpointRow, Counter, CounterChange,
-    InstanceId, LONGEST_WINDOW, LocationRecord, MAX_LOCATIONS, NoticeRecord, PolicyVersion,
-    REQUESTS_KEPT, RequestKey, RequestRecord, ServerRecord, Snapshot, StateDoubt, Store,
-    Transaction,
+    ArchiveRow, AuditHead, AuditRow, CeremonyRecord, ChangeNumber, CheckpointRow, Counter,
+    CounterChange, InstanceId, LONGEST_WINDOW, LocationRecord, MAX_LOCATIONS, NoticeRecord, Place,
+    PolicyVersion, REQUESTS_KEPT, RequestKey, RequestRecord, ServerRecord, Snapshot, StateDoubt,
+    Store, Transaction,
 };
+pub use uri::{DatabaseUri, ParseUriError};

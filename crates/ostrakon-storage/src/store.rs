@@ -1,6 +1,7 @@
 mod audit;
 mod backups;
 mod ceremonies;
+mod changes;
 mod checkpoints;
 mod counters;
 mod generations;
@@ -13,10 +14,11 @@ mod server;
 mod snapshot;
 mod transaction;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
 pub use ceremonies::{CeremonyRecord, NoticeRecord};
+pub use changes::ChangeNumber;
 pub use checkpoints::{ArchiveRow, CheckpointRow};
 pub use counters::{Counter, CounterChange, LONGEST_WINDOW};
 pub use generations::StateDoubt;
@@ -30,39 +32,122 @@ pub use transaction::Transaction;
 use ostrakon_shards::record::RecordKey;
 
 use self::keys::Keys;
-use crate::{ProtectorKey, StoreError, sqlite::Sqlite};
+use crate::{DatabaseUri, ProtectorKey, StoreError, engine::Db};
 
 /// One key shard server's database, unlocked.
 pub struct Store {
-    db: Sqlite,
+    db: Db,
     keys: Keys,
 }
 
+/// Where a database is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In a file of this machine, which one process at a time uses.
+    File(PathBuf),
+    /// At a server of databases, which all instances share.
+    Shared(Box<DatabaseUri>),
+}
+
+impl From<&Path> for Place {
+    fn from(path: &Path) -> Self {
+        Self::File(path.to_owned())
+    }
+}
+
+impl From<&PathBuf> for Place {
+    fn from(path: &PathBuf) -> Self {
+        Self::File(path.clone())
+    }
+}
+
+impl From<&DatabaseUri> for Place {
+    fn from(uri: &DatabaseUri) -> Self {
+        Self::Shared(Box::new(uri.clone()))
+    }
+}
+
+impl From<&Self> for Place {
+    fn from(place: &Self) -> Self {
+        place.clone()
+    }
+}
+
 impl Store {
-    /// Makes a new database at `path`, with fresh keys under `protector`.
+    /// Makes a new database at `place`, with fresh keys under `protector`. A shared database must be there,
+    /// and empty.
     ///
     /// # Errors
-    /// When there is a database already, or it cannot be written.
-    pub async fn create(path: &Path, protector: &ProtectorKey) -> Result<Self, StoreError> {
-        let db = Sqlite::create(path).await?;
-        let keys = Keys::create(&db, protector).await?;
-        Ok(Self { db, keys })
+    /// When there is a server's state already, or it cannot be written.
+    pub async fn create(
+        place: impl Into<Place>,
+        protector: &ProtectorKey,
+    ) -> Result<Self, StoreError> {
+        let db = match place.into() {
+            Place::File(path) => Db::create_file(&path).await?,
+            Place::Shared(uri) => Db::connect(&uri).await?,
+        };
+        let keys = Keys::create(&db, protector).await;
+        Self::of(db, keys).await
     }
 
-    /// Opens the database at `path` and brings its schema up to date.
+    /// Opens the database at `place` and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::WrongRootKey`] when `protector` is another database's, [`StoreError::Corrupt`]
-    /// when it is the right one and the keys do not open all the same, and whatever the file meets.
-    pub async fn open(path: &Path, protector: &ProtectorKey) -> Result<Self, StoreError> {
-        let db = Sqlite::open(path).await?;
-        match Keys::load(&db, protector).await {
+    /// [`StoreError::WrongRootKey`] when `protector` is another database's, [`StoreError::NotJoined`] when
+    /// it is of an instance that was not let into a shared one, [`StoreError::Corrupt`] when it is the
+    /// right one and the keys do not open all the same, and whatever the database meets.
+    pub async fn open(
+        place: impl Into<Place>,
+        protector: &ProtectorKey,
+    ) -> Result<Self, StoreError> {
+        let db = Self::connect(place.into()).await?;
+        let keys = Keys::load(&db, protector).await;
+        Self::of(db, keys).await
+    }
+
+    /// Lets an instance that has the root key into a shared database, and opens that.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when there is no server's state, [`StoreError::WrongRootKey`] when it is
+    /// under another root key, and whatever the database meets.
+    pub async fn join(
+        uri: &DatabaseUri,
+        protector: &ProtectorKey,
+        root: &RecordKey,
+    ) -> Result<Self, StoreError> {
+        let db = Db::connect(uri).await?;
+        let keys = Keys::join(&db, protector, root).await;
+        Self::of(db, keys).await
+    }
+
+    async fn connect(place: Place) -> Result<Db, StoreError> {
+        match place {
+            Place::File(path) => Db::open_file(&path).await,
+            Place::Shared(uri) => Db::connect(&uri).await,
+        }
+    }
+
+    async fn of(db: Db, keys: Result<Keys, StoreError>) -> Result<Self, StoreError> {
+        match keys {
             Ok(keys) => Ok(Self { db, keys }),
             Err(error) => {
                 db.close().await;
                 Err(error)
             }
         }
+    }
+
+    /// Whether other instances use the database, too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.db.is_shared()
+    }
+
+    /// What an operator calls the kind of database: `sqlite`, `mysql` or `postgresql`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.db.name()
     }
 
     /// The key under which everything in this database is sealed, to go into a backup file.
@@ -91,7 +176,11 @@ impl Store {
     /// # Errors
     /// When it gives none.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.db.reader).await?;
+        let mut reader = self.db.reader().await?;
+        self.db
+            .query("SELECT 1 AS one")
+            .fetch_one(&mut reader)
+            .await?;
         Ok(())
     }
 }

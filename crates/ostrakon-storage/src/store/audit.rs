@@ -1,14 +1,13 @@
 use std::fmt;
 
 use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteArray};
-use sqlx::{Row as _, sqlite::SqliteRow};
 use zeroize::Zeroizing;
 
-use super::{
-    Store, Transaction,
-    rows::{Bound, Rows},
+use super::{Store, Transaction, rows::Rows};
+use crate::{
+    StoreError,
+    engine::{Bound, Conn, Row},
 };
-use crate::StoreError;
 
 const RECORD: (&str, &str) = ("audit", "sealed");
 
@@ -127,7 +126,7 @@ impl Store {
     /// # Errors
     /// When the database fails or the row is damaged.
     pub async fn audit_head(&self, instance: InstanceId) -> Result<AuditHead, StoreError> {
-        head_of(&self.db.writer, instance).await
+        head_of(&mut self.db.writer().await?, instance).await
     }
 
     /// At most `count` links of the instance's chain from number `from` on, in order.
@@ -140,25 +139,24 @@ impl Store {
         from: u64,
         count: u32,
     ) -> Result<Vec<AuditRow>, StoreError> {
-        audit_page(&self.db.reader, instance, from, count).await
+        audit_page(&mut self.db.reader().await?, instance, from, count).await
     }
 }
 
 /// The newest link of the instance's chain.
 pub(super) async fn head_of(
-    executor: impl sqlx::SqliteExecutor<'_>,
+    conn: &mut Conn,
     instance: InstanceId,
 ) -> Result<AuditHead, StoreError> {
-    let row = sqlx::query(
-        "SELECT sequence, mac FROM audit WHERE instance = ? ORDER BY sequence DESC LIMIT 1",
-    )
-    .bind(instance.as_bytes().as_slice())
-    .fetch_optional(executor)
-    .await?;
+    let row = conn
+        .query("SELECT sequence, mac FROM audit WHERE instance = ? ORDER BY sequence DESC LIMIT 1")
+        .bind(instance.as_bytes().as_slice())
+        .fetch_optional(conn)
+        .await?;
     let Some(row) = row else {
         return Ok(AuditHead::EMPTY);
     };
-    let mac = row.try_get::<&[u8], _>("mac")?;
+    let mac = row.try_get::<&[u8]>("mac")?;
     let mac = mac.try_into().map_err(|_| corrupt("mac"))?;
     Ok(AuditHead {
         sequence: sequence(row.try_get("sequence")?)?,
@@ -168,24 +166,25 @@ pub(super) async fn head_of(
 
 /// At most `count` links of the instance's chain from number `from` on, in order.
 pub(super) async fn audit_page(
-    executor: impl sqlx::SqliteExecutor<'_>,
+    conn: &mut Conn,
     instance: InstanceId,
     from: u64,
     count: u32,
 ) -> Result<Vec<AuditRow>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT sequence, sealed, mac FROM audit WHERE instance = ? AND sequence >= ?
+    let rows = conn
+        .query(
+            "SELECT sequence, sealed, mac FROM audit WHERE instance = ? AND sequence >= ?
          ORDER BY sequence LIMIT ?",
-    )
-    .bind(instance.as_bytes().as_slice())
-    .bind(i64::try_from(from).unwrap_or(i64::MAX))
-    .bind(count)
-    .fetch_all(executor)
-    .await?;
+        )
+        .bind(instance.as_bytes().as_slice())
+        .bind(i64::try_from(from).unwrap_or(i64::MAX))
+        .bind(i64::from(count))
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(audit_row_of).collect()
 }
 
-pub(super) fn audit_row_of(row: &SqliteRow) -> Result<AuditRow, StoreError> {
+pub(super) fn audit_row_of(row: &Row) -> Result<AuditRow, StoreError> {
     Ok(AuditRow {
         sequence: sequence(row.try_get("sequence")?)?,
         sealed: row.try_get("sealed")?,
@@ -210,8 +209,8 @@ impl Transaction<'_> {
                 .bind(row.sealed)
                 .bind(row.mac)
         };
-        for query in APPEND.over(rows.into_iter(), bind) {
-            query.execute(&mut *self.tx).await?;
+        for query in APPEND.over(self.tx.kind(), rows.into_iter(), bind) {
+            query.execute(&mut self.tx).await?;
         }
         Ok(())
     }

@@ -1,6 +1,5 @@
 use ostrakon_shards::generation::Generation;
 use ostrakon_types::UnixMillis;
-use sqlx::Row as _;
 
 use super::{Store, Transaction};
 use crate::StoreError;
@@ -11,8 +10,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn newest_backup(&self) -> Result<Option<String>, StoreError> {
-        let row = sqlx::query("SELECT file FROM backups ORDER BY epoch DESC, counter DESC LIMIT 1")
-            .fetch_optional(&self.db.reader)
+        let row = self
+            .db
+            .query("SELECT file FROM backups ORDER BY epoch DESC, counter DESC LIMIT 1")
+            .fetch_optional(&mut self.db.reader().await?)
             .await?;
         Ok(row.map(|row| row.try_get("file")).transpose()?)
     }
@@ -29,12 +30,13 @@ impl Transaction<'_> {
         file: &str,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO backups (epoch, counter, file, made_at) VALUES (?, ?, ?, ?)")
+        self.tx
+            .query("INSERT INTO backups (epoch, counter, file, made_at) VALUES (?, ?, ?, ?)")
             .bind(i64::try_from(generation.epoch).unwrap_or(i64::MAX))
             .bind(i64::try_from(generation.counter).unwrap_or(i64::MAX))
             .bind(file)
             .bind(now.0)
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         Ok(())
     }

@@ -1,9 +1,11 @@
 use ostrakon_shards::seal::Sealed;
 use ostrakon_types::{CeremonyId, DeviceId, ProfileId, UnixMillis};
-use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{Store, Transaction};
-use crate::StoreError;
+use crate::{
+    StoreError,
+    engine::{Row, Text, or_nothing},
+};
 
 /// A ceremony that is relayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,21 +43,23 @@ impl Store {
         now: UnixMillis,
         most: u32,
     ) -> Result<Vec<NoticeRecord>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT c.ceremony, c.expires_at, n.notice
+        let rows = self
+            .db
+            .query(
+                "SELECT c.ceremony, c.expires_at, n.notice
              FROM ceremonies c JOIN ceremony_notices n USING (profile, ceremony)
              WHERE c.profile = ? AND n.device = ? AND c.expires_at > ?
                AND NOT EXISTS (SELECT 1 FROM ceremony_answers a
                                WHERE a.profile = c.profile AND a.ceremony = c.ceremony
                                  AND a.device = n.device)
              ORDER BY c.opened_at, c.ceremony LIMIT ?",
-        )
-        .bind(profile.as_bytes().as_slice())
-        .bind(device.as_bytes().as_slice())
-        .bind(now.0)
-        .bind(most)
-        .fetch_all(&self.db.reader)
-        .await?;
+            )
+            .bind(profile.as_bytes().as_slice())
+            .bind(device.as_bytes().as_slice())
+            .bind(now.0)
+            .bind(i64::from(most))
+            .fetch_all(&mut self.db.reader().await?)
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(NoticeRecord {
@@ -79,31 +83,45 @@ impl Store {
         requester: &DeviceId,
         now: UnixMillis,
     ) -> Result<Option<Vec<Sealed>>, StoreError> {
-        let found = sqlx::query(
-            "SELECT 1 FROM ceremonies
+        let found = self
+            .db
+            .query(
+                "SELECT 1 FROM ceremonies
              WHERE profile = ? AND ceremony = ? AND requester = ? AND expires_at > ?",
-        )
-        .bind(profile.as_bytes().as_slice())
-        .bind(ceremony.as_bytes().as_slice())
-        .bind(requester.as_bytes().as_slice())
-        .bind(now.0)
-        .fetch_optional(&self.db.reader)
-        .await?;
+            )
+            .bind(profile.as_bytes().as_slice())
+            .bind(ceremony.as_bytes().as_slice())
+            .bind(requester.as_bytes().as_slice())
+            .bind(now.0)
+            .fetch_optional(&mut self.db.reader().await?)
+            .await?;
         if found.is_none() {
             return Ok(None);
         }
-        let rows =
-            sqlx::query("SELECT answer FROM ceremony_answers WHERE profile = ? AND ceremony = ?")
-                .bind(profile.as_bytes().as_slice())
-                .bind(ceremony.as_bytes().as_slice())
-                .fetch_all(&self.db.reader)
-                .await?;
+        let rows = self
+            .db
+            .query("SELECT answer FROM ceremony_answers WHERE profile = ? AND ceremony = ?")
+            .bind(profile.as_bytes().as_slice())
+            .bind(ceremony.as_bytes().as_slice())
+            .fetch_all(&mut self.db.reader().await?)
+            .await?;
         let answers = rows
             .iter()
             .map(|row| sealed(row, "ceremony_answers", "answer"));
         answers.collect::<Result<_, _>>().map(Some)
     }
 }
+
+const OPEN: Text = or_nothing!(
+    "INSERT INTO ceremonies (profile, ceremony, requester, opened_at, expires_at)
+     SELECT ?, ?, ?, ?, ? FROM (SELECT count(*) AS n FROM ceremonies
+                                WHERE profile = ? AND requester = ? AND expires_at > ?) AS open
+     WHERE open.n < ?"
+);
+
+const NOTE: Text = or_nothing!(
+    "INSERT INTO ceremony_notices (profile, ceremony, device, notice) VALUES (?, ?, ?, ?)"
+);
 
 impl Transaction<'_> {
     /// Keeps a ceremony with its notices. `false` when its requester has `most` open already. Kept
@@ -120,46 +138,42 @@ impl Transaction<'_> {
     ) -> Result<bool, StoreError> {
         let (profile, ceremony) = (record.profile.as_bytes(), record.id.as_bytes());
         let requester = record.requester.as_bytes();
-        let opened = sqlx::query(
-            "INSERT INTO ceremonies (profile, ceremony, requester, opened_at, expires_at)
-             SELECT ?, ?, ?, ?, ?
-             WHERE (SELECT count(*) FROM ceremonies
-                    WHERE profile = ? AND requester = ? AND expires_at > ?) < ?
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(profile.as_slice())
-        .bind(ceremony.as_slice())
-        .bind(requester.as_slice())
-        .bind(now.0)
-        .bind(record.expires_at.0)
-        .bind(profile.as_slice())
-        .bind(requester.as_slice())
-        .bind(now.0)
-        .bind(most)
-        .execute(&mut *self.tx)
-        .await?;
-        if opened.rows_affected() == 0 {
-            let known = sqlx::query(
-                "SELECT 1 FROM ceremonies WHERE profile = ? AND ceremony = ? AND requester = ?",
-            )
+        let opened = self
+            .tx
+            .query(OPEN)
             .bind(profile.as_slice())
             .bind(ceremony.as_slice())
             .bind(requester.as_slice())
-            .fetch_optional(&mut *self.tx)
+            .bind(now.0)
+            .bind(record.expires_at.0)
+            .bind(profile.as_slice())
+            .bind(requester.as_slice())
+            .bind(now.0)
+            .bind(i64::from(most))
+            .add(&mut self.tx)
             .await?;
+        if !opened {
+            let known = self
+                .tx
+                .query(
+                    "SELECT 1 FROM ceremonies WHERE profile = ? AND ceremony = ? AND requester = ?",
+                )
+                .bind(profile.as_slice())
+                .bind(ceremony.as_slice())
+                .bind(requester.as_slice())
+                .fetch_optional(&mut self.tx)
+                .await?;
             return Ok(known.is_some());
         }
         for (device, notice) in notices {
-            sqlx::query(
-                "INSERT INTO ceremony_notices (profile, ceremony, device, notice)
-                 VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            )
-            .bind(profile.as_slice())
-            .bind(ceremony.as_slice())
-            .bind(device.as_bytes().as_slice())
-            .bind(notice.to_bytes())
-            .execute(&mut *self.tx)
-            .await?;
+            self.tx
+                .query(NOTE)
+                .bind(profile.as_slice())
+                .bind(ceremony.as_slice())
+                .bind(device.as_bytes().as_slice())
+                .bind(notice.to_bytes())
+                .add(&mut self.tx)
+                .await?;
         }
         Ok(true)
     }
@@ -177,20 +191,28 @@ impl Transaction<'_> {
         answer: &Sealed,
         now: UnixMillis,
     ) -> Result<bool, StoreError> {
-        let answered = sqlx::query(
-            "INSERT OR REPLACE INTO ceremony_answers (profile, ceremony, device, answer)
-             SELECT n.profile, n.ceremony, n.device, ?
-             FROM ceremony_notices n JOIN ceremonies c USING (profile, ceremony)
-             WHERE n.profile = ? AND n.ceremony = ? AND n.device = ? AND c.expires_at > ?",
-        )
-        .bind(answer.to_bytes())
-        .bind(profile.as_bytes().as_slice())
-        .bind(ceremony.as_bytes().as_slice())
-        .bind(device.as_bytes().as_slice())
-        .bind(now.0)
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(answered.rows_affected() == 1)
+        let keys = [profile.as_bytes(), ceremony.as_bytes(), device.as_bytes()];
+        let mut replace = self.tx.query(
+            "DELETE FROM ceremony_answers WHERE profile = ? AND ceremony = ? AND device = ?",
+        );
+        for key in keys {
+            replace = replace.bind(key.as_slice());
+        }
+        replace.execute(&mut self.tx).await?;
+        let mut insert = self
+            .tx
+            .query(
+                "INSERT INTO ceremony_answers (profile, ceremony, device, answer)
+                 SELECT n.profile, n.ceremony, n.device, ?
+                 FROM ceremony_notices n JOIN ceremonies c USING (profile, ceremony)
+                 WHERE n.profile = ? AND n.ceremony = ? AND n.device = ? AND c.expires_at > ?",
+            )
+            .bind(answer.to_bytes());
+        for key in keys {
+            insert = insert.bind(key.as_slice());
+        }
+        let answered = insert.bind(now.0).execute(&mut self.tx).await?;
+        Ok(answered == 1)
     }
 
     /// Forgets a ceremony that `requester` opened. `false` when there is none.
@@ -203,15 +225,15 @@ impl Transaction<'_> {
         ceremony: &CeremonyId,
         requester: &DeviceId,
     ) -> Result<bool, StoreError> {
-        let closed = sqlx::query(
-            "DELETE FROM ceremonies WHERE profile = ? AND ceremony = ? AND requester = ?",
-        )
-        .bind(profile.as_bytes().as_slice())
-        .bind(ceremony.as_bytes().as_slice())
-        .bind(requester.as_bytes().as_slice())
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(closed.rows_affected() == 1)
+        let closed = self
+            .tx
+            .query("DELETE FROM ceremonies WHERE profile = ? AND ceremony = ? AND requester = ?")
+            .bind(profile.as_bytes().as_slice())
+            .bind(ceremony.as_bytes().as_slice())
+            .bind(requester.as_bytes().as_slice())
+            .execute(&mut self.tx)
+            .await?;
+        Ok(closed == 1)
     }
 
     /// Forgets all ceremonies that have expired by `now`, and says which.
@@ -222,13 +244,22 @@ impl Transaction<'_> {
         &mut self,
         now: UnixMillis,
     ) -> Result<Vec<CeremonyRecord>, StoreError> {
-        let rows = sqlx::query(
-            "DELETE FROM ceremonies WHERE expires_at <= ?
-             RETURNING profile, ceremony, requester, expires_at",
-        )
-        .bind(now.0)
-        .fetch_all(&mut *self.tx)
-        .await?;
+        let rows = self
+            .tx
+            .query(
+                "SELECT profile, ceremony, requester, expires_at FROM ceremonies
+                 WHERE expires_at <= ?",
+            )
+            .bind(now.0)
+            .fetch_all(&mut self.tx)
+            .await?;
+        if !rows.is_empty() {
+            self.tx
+                .query("DELETE FROM ceremonies WHERE expires_at <= ?")
+                .bind(now.0)
+                .execute(&mut self.tx)
+                .await?;
+        }
         let corrupt = |column| {
             move |_| StoreError::Corrupt {
                 table: "ceremonies",
@@ -250,7 +281,7 @@ impl Transaction<'_> {
     }
 }
 
-fn id(row: &SqliteRow) -> Result<CeremonyId, StoreError> {
+fn id(row: &Row) -> Result<CeremonyId, StoreError> {
     let bytes: &[u8] = row.try_get("ceremony")?;
     CeremonyId::try_from(bytes).map_err(|_| StoreError::Corrupt {
         table: "ceremonies",
@@ -258,11 +289,7 @@ fn id(row: &SqliteRow) -> Result<CeremonyId, StoreError> {
     })
 }
 
-fn sealed(
-    row: &SqliteRow,
-    table: &'static str,
-    column: &'static str,
-) -> Result<Sealed, StoreError> {
+fn sealed(row: &Row, table: &'static str, column: &'static str) -> Result<Sealed, StoreError> {
     let bytes: &[u8] = row.try_get(column)?;
     Sealed::from_bytes(bytes).map_err(|_| StoreError::Corrupt { table, column })
 }

@@ -2,13 +2,15 @@
 //! where they begin.
 
 use ostrakon_types::{ProfileId, UnixMillis};
-use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{
     AuditHead, AuditRow, InstanceId, Store, Transaction,
     audit::{audit_page, audit_row_of, head_of},
 };
-use crate::StoreError;
+use crate::{
+    StoreError,
+    engine::{Row, Text},
+};
 
 /// A checkpoint as the database keeps it. What is in it, its signature alone vouches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub struct ArchiveRow {
 }
 
 impl CheckpointRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             number: unsigned("checkpoints", row)?,
             at: UnixMillis(row.try_get("at")?),
@@ -57,13 +59,15 @@ impl Store {
         &self,
         at: UnixMillis,
     ) -> Result<Option<CheckpointRow>, StoreError> {
-        let row = sqlx::query(
-            "SELECT number, at, signed FROM checkpoints WHERE at <= ?
+        let row = self
+            .db
+            .query(
+                "SELECT number, at, signed FROM checkpoints WHERE at <= ?
              ORDER BY at DESC, number DESC LIMIT 1",
-        )
-        .bind(at.0)
-        .fetch_optional(&self.db.reader)
-        .await?;
+            )
+            .bind(at.0)
+            .fetch_optional(&mut self.db.reader().await?)
+            .await?;
         row.as_ref().map(CheckpointRow::from_row).transpose()
     }
 
@@ -76,14 +80,16 @@ impl Store {
         from: u64,
         count: u32,
     ) -> Result<Vec<CheckpointRow>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT number, at, signed FROM checkpoints WHERE number >= ?
+        let rows = self
+            .db
+            .query(
+                "SELECT number, at, signed FROM checkpoints WHERE number >= ?
              ORDER BY number LIMIT ?",
-        )
-        .bind(signed(from))
-        .bind(count)
-        .fetch_all(&self.db.reader)
-        .await?;
+            )
+            .bind(signed(from))
+            .bind(i64::from(count))
+            .fetch_all(&mut self.db.reader().await?)
+            .await?;
         rows.iter().map(CheckpointRow::from_row).collect()
     }
 
@@ -92,8 +98,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn archives(&self) -> Result<Vec<ArchiveRow>, StoreError> {
-        let rows = sqlx::query("SELECT number, signed FROM archives ORDER BY number")
-            .fetch_all(&self.db.reader)
+        let rows = self
+            .db
+            .query("SELECT number, signed FROM archives ORDER BY number")
+            .fetch_all(&mut self.db.reader().await?)
             .await?;
         rows.iter()
             .map(|row| {
@@ -113,11 +121,12 @@ impl Store {
         let mut heads = Vec::new();
         let mut after = Vec::new();
         // From one chain to the next by the index: their records are not read.
-        while let Some(row) =
-            sqlx::query("SELECT instance FROM audit WHERE instance > ? ORDER BY instance LIMIT 1")
-                .bind(&after)
-                .fetch_optional(&self.db.reader)
-                .await?
+        while let Some(row) = self
+            .db
+            .query("SELECT instance FROM audit WHERE instance > ? ORDER BY instance LIMIT 1")
+            .bind(&after)
+            .fetch_optional(&mut self.db.reader().await?)
+            .await?
         {
             after = row.try_get("instance")?;
             let corrupt = |_| StoreError::Corrupt {
@@ -125,7 +134,10 @@ impl Store {
                 column: "instance",
             };
             let instance = InstanceId::from_bytes(after.as_slice().try_into().map_err(corrupt)?);
-            heads.push((instance, head_of(&self.db.reader, instance).await?));
+            heads.push((
+                instance,
+                head_of(&mut self.db.reader().await?, instance).await?,
+            ));
         }
         Ok(heads)
     }
@@ -140,15 +152,17 @@ impl Store {
         before: u64,
         count: u32,
     ) -> Result<Vec<AuditRow>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT sequence, sealed, mac FROM audit WHERE instance = ? AND sequence < ?
+        let rows = self
+            .db
+            .query(
+                "SELECT sequence, sealed, mac FROM audit WHERE instance = ? AND sequence < ?
              ORDER BY sequence DESC LIMIT ?",
-        )
-        .bind(instance.as_bytes().as_slice())
-        .bind(signed(before))
-        .bind(count)
-        .fetch_all(&self.db.reader)
-        .await?;
+            )
+            .bind(instance.as_bytes().as_slice())
+            .bind(signed(before))
+            .bind(i64::from(count))
+            .fetch_all(&mut self.db.reader().await?)
+            .await?;
         rows.iter().map(audit_row_of).collect()
     }
 
@@ -161,7 +175,7 @@ impl Store {
         instance: InstanceId,
         sequence: u64,
     ) -> Result<Option<AuditRow>, StoreError> {
-        let page = audit_page(&self.db.reader, instance, sequence, 1).await?;
+        let page = audit_page(&mut self.db.reader().await?, instance, sequence, 1).await?;
         Ok(page.into_iter().find(|row| row.sequence == sequence))
     }
 
@@ -175,14 +189,16 @@ impl Store {
         count: u64,
         after: Option<ProfileId>,
     ) -> Result<Vec<ProfileId>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT DISTINCT profile FROM counters WHERE profile > ? AND count >= ?
+        let rows = self
+            .db
+            .query(
+                "SELECT DISTINCT profile FROM counters WHERE profile > ? AND count >= ?
              ORDER BY profile LIMIT 500",
-        )
-        .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-        .bind(signed(count))
-        .fetch_all(&self.db.reader)
-        .await?;
+            )
+            .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
+            .bind(signed(count))
+            .fetch_all(&mut self.db.reader().await?)
+            .await?;
         rows.iter().map(profile_of).collect()
     }
 
@@ -191,13 +207,32 @@ impl Store {
     /// # Errors
     /// When the database fails or an id is damaged.
     pub async fn profile_by_words(&self, words: &str) -> Result<Option<ProfileId>, StoreError> {
-        let row = sqlx::query("SELECT profile FROM profiles WHERE first_words = ?")
+        let row = self
+            .db
+            .query("SELECT profile FROM profiles WHERE first_words = ?")
             .bind(words)
-            .fetch_optional(&self.db.reader)
+            .fetch_optional(&mut self.db.reader().await?)
             .await?;
         row.as_ref().map(profile_of).transpose()
     }
 }
+
+const PRUNE_AUDIT: Text = Text {
+    mysql: "DELETE FROM audit WHERE instance = ? AND sequence <= ? ORDER BY sequence LIMIT ?",
+    ..Text::all(
+        "DELETE FROM audit WHERE (instance, sequence) IN
+         (SELECT instance, sequence FROM audit WHERE instance = ? AND sequence <= ?
+          ORDER BY sequence LIMIT ?)",
+    )
+};
+
+const PRUNE_CHECKPOINTS: Text = Text {
+    mysql: "DELETE FROM checkpoints WHERE number < ? ORDER BY number LIMIT ?",
+    ..Text::all(
+        "DELETE FROM checkpoints WHERE number IN
+         (SELECT number FROM checkpoints WHERE number < ? ORDER BY number LIMIT ?)",
+    )
+};
 
 impl Transaction<'_> {
     /// Adds a checkpoint.
@@ -205,11 +240,12 @@ impl Transaction<'_> {
     /// # Errors
     /// When its number is taken, or the database fails.
     pub async fn insert_checkpoint(&mut self, row: &CheckpointRow) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO checkpoints (number, at, signed) VALUES (?, ?, ?)")
+        self.tx
+            .query("INSERT INTO checkpoints (number, at, signed) VALUES (?, ?, ?)")
             .bind(signed(row.number))
             .bind(row.at.0)
             .bind(&row.signed)
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         Ok(())
     }
@@ -219,10 +255,11 @@ impl Transaction<'_> {
     /// # Errors
     /// When its number is taken, or the database fails.
     pub async fn insert_archive(&mut self, row: &ArchiveRow) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO archives (number, signed) VALUES (?, ?)")
+        self.tx
+            .query("INSERT INTO archives (number, signed) VALUES (?, ?)")
             .bind(signed(row.number))
             .bind(&row.signed)
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         Ok(())
     }
@@ -238,21 +275,15 @@ impl Transaction<'_> {
         through: u64,
         count: u32,
     ) -> Result<u64, StoreError> {
-        let id = instance.as_bytes().as_slice();
-        let pruned = sqlx::query(
-            "DELETE FROM audit WHERE instance = ? AND sequence IN (
-                SELECT sequence FROM audit WHERE instance = ? AND sequence <= ?
-                AND sequence < (SELECT max(sequence) FROM audit WHERE instance = ?)
-                ORDER BY sequence LIMIT ?)",
-        )
-        .bind(id)
-        .bind(id)
-        .bind(signed(through))
-        .bind(id)
-        .bind(count)
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(pruned.rows_affected())
+        // The newest one, which stays.
+        let newest = head_of(&mut self.tx, instance).await?.sequence;
+        self.tx
+            .query(PRUNE_AUDIT)
+            .bind(instance.as_bytes().as_slice())
+            .bind(signed(through.min(newest.saturating_sub(1))))
+            .bind(i64::from(count))
+            .execute(&mut self.tx)
+            .await
     }
 
     /// Takes at most `count` checkpoints away that come before number `before`.
@@ -260,15 +291,14 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database fails.
     pub async fn prune_checkpoints(&mut self, before: u64, count: u32) -> Result<u64, StoreError> {
-        let pruned = sqlx::query(
-            "DELETE FROM checkpoints WHERE number IN (
-                SELECT number FROM checkpoints WHERE number < ? ORDER BY number LIMIT ?)",
-        )
-        .bind(signed(before))
-        .bind(count)
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(pruned.rows_affected())
+        let pruned = self
+            .tx
+            .query(PRUNE_CHECKPOINTS)
+            .bind(signed(before))
+            .bind(i64::from(count))
+            .execute(&mut self.tx)
+            .await?;
+        Ok(pruned)
     }
 
     /// Sets a profile's counters, or every profile's, back to zero. What the server counts over all
@@ -278,23 +308,28 @@ impl Transaction<'_> {
     /// When the database fails.
     pub async fn clear_counters(&mut self, profile: Option<&ProfileId>) -> Result<u64, StoreError> {
         let cleared = match profile {
-            Some(profile) => sqlx::query("DELETE FROM counters WHERE profile = ?")
+            Some(profile) => self
+                .tx
+                .query("DELETE FROM counters WHERE profile = ?")
                 .bind(profile.as_bytes().as_slice()),
-            None => sqlx::query("DELETE FROM counters WHERE profile <> zeroblob(16)"),
+            None => self
+                .tx
+                .query("DELETE FROM counters WHERE profile <> ?")
+                .bind([0_u8; 16].as_slice()),
         };
-        Ok(cleared.execute(&mut *self.tx).await?.rows_affected())
+        cleared.execute(&mut self.tx).await
     }
 }
 
-pub(super) fn profile_of(row: &SqliteRow) -> Result<ProfileId, StoreError> {
+pub(super) fn profile_of(row: &Row) -> Result<ProfileId, StoreError> {
     let corrupt = |_| StoreError::Corrupt {
         table: "counters",
         column: "profile",
     };
-    ProfileId::try_from(row.try_get::<&[u8], _>("profile")?).map_err(corrupt)
+    ProfileId::try_from(row.try_get::<&[u8]>("profile")?).map_err(corrupt)
 }
 
-fn unsigned(table: &'static str, row: &SqliteRow) -> Result<u64, StoreError> {
+fn unsigned(table: &'static str, row: &Row) -> Result<u64, StoreError> {
     let column = "number";
     let number: i64 = row.try_get(column)?;
     let corrupt = |_| StoreError::Corrupt { table, column };

@@ -1,11 +1,13 @@
 use ostrakon_types::{CounterKey, Period, ProfileId, UnixMillis};
-use sqlx::{Row as _, SqliteConnection};
 
 use super::{
     Store, Transaction,
-    rows::{Bound, Rows},
+    rows::{Parts, Rows},
 };
-use crate::StoreError;
+use crate::{
+    StoreError,
+    engine::{Bound, Conn, Text},
+};
 
 /// More than any window lasts, in milliseconds: 26 hours. The longest is a day on which clocks are set
 /// back.
@@ -31,37 +33,114 @@ pub struct CounterChange {
     pub count: u64,
 }
 
-/// CROSS JOIN: each wanted row is looked up by the primary key, in this order of loops.
-pub(super) static READ: Rows = Rows::new(
-    "WITH wanted (number, profile, rule, period, window) AS (VALUES ",
-    "(?, ?, ?, ?, ?)",
-    ") SELECT number, count FROM wanted CROSS JOIN counters USING (profile, rule, period, window)",
+/// Each wanted row is looked up by the primary key, in this order of loops: so `CROSS JOIN` says to
+/// SQLite, and `STRAIGHT_JOIN` to MySQL.
+pub(super) static READ: Rows = Rows::of(SQLITE_READ, MYSQL_READ, POSTGRES_READ);
+
+/// The same, which also keeps others from changing the rows before this transaction ends. SQLite has one
+/// writer at a time.
+static LOCK: Rows = Rows::of(
+    SQLITE_READ,
+    Parts {
+        after: ") AS wanted STRAIGHT_JOIN counters AS held
+                ON held.profile = wanted.profile AND held.rule = wanted.rule
+                AND held.period = wanted.period AND held.\"window\" = wanted.\"window\" FOR UPDATE",
+        ..MYSQL_READ
+    },
+    Parts {
+        after: ") SELECT wanted.number, counters.count FROM wanted
+                JOIN counters USING (profile, rule, period, \"window\") FOR UPDATE OF counters",
+        ..POSTGRES_READ
+    },
 );
 
-static ADD: Rows = Rows::new(
-    "INSERT INTO counters (profile, rule, period, window, count) VALUES ",
-    "(?, ?, ?, ?, ?)",
-    " ON CONFLICT DO NOTHING",
+const SQLITE_READ: Parts = Parts {
+    before: "WITH wanted (number, profile, rule, period, \"window\") AS (VALUES ",
+    row: "(?, ?, ?, ?, ?)",
+    between: ", ",
+    after: ") SELECT number, count FROM wanted
+            CROSS JOIN counters USING (profile, rule, period, \"window\")",
+};
+
+const MYSQL_READ: Parts = Parts {
+    before: "SELECT wanted.number AS number, held.count AS count FROM (",
+    row: "SELECT ? AS number, ? AS profile, ? AS rule, ? AS period, ? AS \"window\"",
+    between: " UNION ALL ",
+    after: ") AS wanted STRAIGHT_JOIN counters AS held
+            ON held.profile = wanted.profile AND held.rule = wanted.rule
+            AND held.period = wanted.period AND held.\"window\" = wanted.\"window\"",
+};
+
+const POSTGRES_READ: Parts = Parts {
+    before: "WITH wanted (number, profile, rule, period, \"window\") AS (VALUES ",
+    row: "(?, ?, ?, ?, ?)",
+    between: ", ",
+    after: ") SELECT wanted.number, counters.count FROM wanted
+            JOIN counters USING (profile, rule, period, \"window\")",
+};
+
+static ADD: Rows = Rows::of(
+    Parts {
+        after: " ON CONFLICT DO NOTHING",
+        ..ADD_ROWS
+    },
+    ADD_ROWS,
+    Parts {
+        after: " ON CONFLICT DO NOTHING",
+        ..ADD_ROWS
+    },
 );
 
-pub(super) static CHANGE: Rows = Rows::new(
-    "WITH change (profile, rule, period, window, was, becomes) AS (VALUES ",
-    "(?, ?, ?, ?, ?, ?)",
-    ") UPDATE counters SET count = change.becomes FROM change
-     WHERE counters.profile = change.profile AND counters.rule = change.rule
-       AND counters.period = change.period AND counters.window = change.window
-       AND counters.count = change.was",
+const ADD_ROWS: Parts = Parts {
+    before: "INSERT INTO counters (profile, rule, period, \"window\", count) VALUES ",
+    row: "(?, ?, ?, ?, ?)",
+    between: ", ",
+    after: "",
+};
+
+pub(super) static CHANGE: Rows = Rows::of(
+    CHANGE_FROM_VALUES,
+    Parts {
+        before: "UPDATE (",
+        row: "SELECT ? AS profile, ? AS rule, ? AS period, ? AS \"window\", ? AS was, ? AS becomes",
+        between: " UNION ALL ",
+        after: ") AS wanted STRAIGHT_JOIN counters AS held
+                ON held.profile = wanted.profile AND held.rule = wanted.rule
+                AND held.period = wanted.period AND held.\"window\" = wanted.\"window\"
+                SET held.count = wanted.becomes WHERE held.count = wanted.was",
+    },
+    CHANGE_FROM_VALUES,
 );
+
+const CHANGE_FROM_VALUES: Parts = Parts {
+    before: "WITH change (profile, rule, period, \"window\", was, becomes) AS (VALUES ",
+    row: "(?, ?, ?, ?, ?, ?)",
+    between: ", ",
+    after: ") UPDATE counters SET count = change.becomes FROM change
+            WHERE counters.profile = change.profile AND counters.rule = change.rule
+              AND counters.period = change.period AND counters.\"window\" = change.\"window\"
+              AND counters.count = change.was",
+};
+
+const FORGET: Text = Text {
+    mysql: "DELETE FROM counters WHERE \"window\" < ? ORDER BY \"window\" LIMIT ?",
+    ..Text::all(
+        "DELETE FROM counters WHERE (profile, rule, period, \"window\") IN
+         (SELECT profile, rule, period, \"window\" FROM counters WHERE \"window\" < ?
+          ORDER BY \"window\" LIMIT ?)",
+    )
+};
 
 impl Transaction<'_> {
-    /// How far the counters have counted, in their order; none where there is no such counter.
+    /// How far the counters have counted, in their order; none where there is no such counter. Nobody else
+    /// changes those that are there before this transaction ends.
     ///
     /// This serves to plan with. That a limit holds rests on [`Transaction::count`] alone.
     ///
     /// # Errors
     /// When the database fails or a row is damaged.
     pub async fn counts(&mut self, keys: &[&CounterKey]) -> Result<Vec<Option<u64>>, StoreError> {
-        counts(&mut self.tx, keys).await
+        counts(&LOCK, &mut self.tx, keys).await
     }
 
     /// Sets the counters to what they are to hold, each only if it holds what was read: looking and
@@ -81,10 +160,15 @@ impl Transaction<'_> {
                 .bind(change.read.map(stored))
                 .bind(stored(change.count))
         };
-        let added = ADD.over(new.into_iter(), add);
+        let kind = self.tx.kind();
+        let added = ADD.over(kind, new.into_iter(), add);
         let mut changed = 0;
-        for query in added.chain(CHANGE.over(old.into_iter(), change)) {
-            changed += query.execute(&mut *self.tx).await?.rows_affected();
+        for query in added.chain(CHANGE.over(kind, old.into_iter(), change)) {
+            // Not every database says by the number of rows that another writer has made one meanwhile.
+            changed += query
+                .execute(&mut self.tx)
+                .await
+                .map_err(StoreError::or_overtaken)?;
         }
         if changed == changes.len() as u64 {
             Ok(())
@@ -103,16 +187,12 @@ impl Transaction<'_> {
         now: UnixMillis,
         count: u32,
     ) -> Result<u64, StoreError> {
-        let forgotten = sqlx::query(
-            "DELETE FROM counters WHERE (profile, rule, period, window) IN
-             (SELECT profile, rule, period, window FROM counters WHERE window < ?
-              ORDER BY window LIMIT ?)",
-        )
-        .bind(now.plus(-LONGEST_WINDOW).0)
-        .bind(count)
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(forgotten.rows_affected())
+        self.tx
+            .query(FORGET)
+            .bind(now.plus(-LONGEST_WINDOW).0)
+            .bind(i64::from(count))
+            .execute(&mut self.tx)
+            .await
     }
 }
 
@@ -123,8 +203,7 @@ impl Store {
     /// # Errors
     /// When the database fails or a row is damaged.
     pub async fn counts(&self, keys: &[&CounterKey]) -> Result<Vec<Option<u64>>, StoreError> {
-        let mut reader = self.db.reader.acquire().await?;
-        counts(&mut reader, keys).await
+        counts(&READ, &mut self.db.reader().await?, keys).await
     }
 
     /// The counters of a profile, in all windows that are kept.
@@ -132,22 +211,23 @@ impl Store {
     /// # Errors
     /// When the database fails or a row is damaged.
     pub async fn counters(&self, profile: &ProfileId) -> Result<Vec<Counter>, StoreError> {
-        counters_of(&self.db.reader, profile).await
+        counters_of(&mut self.db.reader().await?, profile).await
     }
 }
 
 async fn counts(
-    connection: &mut SqliteConnection,
+    read: &'static Rows,
+    connection: &mut Conn,
     keys: &[&CounterKey],
 ) -> Result<Vec<Option<u64>>, StoreError> {
     let mut counts = vec![None; keys.len()];
     let bind = |query: Bound, (number, key): (usize, &&CounterKey)| {
         bind(query.bind(i64::try_from(number).unwrap_or(i64::MAX)), key)
     };
-    for query in READ.over(keys.iter().enumerate(), bind) {
-        for row in query.fetch_all(&mut *connection).await? {
-            let number = usize::try_from(row.try_get::<i64, _>("number")?).ok();
-            let count = row.try_get::<i64, _>("count")?.try_into().ok();
+    for query in read.over(connection.kind(), keys.iter().enumerate(), bind) {
+        for row in query.fetch_all(connection).await? {
+            let number = usize::try_from(row.try_get::<i64>("number")?).ok();
+            let count = row.try_get::<i64>("count")?.try_into().ok();
             let place = number.and_then(|number| counts.get_mut(number));
             *place.ok_or_else(corrupt_count)? = Some(count.ok_or_else(corrupt_count)?);
         }
@@ -157,16 +237,17 @@ async fn counts(
 
 /// The counters of a profile, in all windows that are kept.
 pub(super) async fn counters_of(
-    executor: impl sqlx::SqliteExecutor<'_>,
+    conn: &mut Conn,
     profile: &ProfileId,
 ) -> Result<Vec<Counter>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT rule, period, window, count FROM counters WHERE profile = ?
-         ORDER BY rule, period, window",
-    )
-    .bind(profile.as_bytes().as_slice())
-    .fetch_all(executor)
-    .await?;
+    let rows = conn
+        .query(
+            "SELECT rule, period, \"window\", count FROM counters WHERE profile = ?
+             ORDER BY rule, period, \"window\"",
+        )
+        .bind(profile.as_bytes().as_slice())
+        .fetch_all(conn)
+        .await?;
     rows.iter()
         .map(|row| {
             let corrupt = |column| StoreError::Corrupt {
@@ -188,7 +269,7 @@ pub(super) async fn counters_of(
                 period,
                 window: UnixMillis(row.try_get("window")?),
             };
-            let count = row.try_get::<i64, _>("count")?;
+            let count = row.try_get::<i64>("count")?;
             let count = count.try_into().map_err(|_| corrupt("count"))?;
             Ok(Counter { key, count })
         })

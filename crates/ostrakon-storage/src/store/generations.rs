@@ -1,6 +1,5 @@
 use ostrakon_shards::generation::SignedGeneration;
 use ostrakon_types::UnixMillis;
-use sqlx::Row as _;
 
 use super::{Store, Transaction};
 use crate::StoreError;
@@ -23,12 +22,14 @@ impl Store {
     /// # Errors
     /// When the database fails or a statement is damaged.
     pub async fn generations(&self) -> Result<Vec<SignedGeneration>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT statement FROM generations
+        let rows = self
+            .db
+            .query(
+                "SELECT statement FROM generations
              WHERE epoch = (SELECT max(epoch) FROM generations) ORDER BY counter",
-        )
-        .fetch_all(&self.db.reader)
-        .await?;
+            )
+            .fetch_all(&mut self.db.reader().await?)
+            .await?;
         rows.iter()
             .map(|row| {
                 SignedGeneration::from_bytes(row.try_get("statement")?).map_err(|_| corrupt())
@@ -41,15 +42,17 @@ impl Store {
     /// # Errors
     /// When the database fails or a value is damaged.
     pub async fn state_doubt(&self) -> Result<StateDoubt, StoreError> {
-        let rows = sqlx::query("SELECT name, value FROM settings WHERE name IN (?, ?)")
+        let rows = self
+            .db
+            .query("SELECT name, value FROM settings WHERE name IN (?, ?)")
             .bind(UNPROVEN)
             .bind(SUPERSEDED)
-            .fetch_all(&self.db.reader)
+            .fetch_all(&mut self.db.reader().await?)
             .await?;
         let mut doubt = StateDoubt::default();
         for row in rows {
             let value: &[u8] = row.try_get("value")?;
-            if row.try_get::<&str, _>("name")? == UNPROVEN {
+            if row.try_get::<&str>("name")? == UNPROVEN {
                 let bytes = value.try_into().map_err(|_| corrupt())?;
                 doubt.unproven_since = Some(UnixMillis(i64::from_be_bytes(bytes)));
             } else {
@@ -71,11 +74,12 @@ impl Transaction<'_> {
         statement: &SignedGeneration,
     ) -> Result<(), StoreError> {
         let generation = statement.generation();
-        sqlx::query("INSERT INTO generations (epoch, counter, statement) VALUES (?, ?, ?)")
+        self.tx
+            .query("INSERT INTO generations (epoch, counter, statement) VALUES (?, ?, ?)")
             .bind(i64::try_from(generation.epoch).unwrap_or(i64::MAX))
             .bind(i64::try_from(generation.counter).unwrap_or(i64::MAX))
             .bind(statement.to_bytes())
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         Ok(())
     }
@@ -88,16 +92,10 @@ impl Transaction<'_> {
         let since = doubt.unproven_since.map(|at| at.0.to_be_bytes().to_vec());
         let by = doubt.superseded_by.map(|statement| statement.to_bytes());
         for (name, value) in [(UNPROVEN, since), (SUPERSEDED, by)] {
-            let query = match value {
-                Some(value) => sqlx::query(
-                    "INSERT INTO settings (name, value) VALUES (?, ?)
-                     ON CONFLICT DO UPDATE SET value = excluded.value",
-                )
-                .bind(name)
-                .bind(value),
-                None => sqlx::query("DELETE FROM settings WHERE name = ?").bind(name),
-            };
-            query.execute(&mut *self.tx).await?;
+            match value {
+                Some(value) => self.set(name, &value).await?,
+                None => self.unset(name).await?,
+            }
         }
         Ok(())
     }

@@ -2,10 +2,9 @@ use ostrakon_shards::{
     chain_key::ChainKey,
     record::{RecordKey, SealRecordError, open_record, seal_record, seal_records},
 };
-use sqlx::Row as _;
 use zeroize::Zeroizing;
 
-use crate::{ProtectorKey, StoreError, sqlite::Sqlite};
+use crate::{InstanceId, ProtectorKey, StoreError, engine::Db};
 
 const TABLE: &str = "settings";
 const CANARY: &[u8] = b"ostrakon canary 1";
@@ -23,52 +22,91 @@ const MAC_LEN: usize = 32;
 
 impl Keys {
     /// Draws the keys of a new database and stores them, each wrapped under the one above.
-    pub(super) async fn create(db: &Sqlite, protector: &ProtectorKey) -> Result<Self, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when the database has keys already, and when it fails.
+    pub(super) async fn create(db: &Db, protector: &ProtectorKey) -> Result<Self, StoreError> {
         let root = RecordKey::generate().map_err(SealRecordError::from)?;
         let data = RecordKey::generate().map_err(SealRecordError::from)?;
         let values = [
-            ("protector", protector.fingerprint().to_vec()),
+            ("canary".to_owned(), seal(&root, "canary", CANARY)?),
             (
-                "root_key",
-                seal(protector.key(), "root_key", root.to_bytes().as_ref())?,
-            ),
-            ("canary", seal(&root, "canary", CANARY)?),
-            (
-                "data_key",
+                "data_key".to_owned(),
                 seal(&root, "data_key", data.to_bytes().as_ref())?,
             ),
         ];
-        let mut tx = db.writer.begin().await?;
-        for (name, value) in values {
-            sqlx::query("INSERT INTO settings (name, value) VALUES (?, ?)")
-                .bind(name)
-                .bind(value)
-                .execute(&mut *tx)
+        let wrapped = wrapped(db, protector, &root)?;
+        match write(db, values.into_iter().chain(wrapped)).await {
+            Ok(()) => Ok(Self::of(data)),
+            Err(StoreError::Taken(_)) => Err(StoreError::Exists),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets an instance that has the root key use the shared database from now on.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongRootKey`] when the root key is another database's, and when the database fails.
+    pub(super) async fn join(
+        db: &Db,
+        protector: &ProtectorKey,
+        root: &RecordKey,
+    ) -> Result<Self, StoreError> {
+        let keys = Self::under(db, root).await?;
+        match write(db, wrapped(db, protector, root)?).await {
+            // It was let in before.
+            Ok(()) | Err(StoreError::Taken(_)) => Ok(keys),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes away what lets an instance use the shared database.
+    pub(super) async fn part(db: &Db, instance: InstanceId) -> Result<(), StoreError> {
+        let mut conn = db.writer().await?;
+        for name in names(db, instance) {
+            conn.query("DELETE FROM settings WHERE name = ?")
+                .bind(&name)
+                .execute(&mut conn)
                 .await?;
         }
-        tx.commit().await?;
-        Ok(Self::of(data))
+        Ok(())
     }
 
     /// The root key, to go into a backup file.
-    pub(super) async fn root(
-        db: &Sqlite,
-        protector: &ProtectorKey,
-    ) -> Result<RecordKey, StoreError> {
-        if setting(db, "protector").await? != protector.fingerprint() {
-            return Err(StoreError::WrongRootKey);
+    pub(super) async fn root(db: &Db, protector: &ProtectorKey) -> Result<RecordKey, StoreError> {
+        let [fingerprint, wrapped] = names(db, protector.instance());
+        match setting(db, &fingerprint).await? {
+            Some(fingerprint) if fingerprint == protector.fingerprint() => {}
+            None if db.is_shared() => return Err(StoreError::NotJoined),
+            None => return Err(corrupt("protector")),
+            Some(_) => return Err(StoreError::WrongRootKey),
         }
-        key(protector.key(), "root_key", &setting(db, "root_key").await?)
+        let stored = setting(db, &wrapped).await?;
+        let stored = stored.ok_or_else(|| corrupt("root_key"))?;
+        let place = wrapped.as_bytes();
+        let opened = open_record(protector.key(), TABLE, "value", place, &stored);
+        as_key(&opened.map_err(|_| corrupt("root_key"))?, "root_key")
     }
 
     /// Unwraps the keys. The fingerprint and the canary tell a wrong key from damage.
-    pub(super) async fn load(db: &Sqlite, protector: &ProtectorKey) -> Result<Self, StoreError> {
+    pub(super) async fn load(db: &Db, protector: &ProtectorKey) -> Result<Self, StoreError> {
         let root = Self::root(db, protector).await?;
-        let canary = open(&root, "canary", &setting(db, "canary").await?)?;
+        match Self::under(db, &root).await {
+            Err(StoreError::WrongRootKey) => Err(corrupt("canary")),
+            keys => keys,
+        }
+    }
+
+    /// Unwraps what the root key wraps.
+    async fn under(db: &Db, root: &RecordKey) -> Result<Self, StoreError> {
+        let canary = setting(db, "canary").await?.ok_or(StoreError::Missing)?;
+        let canary = open(root, "canary", &canary).map_err(|_| StoreError::WrongRootKey)?;
         if *canary != CANARY {
             return Err(corrupt("canary"));
         }
-        let data = key(&root, "data_key", &setting(db, "data_key").await?)?;
+        let data = setting(db, "data_key").await?;
+        let data = data.ok_or_else(|| corrupt("data_key"))?;
+        let data = as_key(&open(root, "data_key", &data)?, "data_key")?;
         Ok(Self::of(data))
     }
 
@@ -169,10 +207,60 @@ fn open(
     open_record(key, TABLE, "value", name.as_bytes(), sealed).map_err(|_| corrupt(name))
 }
 
-fn key(wrapping: &RecordKey, name: &'static str, sealed: &[u8]) -> Result<RecordKey, StoreError> {
-    let bytes = open(wrapping, name, sealed)?;
-    let bytes = bytes.as_slice().try_into().map_err(|_| corrupt(name))?;
+fn as_key(bytes: &[u8], name: &'static str) -> Result<RecordKey, StoreError> {
+    let bytes = bytes.try_into().map_err(|_| corrupt(name))?;
     Ok(RecordKey::from_bytes(bytes))
+}
+
+/// The settings in which an instance's wrapped root key is found: which key wraps it, and the wrapped key.
+/// Where instances share a database, each has its own.
+fn names(db: &Db, instance: InstanceId) -> [String; 2] {
+    ["protector", "root_key"].map(|name| {
+        if db.is_shared() {
+            format!("{name} of {instance}")
+        } else {
+            name.to_owned()
+        }
+    })
+}
+
+/// What lets an instance open the database.
+fn wrapped(
+    db: &Db,
+    protector: &ProtectorKey,
+    root: &RecordKey,
+) -> Result<[(String, Vec<u8>); 2], StoreError> {
+    let [fingerprint, wrapped] = names(db, protector.instance());
+    let place = wrapped.as_bytes();
+    let root = root.to_bytes();
+    let sealed = seal_record(protector.key(), TABLE, "value", place, root.as_ref())?;
+    Ok([
+        (fingerprint, protector.fingerprint().to_vec()),
+        (wrapped, sealed),
+    ])
+}
+
+async fn write(
+    db: &Db,
+    values: impl IntoIterator<Item = (String, Vec<u8>)>,
+) -> Result<(), StoreError> {
+    let mut conn = db.writer().await?;
+    let written = async {
+        conn.begin().await?;
+        for (name, value) in values {
+            conn.query("INSERT INTO settings (name, value) VALUES (?, ?)")
+                .bind(name)
+                .bind(value)
+                .execute(&mut conn)
+                .await?;
+        }
+        conn.commit().await
+    };
+    let written = written.await;
+    if written.is_err() {
+        conn.close_on_drop();
+    }
+    written
 }
 
 fn corrupt(column: &'static str) -> StoreError {
@@ -182,13 +270,11 @@ fn corrupt(column: &'static str) -> StoreError {
     }
 }
 
-async fn setting(db: &Sqlite, name: &'static str) -> Result<Vec<u8>, StoreError> {
-    let row = sqlx::query("SELECT value FROM settings WHERE name = ?")
+async fn setting(db: &Db, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let row = db
+        .query("SELECT value FROM settings WHERE name = ?")
         .bind(name)
-        .fetch_optional(&db.writer)
+        .fetch_optional(&mut db.writer().await?)
         .await?;
-    match row {
-        Some(row) => Ok(row.try_get("value")?),
-        None => Err(corrupt(name)),
-    }
+    Ok(row.map(|row| row.try_get("value")).transpose()?)
 }

@@ -1,8 +1,10 @@
 use ostrakon_types::UnixMillis;
-use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{Store, Transaction};
-use crate::StoreError;
+use crate::{
+    StoreError,
+    engine::{Conn, Row},
+};
 
 /// A policy as it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct PolicyVersion {
 }
 
 impl PolicyVersion {
-    fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             version: row.try_get("version")?,
             time_zone: row.try_get("time_zone")?,
@@ -34,19 +36,18 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn policy(&self) -> Result<Option<PolicyVersion>, StoreError> {
-        newest_policy(&self.db.reader).await
+        newest_policy(&mut self.db.reader().await?).await
     }
 }
 
-pub(super) async fn newest_policy(
-    executor: impl sqlx::SqliteExecutor<'_>,
-) -> Result<Option<PolicyVersion>, StoreError> {
-    let row = sqlx::query(
-        "SELECT version, time_zone, source, loaded_at FROM policies
+pub(super) async fn newest_policy(conn: &mut Conn) -> Result<Option<PolicyVersion>, StoreError> {
+    let row = conn
+        .query(
+            "SELECT version, time_zone, source, loaded_at FROM policies
          ORDER BY version DESC LIMIT 1",
-    )
-    .fetch_optional(executor)
-    .await?;
+        )
+        .fetch_optional(conn)
+        .await?;
     row.as_ref().map(PolicyVersion::from_row).transpose()
 }
 
@@ -61,13 +62,20 @@ impl Transaction<'_> {
         source: &str,
         now: UnixMillis,
     ) -> Result<i64, StoreError> {
-        let inserted =
-            sqlx::query("INSERT INTO policies (time_zone, source, loaded_at) VALUES (?, ?, ?)")
-                .bind(time_zone)
-                .bind(source)
-                .bind(now.0)
-                .execute(&mut *self.tx)
-                .await?;
-        Ok(inserted.last_insert_rowid())
+        let newest = newest_policy(&mut self.tx).await?;
+        let version = newest.map_or(0, |policy| policy.version) + 1;
+        self.tx
+            .query(
+                "INSERT INTO policies (version, time_zone, source, loaded_at) VALUES (?, ?, ?, ?)",
+            )
+            .bind(version)
+            .bind(time_zone)
+            .bind(source)
+            .bind(now.0)
+            .execute(&mut self.tx)
+            .await
+            .map_err(StoreError::or_overtaken)?;
+        self.change().await?;
+        Ok(version)
     }
 }

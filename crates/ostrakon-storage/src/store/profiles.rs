@@ -5,10 +5,9 @@ use ostrakon_shards::{
     record::{RecordKey, SealRecordError, open_record, seal_record},
 };
 use ostrakon_types::{DeviceId, LocationId, ProfileId, UnixMillis, canonical};
-use sqlx::Row as _;
 
 use super::{Store, Transaction};
-use crate::StoreError;
+use crate::{StoreError, engine::or_nothing};
 
 const VERSION: (&str, &str) = ("profile_versions", "sealed");
 const FOLDER_KEY: (&str, &str) = ("locations", "folder_key");
@@ -43,12 +42,12 @@ impl Store {
     /// # Errors
     /// When the database fails or a version is damaged.
     pub async fn profile(&self, id: &ProfileId) -> Result<Vec<SignedVersion>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT number, sealed FROM profile_versions WHERE profile = ? ORDER BY number",
-        )
-        .bind(id.as_bytes().as_slice())
-        .fetch_all(&self.db.reader)
-        .await?;
+        let rows = self
+            .db
+            .query("SELECT number, sealed FROM profile_versions WHERE profile = ? ORDER BY number")
+            .bind(id.as_bytes().as_slice())
+            .fetch_all(&mut self.db.reader().await?)
+            .await?;
         rows.iter()
             .map(|row| open_version(self, id, row.try_get("number")?, row.try_get("sealed")?))
             .collect()
@@ -62,11 +61,11 @@ impl Store {
         &self,
         device: &DeviceId,
     ) -> Result<Vec<(ProfileId, u64)>, StoreError> {
-        let rows = sqlx::query(
+        let rows = self.db.query(
             "SELECT profile, number FROM devices JOIN profiles USING (profile) WHERE device = ?",
         )
         .bind(device.as_bytes().as_slice())
-        .fetch_all(&self.db.reader)
+        .fetch_all(&mut self.db.reader().await?)
         .await?;
         let corrupt = |_| StoreError::Corrupt {
             table: "devices",
@@ -74,7 +73,7 @@ impl Store {
         };
         rows.iter()
             .map(|row| {
-                let id = ProfileId::try_from(row.try_get::<&[u8], _>("profile")?);
+                let id = ProfileId::try_from(row.try_get::<&[u8]>("profile")?);
                 let number: i64 = row.try_get("number")?;
                 Ok((id.map_err(corrupt)?, number.try_into().unwrap_or(0)))
             })
@@ -86,8 +85,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn count_profiles(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT count(*) AS n FROM profiles").fetch_one(&self.db.reader);
-        Ok(row.await?.try_get::<i64, _>("n")?.try_into().unwrap_or(0))
+        let row = self
+            .db
+            .query("SELECT count(*) AS n FROM profiles")
+            .fetch_one(&mut self.db.reader().await?)
+            .await?;
+        Ok(row.try_get::<i64>("n")?.try_into().unwrap_or(0))
     }
 
     /// A profile's secure folders, in the order in which they were made.
@@ -95,13 +98,15 @@ impl Store {
     /// # Errors
     /// When the database fails or a record is damaged.
     pub async fn locations(&self, profile: &ProfileId) -> Result<Vec<LocationRecord>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT location, folder_key, sealed, created_at FROM locations
+        let rows = self
+            .db
+            .query(
+                "SELECT location, folder_key, sealed, created_at FROM locations
              WHERE profile = ? ORDER BY created_at, location",
-        )
-        .bind(profile.as_bytes().as_slice())
-        .fetch_all(&self.db.reader)
-        .await?;
+            )
+            .bind(profile.as_bytes().as_slice())
+            .fetch_all(&mut self.db.reader().await?)
+            .await?;
         let corrupt = || StoreError::Corrupt {
             table: LOCATION.0,
             column: LOCATION.1,
@@ -143,18 +148,20 @@ impl Transaction<'_> {
     ) -> Result<bool, StoreError> {
         let id = profile.id();
         let number = i64::try_from(profile.head().number).unwrap_or(i64::MAX);
-        let inserted = sqlx::query(
-            "INSERT INTO profiles (profile, number, first_words, created_at, head)
-             VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(id.as_bytes().as_slice())
-        .bind(number)
-        .bind(profile.words().first(UNIQUE_WORDS))
-        .bind(now.0)
-        .bind(profile.head().hash.as_bytes().as_slice())
-        .execute(&mut *self.tx)
-        .await?;
-        if inserted.rows_affected() == 0 {
+        let inserted = self
+            .tx
+            .query(or_nothing!(
+                "INSERT INTO profiles (profile, number, first_words, created_at, head)
+                 VALUES (?, ?, ?, ?, ?)"
+            ))
+            .bind(id.as_bytes().as_slice())
+            .bind(number)
+            .bind(profile.words().first(UNIQUE_WORDS))
+            .bind(now.0)
+            .bind(profile.head().hash.as_bytes().as_slice())
+            .add(&mut self.tx)
+            .await?;
+        if !inserted {
             return Ok(false);
         }
         self.insert_version(&id, number, profile, signed).await?;
@@ -177,25 +184,29 @@ impl Transaction<'_> {
             .version()
             .previous
             .map(|hash| hash.as_bytes().to_vec());
-        let advanced = sqlx::query(
-            "UPDATE profiles SET number = ?, head = ?
+        let advanced = self
+            .tx
+            .query(
+                "UPDATE profiles SET number = ?, head = ?
              WHERE profile = ? AND number = ? AND (head = ? OR head IS NULL)",
-        )
-        .bind(number)
-        .bind(head.hash.as_bytes().as_slice())
-        .bind(id.as_bytes().as_slice())
-        .bind(number.saturating_sub(1))
-        .bind(previous)
-        .execute(&mut *self.tx)
-        .await?;
-        if advanced.rows_affected() == 0 {
+            )
+            .bind(number)
+            .bind(head.hash.as_bytes().as_slice())
+            .bind(id.as_bytes().as_slice())
+            .bind(number.saturating_sub(1))
+            .bind(previous)
+            .execute(&mut self.tx)
+            .await?;
+        if advanced == 0 {
             return Ok(false);
         }
-        sqlx::query("DELETE FROM devices WHERE profile = ?")
+        self.tx
+            .query("DELETE FROM devices WHERE profile = ?")
             .bind(id.as_bytes().as_slice())
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         self.insert_version(&id, number, profile, signed).await?;
+        self.change().await?;
         Ok(true)
     }
 
@@ -209,17 +220,19 @@ impl Transaction<'_> {
     ) -> Result<(), StoreError> {
         let place = version_row(id, number);
         let sealed = self.store.keys.seal(VERSION, &place, &signed.to_bytes())?;
-        sqlx::query("INSERT INTO profile_versions (profile, number, sealed) VALUES (?, ?, ?)")
+        self.tx
+            .query("INSERT INTO profile_versions (profile, number, sealed) VALUES (?, ?, ?)")
             .bind(id.as_bytes().as_slice())
             .bind(number)
             .bind(sealed)
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         for device in &profile.version().devices {
-            sqlx::query("INSERT INTO devices (profile, device) VALUES (?, ?)")
+            self.tx
+                .query("INSERT INTO devices (profile, device) VALUES (?, ?)")
                 .bind(id.as_bytes().as_slice())
                 .bind(device.id().as_bytes().as_slice())
-                .execute(&mut *self.tx)
+                .execute(&mut self.tx)
                 .await?;
         }
         Ok(())
@@ -288,22 +301,24 @@ impl Transaction<'_> {
             self.store
                 .keys
                 .seal(FOLDER_KEY, &place, folder_key.to_bytes().as_ref())?;
-        let inserted = sqlx::query(
-            "INSERT INTO locations (profile, location, folder_key, sealed, created_at)
-             SELECT ?, ?, ?, ?, ?
-             WHERE (SELECT count(*) FROM locations WHERE profile = ?) < ?
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(profile.as_bytes().as_slice())
-        .bind(record.location.as_bytes().as_slice())
-        .bind(folder_key)
-        .bind(sealed)
-        .bind(record.created_at.0)
-        .bind(profile.as_bytes().as_slice())
-        .bind(MAX_LOCATIONS)
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(inserted.rows_affected() == 1)
+        let inserted = self
+            .tx
+            .query(or_nothing!(
+                "INSERT INTO locations (profile, location, folder_key, sealed, created_at)
+                 SELECT ?, ?, ?, ?, ?
+                 FROM (SELECT count(*) AS n FROM locations WHERE profile = ?) AS held
+                 WHERE held.n < ?"
+            ))
+            .bind(profile.as_bytes().as_slice())
+            .bind(record.location.as_bytes().as_slice())
+            .bind(folder_key)
+            .bind(sealed)
+            .bind(record.created_at.0)
+            .bind(profile.as_bytes().as_slice())
+            .bind(i64::from(MAX_LOCATIONS))
+            .add(&mut self.tx)
+            .await?;
+        Ok(inserted)
     }
 }
 

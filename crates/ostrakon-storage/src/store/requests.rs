@@ -1,11 +1,13 @@
 use ostrakon_types::{DeviceId, ProfileId, Recorded, RequestId, UnixMillis, canonical};
-use sqlx::Row as _;
 
 use super::{
     Transaction,
-    rows::{Bound, Rows},
+    rows::{Parts, Rows},
 };
-use crate::StoreError;
+use crate::{
+    StoreError,
+    engine::{Bound, Text},
+};
 
 /// How long a request's decisions are kept for its retries: 24 hours, in milliseconds.
 pub const REQUESTS_KEPT: i64 = 24 * 60 * 60 * 1000;
@@ -46,11 +48,30 @@ pub struct RequestRecord {
     pub decided_at: UnixMillis,
 }
 
-/// CROSS JOIN: each wanted row is looked up by the primary key, in this order of loops.
-pub(super) static RECALL: Rows = Rows::new(
-    "WITH wanted (number, profile, device, request) AS (VALUES ",
-    "(?, ?, ?, ?)",
-    ") SELECT number, recorded FROM wanted CROSS JOIN requests USING (profile, device, request)",
+/// Each wanted row is looked up by the primary key, in this order of loops: so `CROSS JOIN` says to
+/// SQLite, and `STRAIGHT_JOIN` to MySQL.
+pub(super) static RECALL: Rows = Rows::of(
+    Parts {
+        before: "WITH wanted (number, profile, device, request) AS (VALUES ",
+        row: "(?, ?, ?, ?)",
+        between: ", ",
+        after: ") SELECT number, recorded FROM wanted
+                CROSS JOIN requests USING (profile, device, request)",
+    },
+    Parts {
+        before: "SELECT wanted.number AS number, kept.recorded AS recorded FROM (",
+        row: "SELECT ? AS number, ? AS profile, ? AS device, ? AS request",
+        between: " UNION ALL ",
+        after: ") AS wanted STRAIGHT_JOIN requests AS kept ON kept.profile = wanted.profile
+                AND kept.device = wanted.device AND kept.request = wanted.request",
+    },
+    Parts {
+        before: "WITH wanted (number, profile, device, request) AS (VALUES ",
+        row: "(?, ?, ?, ?)",
+        between: ", ",
+        after: ") SELECT number, recorded FROM wanted
+                JOIN requests USING (profile, device, request)",
+    },
 );
 
 static RECORD: Rows = Rows::new(
@@ -58,6 +79,15 @@ static RECORD: Rows = Rows::new(
     "(?, ?, ?, ?, ?)",
     "",
 );
+
+const FORGET: Text = Text {
+    mysql: "DELETE FROM requests WHERE decided_at < ? ORDER BY decided_at LIMIT ?",
+    ..Text::all(
+        "DELETE FROM requests WHERE (profile, device, request) IN
+         (SELECT profile, device, request FROM requests WHERE decided_at < ?
+          ORDER BY decided_at LIMIT ?)",
+    )
+};
 
 impl Transaction<'_> {
     /// What was recorded for earlier tries of the requests, in their order.
@@ -76,9 +106,9 @@ impl Transaction<'_> {
         let bind = |query: Bound, (number, key): (usize, &RequestKey)| {
             bind(query.bind(i64::try_from(number).unwrap_or(i64::MAX)), key)
         };
-        for query in RECALL.over(keys.iter().enumerate(), bind) {
-            for row in query.fetch_all(&mut *self.tx).await? {
-                let number = usize::try_from(row.try_get::<i64, _>("number")?).ok();
+        for query in RECALL.over(self.tx.kind(), keys.iter().enumerate(), bind) {
+            for row in query.fetch_all(&mut self.tx).await? {
+                let number = usize::try_from(row.try_get::<i64>("number")?).ok();
                 let key = number.and_then(|number| keys.get(number));
                 let row_of = key.ok_or_else(corrupt)?.row();
                 let stored = row.try_get("recorded")?;
@@ -103,8 +133,8 @@ impl Transaction<'_> {
                 .bind(keys.authenticate(RECORDED, &record.key.row(), recorded))
                 .bind(record.decided_at.0)
         };
-        for query in RECORD.over(records.iter(), bind) {
-            query.execute(&mut *self.tx).await?;
+        for query in RECORD.over(self.tx.kind(), records.iter(), bind) {
+            query.execute(&mut self.tx).await?;
         }
         Ok(())
     }
@@ -119,16 +149,12 @@ impl Transaction<'_> {
         now: UnixMillis,
         count: u32,
     ) -> Result<u64, StoreError> {
-        let forgotten = sqlx::query(
-            "DELETE FROM requests WHERE (profile, device, request) IN
-             (SELECT profile, device, request FROM requests WHERE decided_at < ?
-              ORDER BY decided_at LIMIT ?)",
-        )
-        .bind(now.plus(-REQUESTS_KEPT).0)
-        .bind(count)
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(forgotten.rows_affected())
+        self.tx
+            .query(FORGET)
+            .bind(now.plus(-REQUESTS_KEPT).0)
+            .bind(i64::from(count))
+            .execute(&mut self.tx)
+            .await
     }
 }
 

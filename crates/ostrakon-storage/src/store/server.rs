@@ -1,9 +1,8 @@
 use ostrakon_types::{Digest, KssId, UnixMillis};
-use sqlx::Row as _;
 use zeroize::Zeroizing;
 
 use super::{Store, Transaction};
-use crate::StoreError;
+use crate::{StoreError, engine::or_nothing};
 
 const IDENTITY: (&str, &str) = ("server", "sealed");
 
@@ -29,19 +28,21 @@ impl Store {
     /// # Errors
     /// When the database fails or the record is damaged.
     pub async fn server(&self) -> Result<Option<ServerRecord>, StoreError> {
-        let row = sqlx::query("SELECT kss_id, public_card, enabled, created_at FROM server")
-            .fetch_optional(&self.db.reader)
+        let row = self
+            .db
+            .query("SELECT kss_id, public_card, enabled, created_at FROM server")
+            .fetch_optional(&mut self.db.reader().await?)
             .await?;
         let Some(row) = row else { return Ok(None) };
         let corrupt = |_| StoreError::Corrupt {
             table: "server",
             column: "kss_id",
         };
-        let kss_id = Digest::try_from(row.try_get::<&[u8], _>("kss_id")?).map_err(corrupt)?;
+        let kss_id = Digest::try_from(row.try_get::<&[u8]>("kss_id")?).map_err(corrupt)?;
         Ok(Some(ServerRecord {
             kss_id: KssId::from_digest(kss_id),
             public_card: row.try_get("public_card")?,
-            enabled: row.try_get("enabled")?,
+            enabled: row.try_get::<i64>("enabled")? != 0,
             created_at: UnixMillis(row.try_get("created_at")?),
         }))
     }
@@ -51,9 +52,11 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn is_staged(&self) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT 1 FROM settings WHERE name = ?")
+        let row = self
+            .db
+            .query("SELECT 1 FROM settings WHERE name = ?")
             .bind(STAGED)
-            .fetch_optional(&self.db.reader)
+            .fetch_optional(&mut self.db.reader().await?)
             .await?;
         Ok(row.is_some())
     }
@@ -63,8 +66,10 @@ impl Store {
     /// # Errors
     /// When there is no server, the database fails or the value is damaged.
     pub async fn identity(&self) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        let row = sqlx::query("SELECT kss_id, sealed FROM server")
-            .fetch_optional(&self.db.reader)
+        let row = self
+            .db
+            .query("SELECT kss_id, sealed FROM server")
+            .fetch_optional(&mut self.db.reader().await?)
             .await?
             .ok_or(StoreError::Missing)?;
         self.keys
@@ -84,19 +89,21 @@ impl Transaction<'_> {
     ) -> Result<(), StoreError> {
         let kss_id = record.kss_id.digest().as_bytes().as_slice();
         let sealed = self.store.keys.seal(IDENTITY, kss_id, identity)?;
-        let inserted = sqlx::query(
-            "INSERT INTO server (id, kss_id, public_card, sealed, enabled, created_at)
-             VALUES (1, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(kss_id)
-        .bind(&record.public_card)
-        .bind(sealed)
-        .bind(record.enabled)
-        .bind(record.created_at.0)
-        .execute(&mut *self.tx)
-        .await?;
-        if inserted.rows_affected() == 1 {
-            Ok(())
+        let inserted = self
+            .tx
+            .query(or_nothing!(
+                "INSERT INTO server (id, kss_id, public_card, sealed, enabled, created_at)
+                 VALUES (1, ?, ?, ?, ?, ?)"
+            ))
+            .bind(kss_id)
+            .bind(&record.public_card)
+            .bind(sealed)
+            .bind(i64::from(record.enabled))
+            .bind(record.created_at.0)
+            .add(&mut self.tx)
+            .await?;
+        if inserted {
+            self.begin_changes().await
         } else {
             Err(StoreError::Exists)
         }
@@ -107,10 +114,7 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database fails.
     pub async fn stage(&mut self) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO settings (name, value) VALUES (?, x'01') ON CONFLICT DO NOTHING")
-            .bind(STAGED)
-            .execute(&mut *self.tx)
-            .await?;
+        self.set(STAGED, &[1]).await?;
         self.set_enabled(false).await
     }
 
@@ -120,17 +124,16 @@ impl Transaction<'_> {
     /// When there is no server, or the database fails.
     pub async fn set_enabled(&mut self, enabled: bool) -> Result<(), StoreError> {
         if enabled {
-            sqlx::query("DELETE FROM settings WHERE name = ?")
-                .bind(STAGED)
-                .execute(&mut *self.tx)
-                .await?;
+            self.unset(STAGED).await?;
         }
-        let updated = sqlx::query("UPDATE server SET enabled = ?")
-            .bind(enabled)
-            .execute(&mut *self.tx)
+        let updated = self
+            .tx
+            .query("UPDATE server SET enabled = ?")
+            .bind(i64::from(enabled))
+            .execute(&mut self.tx)
             .await?;
-        if updated.rows_affected() == 1 {
-            Ok(())
+        if updated == 1 {
+            self.change().await
         } else {
             Err(StoreError::Missing)
         }

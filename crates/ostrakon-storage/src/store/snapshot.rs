@@ -1,7 +1,6 @@
 //! One state of the database, read by several statements while others write.
 
 use ostrakon_types::{Digest, ProfileId, Recorded, canonical};
-use sqlx::{Row as _, Sqlite, pool::PoolConnection};
 
 use super::{
     AuditRow, Counter, InstanceId, PolicyVersion, RequestKey, Store,
@@ -12,13 +11,13 @@ use super::{
     profiles::{corrupt_version, open_version},
     requests::RECORDED,
 };
-use crate::StoreError;
+use crate::{StoreError, engine::Conn};
 
 /// The database as it was when the snapshot was taken. Drop it soon: while it is there, the write-ahead log
 /// only grows.
 pub struct Snapshot<'s> {
     store: &'s Store,
-    tx: PoolConnection<Sqlite>,
+    tx: Conn,
 }
 
 impl Store {
@@ -27,12 +26,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn snapshot(&self) -> Result<Snapshot<'_>, StoreError> {
-        let mut tx = self.db.reader.acquire().await?;
-        sqlx::query("BEGIN").execute(&mut *tx).await?;
-        // The snapshot is of the moment of the first statement that reads.
-        sqlx::query("SELECT count(*) FROM server")
-            .fetch_one(&mut *tx)
-            .await?;
+        let mut tx = self.db.reader().await?;
+        tx.begin_snapshot().await?;
         Ok(Snapshot { store: self, tx })
     }
 }
@@ -48,7 +43,7 @@ impl Snapshot<'_> {
         from: u64,
         count: u32,
     ) -> Result<Vec<AuditRow>, StoreError> {
-        audit_page(&mut *self.tx, instance, from, count).await
+        audit_page(&mut self.tx, instance, from, count).await
     }
 
     /// Profiles with counters, at most 500 of them, in order, behind `after`.
@@ -59,11 +54,11 @@ impl Snapshot<'_> {
         &mut self,
         after: Option<ProfileId>,
     ) -> Result<Vec<ProfileId>, StoreError> {
-        let rows = sqlx::query(
+        let rows = self.tx.query(
             "SELECT DISTINCT profile FROM counters WHERE profile > ? ORDER BY profile LIMIT 500",
         )
         .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-        .fetch_all(&mut *self.tx)
+        .fetch_all(&mut self.tx)
         .await?;
         rows.iter().map(profile_of).collect()
     }
@@ -73,7 +68,7 @@ impl Snapshot<'_> {
     /// # Errors
     /// When the database fails or a row is damaged.
     pub async fn counters(&mut self, profile: &ProfileId) -> Result<Vec<Counter>, StoreError> {
-        counters_of(&mut *self.tx, profile).await
+        counters_of(&mut self.tx, profile).await
     }
 
     /// The policy in force, and whether requests are answered.
@@ -81,11 +76,13 @@ impl Snapshot<'_> {
     /// # Errors
     /// When the database fails.
     pub async fn state(&mut self) -> Result<(Option<PolicyVersion>, bool), StoreError> {
-        let policy = newest_policy(&mut *self.tx).await?;
-        let row = sqlx::query("SELECT enabled FROM server")
-            .fetch_one(&mut *self.tx)
+        let policy = newest_policy(&mut self.tx).await?;
+        let row = self
+            .tx
+            .query("SELECT enabled FROM server")
+            .fetch_one(&mut self.tx)
             .await?;
-        Ok((policy, row.try_get("enabled")?))
+        Ok((policy, row.try_get::<i64>("enabled")? != 0))
     }
 
     /// Number and hash of a profile's newest version, as the profile's own row has them and as that version,
@@ -99,16 +96,18 @@ impl Snapshot<'_> {
         &mut self,
         profile: &ProfileId,
     ) -> Result<Option<[(u64, Option<Digest>); 2]>, StoreError> {
-        let row = sqlx::query(
-            "SELECT profiles.number AS number, head, profile_versions.number AS newest, sealed
+        let row = self
+            .tx
+            .query(
+                "SELECT profiles.number AS number, head, profile_versions.number AS newest, sealed
              FROM profiles LEFT JOIN profile_versions USING (profile)
              WHERE profile = ? ORDER BY newest DESC LIMIT 1",
-        )
-        .bind(profile.as_bytes().as_slice())
-        .fetch_optional(&mut *self.tx)
-        .await?;
+            )
+            .bind(profile.as_bytes().as_slice())
+            .fetch_optional(&mut self.tx)
+            .await?;
         let Some(row) = row else { return Ok(None) };
-        let stored = row.try_get::<Option<&[u8]>, _>("head")?;
+        let stored = row.try_get::<Option<&[u8]>>("head")?;
         let stored = stored.and_then(|hash| Some(Digest::from_bytes(hash.try_into().ok()?)));
         let number: i64 = row.try_get("number")?;
         let newest: Option<i64> = row.try_get("newest")?;
@@ -127,14 +126,14 @@ impl Snapshot<'_> {
     /// [`StoreError::Corrupt`] when it is not what the server wrote.
     pub async fn remembered(&mut self, key: &RequestKey) -> Result<Option<Recorded>, StoreError> {
         let [profile, device, request] = key.row();
-        let row = sqlx::query(
-            "SELECT recorded FROM requests WHERE profile = ? AND device = ? AND request = ?",
-        )
-        .bind(profile)
-        .bind(device)
-        .bind(request)
-        .fetch_optional(&mut *self.tx)
-        .await?;
+        let row = self
+            .tx
+            .query("SELECT recorded FROM requests WHERE profile = ? AND device = ? AND request = ?")
+            .bind(profile)
+            .bind(device)
+            .bind(request)
+            .fetch_optional(&mut self.tx)
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let stored = row.try_get("recorded")?;
         let recorded = self

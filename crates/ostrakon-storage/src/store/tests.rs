@@ -3,37 +3,87 @@ use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
 use ostrakon_shards::{
     card::{Card, DeviceKind},
     device::DeviceKeys,
+    generation::Generation,
     name::Name,
     profile::{Profile, ProfileVersion, SignedVersion},
     random,
+    seal::seal,
+    suite::Suite,
 };
 use ostrakon_types::{
-    CounterKey, Decision, DeviceId, Digest, KssId, LocationId, Period, ProfileId, Recorded,
-    RequestId, UnixMillis,
+    CeremonyId, CounterKey, Decision, DeviceId, Digest, KssId, LocationId, Period, ProfileId,
+    Recorded, RequestId, UnixMillis,
 };
 use sqlx::Row as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::engine::{Conn, Kind};
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
 struct Fixture {
     folder: TempDir,
     protector: ProtectorKey,
+    place: Place,
     store: Store,
 }
 
+/// What must hold for each kind of database, once for each.
+macro_rules! contract {
+    ($($test:ident),+ $(,)?) => {
+        contract!(@ sqlite Kind::Sqlite; $($test)+);
+        contract!(@ mariadb Kind::MySql; $($test)+);
+        contract!(@ postgres Kind::Postgres; $($test)+);
+    };
+    (@ $module:ident $kind:expr; $($test:ident)+) => {
+        mod $module {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test(Fixture::of($kind).await).await;
+                }
+            )+
+        }
+    };
+}
+
+contract![
+    keys_are_opened_by_who_was_let_in,
+    profiles_are_found_again_and_their_first_words_are_unique,
+    a_version_has_one_successor,
+    what_is_sealed_cannot_be_moved,
+    a_profile_has_as_many_folders_as_one_answer_can_list,
+    a_counter_changes_only_from_what_was_read,
+    rows_of_any_number_are_read_and_written,
+    what_is_not_committed_has_not_happened,
+    counters_are_forgotten_and_cleared,
+    ceremonies_are_kept_answered_and_forgotten,
+    chains_checkpoints_and_archives_are_kept,
+    settings_policies_and_backups_are_kept,
+    a_snapshot_is_of_one_moment,
+];
+
 impl Fixture {
     async fn new() -> Self {
+        Self::of(Kind::Sqlite).await
+    }
+
+    async fn of(kind: Kind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let protector = ProtectorKey::create(&folder.path().join("instance.key")).unwrap();
-        let store = Store::create(&folder.path().join("keyserver.db"), &protector)
-            .await
-            .unwrap();
+        let shared = |uri: String| Place::from(&uri.parse::<DatabaseUri>().unwrap());
+        let place = match kind {
+            Kind::Sqlite => Place::File(folder.path().join("keyserver.db")),
+            Kind::MySql => shared(ostrakon_testdb::mariadb().database()),
+            Kind::Postgres => shared(ostrakon_testdb::postgres().database()),
+        };
+        let store = Store::create(&place, &protector).await.unwrap();
         Self {
             folder,
             protector,
+            place,
             store,
         }
     }
@@ -44,15 +94,13 @@ impl Fixture {
 
     async fn reopen(&self) -> Result<Store, StoreError> {
         self.store.close().await;
-        Store::open(&self.database(), &self.protector).await
+        Store::open(&self.place, &self.protector).await
     }
 
     /// Runs a statement that no user of the store could run.
     async fn tamper(&self, sql: &'static str) {
-        sqlx::raw_sql(sql)
-            .execute(&self.store.db.writer)
-            .await
-            .unwrap();
+        let mut writer = self.store.db.writer().await.unwrap();
+        writer.run(sql).await.unwrap();
     }
 }
 
@@ -216,9 +264,7 @@ async fn files_are_their_owners_alone() {
     }
 }
 
-#[tokio::test]
-async fn profiles_are_found_again_and_their_first_words_are_unique() {
-    let fixture = Fixture::new().await;
+async fn profiles_are_found_again_and_their_first_words_are_unique(fixture: Fixture) {
     let (profile, signed) = founded("alice@example");
     let mut tx = fixture.store.begin().await.unwrap();
     assert!(tx.insert_profile(&profile, &signed, NOW).await.unwrap());
@@ -227,9 +273,10 @@ async fn profiles_are_found_again_and_their_first_words_are_unique() {
         "twice"
     );
     let (other, other_signed) = founded("bob@example");
-    sqlx::query("UPDATE profiles SET first_words = ?")
+    tx.tx
+        .query("UPDATE profiles SET first_words = ?")
         .bind(other.words().first(4).to_owned())
-        .execute(&mut *tx.tx)
+        .execute(&mut tx.tx)
         .await
         .unwrap();
     assert!(
@@ -259,9 +306,7 @@ async fn profiles_are_found_again_and_their_first_words_are_unique() {
 
 /// Of two successors that were both made from one version, the first that is stored is the one.
 /// (Planted bug: the conditions of `advance_profile` left out, which stored both.)
-#[tokio::test]
-async fn a_version_has_one_successor() {
-    let fixture = Fixture::new().await;
+async fn a_version_has_one_successor(fixture: Fixture) {
     let keys = DeviceKeys::generate().unwrap();
     let card = keys.card(DeviceKind::Workstation, Name::new("desk").unwrap());
     let sign = |version: ProfileVersion| {
@@ -371,9 +416,42 @@ async fn a_stolen_database_tells_no_secret_and_its_ciphertexts_cannot_be_moved()
     ));
 }
 
-#[tokio::test]
-async fn a_profile_has_as_many_folders_as_one_answer_can_list() {
-    let fixture = Fixture::new().await;
+/// A ciphertext opens in its own row alone.
+async fn what_is_sealed_cannot_be_moved(fixture: Fixture) {
+    let (profile, signed) = founded("alice@example");
+    let mut tx = fixture.store.begin().await.unwrap();
+    tx.insert_profile(&profile, &signed, NOW).await.unwrap();
+    for id in [1, 2] {
+        let record = LocationRecord {
+            location: LocationId::from_bytes([id; 16]),
+            name: Name::new("folder").unwrap(),
+            created_at: NOW,
+        };
+        assert!(tx.insert_location(&profile.id(), &record).await.unwrap());
+        assert!(!tx.insert_location(&profile.id(), &record).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+    let held = fixture.store.locations(&profile.id()).await.unwrap();
+    assert_eq!(held.len(), 2);
+    let read = "SELECT sealed FROM locations WHERE location = ?";
+    let mut conn = fixture.store.db.writer().await.unwrap();
+    let row = conn
+        .query(read)
+        .bind([1; 16].as_slice())
+        .fetch_one(&mut conn);
+    let sealed: Vec<u8> = row.await.unwrap().try_get("sealed").unwrap();
+    conn.query("UPDATE locations SET sealed = ?")
+        .bind(sealed)
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    drop(conn);
+    let moved = fixture.store.locations(&profile.id()).await;
+    let table = "locations";
+    assert!(matches!(moved, Err(StoreError::Corrupt { table: of, .. }) if of == table));
+}
+
+async fn a_profile_has_as_many_folders_as_one_answer_can_list(fixture: Fixture) {
     let (profile, signed) = founded("alice@example");
     let mut tx = fixture.store.begin().await.unwrap();
     tx.insert_profile(&profile, &signed, NOW).await.unwrap();
@@ -396,9 +474,7 @@ async fn a_profile_has_as_many_folders_as_one_answer_can_list() {
     );
 }
 
-#[tokio::test]
-async fn a_counter_changes_only_from_what_was_read() {
-    let fixture = Fixture::new().await;
+async fn a_counter_changes_only_from_what_was_read(fixture: Fixture) {
     let [a, b, c, d] = ["a", "b", "c", "d"].map(counter);
     let change = |key: &CounterKey, read, count| CounterChange {
         key: key.clone(),
@@ -439,9 +515,7 @@ async fn a_counter_changes_only_from_what_was_read() {
     assert_eq!(counted, [("a", 2), ("b", 6), ("c", 1)]);
 }
 
-#[tokio::test]
-async fn rows_of_any_number_are_read_and_written() {
-    let fixture = Fixture::new().await;
+async fn rows_of_any_number_are_read_and_written(fixture: Fixture) {
     for number in [1, 2, 63, 64, 200, 300] {
         let records: Vec<_> = (0..number).map(|id| record(number * 1000 + id)).collect();
         let keys: Vec<_> = records.iter().map(|record| record.key).collect();
@@ -487,12 +561,15 @@ async fn no_statement_of_the_hot_path_scans_a_table() {
         .into_iter()
         .flat_map(|size| {
             [&requests::RECALL, &counters::READ, &counters::CHANGE]
-                .map(|rows| rows.text(size).unwrap().to_string())
+                .map(|rows| rows.text(Kind::Sqlite, size).unwrap().to_string())
         })
         .chain(forgetting.map(str::to_owned));
     for statement in statements {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-        let plan = sqlx::query(explain).fetch_all(&mut *tx.tx).await.unwrap();
+        let Conn::Sqlite(conn) = &mut tx.tx else {
+            panic!("it is SQLite");
+        };
+        let plan = sqlx::query(explain).fetch_all(&mut **conn).await.unwrap();
         let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
         for table in ["requests", "counters"] {
             let scans = |step: &&String| step.contains(&format!("SCAN {table}"));
@@ -505,9 +582,7 @@ async fn no_statement_of_the_hot_path_scans_a_table() {
     }
 }
 
-#[tokio::test]
-async fn what_is_not_committed_has_not_happened() {
-    let fixture = Fixture::new().await;
+async fn what_is_not_committed_has_not_happened(fixture: Fixture) {
     let later = NOW.plus(24 * 3_600_000);
     let mut tx = fixture.store.begin().await.unwrap();
     tx.record(&[record(1)]).await.unwrap();
@@ -555,5 +630,254 @@ async fn a_full_or_read_only_database_is_said_to_be_so() {
     assert!(
         matches!(refused, Some(StoreError::ReadOnly(_))),
         "{refused:?}"
+    );
+}
+
+/// Each instance has its own key, and only one that has the root key lets another one in.
+async fn keys_are_opened_by_who_was_let_in(fixture: Fixture) {
+    let other = ProtectorKey::create(&fixture.folder.path().join("other.key")).unwrap();
+    let outside = Store::open(&fixture.place, &other).await.err();
+    let again = Store::create(&fixture.place, &other).await.err();
+    assert!(matches!(again, Some(StoreError::Exists)), "{again:?}");
+    let Place::Shared(uri) = &fixture.place else {
+        assert!(
+            matches!(outside, Some(StoreError::WrongRootKey)),
+            "{outside:?}"
+        );
+        return;
+    };
+    assert!(
+        matches!(outside, Some(StoreError::NotJoined)),
+        "{outside:?}"
+    );
+    let wrong = RecordKey::generate().unwrap();
+    let wrong = Store::join(uri, &other, &wrong).await.err();
+    assert!(matches!(wrong, Some(StoreError::WrongRootKey)), "{wrong:?}");
+    let root = fixture.store.root_key(&fixture.protector).await.unwrap();
+    for _ in 0..2 {
+        let joined = Store::join(uri, &other, &root).await.unwrap();
+        joined.close().await;
+    }
+    let joined = Store::open(&fixture.place, &other).await.unwrap();
+    assert!(joined.root_key(&fixture.protector).await.is_ok());
+    joined.close().await;
+    fixture.reopen().await.unwrap();
+}
+
+async fn counters_are_forgotten_and_cleared(fixture: Fixture) {
+    let keys = ["a", "b", "c", "d"].map(counter);
+    let everybodys = CounterKey {
+        profile: ProfileId::from_bytes([0; 16]),
+        ..counter("all")
+    };
+    let mut tx = fixture.store.begin().await.unwrap();
+    let changes = keys.iter().chain([&everybodys]).map(|key| CounterChange {
+        key: key.clone(),
+        read: None,
+        count: 3,
+    });
+    tx.count(&changes.collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(tx.forget_counters(NOW, 10).await.unwrap(), 0);
+    tx.commit().await.unwrap();
+    let profiles = fixture.store.profiles_that_counted(3, None).await.unwrap();
+    assert_eq!(profiles, [everybodys.profile, keys[0].profile]);
+    let mut tx = fixture.store.begin().await.unwrap();
+    assert_eq!(tx.clear_counters(None).await.unwrap(), 4);
+    let later = NOW.plus(LONGEST_WINDOW + 1);
+    assert_eq!(tx.forget_counters(later, 10).await.unwrap(), 1);
+    assert_eq!(tx.clear_counters(Some(&keys[0].profile)).await.unwrap(), 0);
+    tx.commit().await.unwrap();
+}
+
+async fn ceremonies_are_kept_answered_and_forgotten(fixture: Fixture) {
+    let (profile, signed) = founded("alice@example");
+    let id = profile.id();
+    let [desk, phone] = [[7; 16], [8; 16]].map(DeviceId::from_bytes);
+    let ceremony = |number: u8| CeremonyRecord {
+        profile: id,
+        id: CeremonyId::from_bytes([number; 16]),
+        requester: desk,
+        expires_at: NOW.plus(1000),
+    };
+    let keys = DeviceKeys::generate().unwrap();
+    let card = keys.card(DeviceKind::Mobile, Name::new("phone").unwrap());
+    let sealed = || seal(Suite::XWing, "test", &card.kem, b"", b"notice").unwrap();
+    let mut tx = fixture.store.begin().await.unwrap();
+    tx.insert_profile(&profile, &signed, NOW).await.unwrap();
+    for (number, kept) in [(1, true), (1, true), (2, true), (3, false)] {
+        let notices = [(phone, sealed())];
+        let opened = tx.open_ceremony(&ceremony(number), &notices, NOW, 2).await;
+        assert_eq!(opened.unwrap(), kept, "{number}");
+    }
+    tx.commit().await.unwrap();
+    let store = &fixture.store;
+    let waiting = |at| store.notices(&id, &phone, at, 9);
+    assert_eq!(waiting(NOW).await.unwrap().len(), 2);
+    assert_eq!(waiting(NOW.plus(1000)).await.unwrap().len(), 0);
+    let first = ceremony(1).id;
+    let mut tx = store.begin().await.unwrap();
+    for _ in 0..2 {
+        let answered = tx
+            .answer_ceremony(&id, &first, &phone, &sealed(), NOW)
+            .await;
+        assert!(answered.unwrap());
+    }
+    assert!(
+        !tx.answer_ceremony(&id, &first, &desk, &sealed(), NOW)
+            .await
+            .unwrap()
+    );
+    tx.commit().await.unwrap();
+    assert_eq!(waiting(NOW).await.unwrap().len(), 1);
+    let answers = |at| store.ceremony_answers(&id, &first, &desk, at);
+    assert_eq!(answers(NOW).await.unwrap().unwrap().len(), 1);
+    assert!(answers(NOW.plus(1000)).await.unwrap().is_none());
+    let mut tx = store.begin().await.unwrap();
+    assert!(!tx.close_ceremony(&id, &first, &phone).await.unwrap());
+    assert!(tx.close_ceremony(&id, &first, &desk).await.unwrap());
+    let expired = tx.expire_ceremonies(NOW.plus(1000)).await.unwrap();
+    assert_eq!(expired, [ceremony(2)]);
+    assert_eq!(tx.expire_ceremonies(NOW.plus(1000)).await.unwrap(), []);
+    tx.commit().await.unwrap();
+}
+
+async fn chains_checkpoints_and_archives_are_kept(fixture: Fixture) {
+    let [one, other] = [[1; 16], [2; 16]].map(InstanceId::from_bytes);
+    let row = |sequence: u64| AuditRow {
+        sequence,
+        sealed: vec![9; 2000],
+        mac: vec![u8::try_from(sequence).unwrap(); 32],
+    };
+    let store = &fixture.store;
+    assert_eq!(store.audit_head(one).await.unwrap(), AuditHead::EMPTY);
+    let mut tx = store.begin().await.unwrap();
+    tx.append_audit(one, (1..=200).map(row).collect())
+        .await
+        .unwrap();
+    tx.append_audit(other, vec![row(1)]).await.unwrap();
+    for number in 1..=3 {
+        let row = CheckpointRow {
+            number,
+            at: NOW.plus(i64::try_from(number).unwrap()),
+            signed: vec![1; 500],
+        };
+        tx.insert_checkpoint(&row).await.unwrap();
+    }
+    let archive = ArchiveRow {
+        number: 1,
+        signed: vec![2; 500],
+    };
+    tx.insert_archive(&archive).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    assert!(
+        tx.append_audit(one, vec![row(200)]).await.is_err(),
+        "a number that is taken"
+    );
+    drop(tx);
+
+    let heads = store.audit_heads().await.unwrap();
+    let numbers: Vec<_> = heads
+        .iter()
+        .map(|(of, head)| (*of, head.sequence))
+        .collect();
+    assert_eq!(numbers, [(one, 200), (other, 1)]);
+    assert_eq!(
+        store.audit_page(one, 150, 9).await.unwrap()[0].sequence,
+        150
+    );
+    let back = store.audit_page_back(one, 150, 9).await.unwrap();
+    assert_eq!((back.len(), back[0].sequence), (9, 149));
+    assert_eq!(store.newest_checkpoint().await.unwrap().unwrap().number, 3);
+    let until = store.checkpoint_until(NOW.plus(2)).await.unwrap();
+    assert_eq!(until.unwrap().number, 2);
+    assert_eq!(store.archives().await.unwrap(), [archive]);
+
+    let mut tx = store.begin().await.unwrap();
+    assert_eq!(tx.prune_audit(one, 100, 60).await.unwrap(), 60);
+    assert_eq!(tx.prune_audit(one, 100, 60).await.unwrap(), 40);
+    assert_eq!(
+        tx.prune_audit(one, 900, 900).await.unwrap(),
+        99,
+        "the newest stays"
+    );
+    assert_eq!(tx.prune_checkpoints(3, 1).await.unwrap(), 1);
+    assert_eq!(tx.prune_checkpoints(3, 9).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    assert_eq!(store.audit_page(one, 0, 9).await.unwrap().len(), 1);
+    assert_eq!(store.checkpoint_page(0, 9).await.unwrap().len(), 1);
+}
+
+async fn settings_policies_and_backups_are_kept(fixture: Fixture) {
+    let store = &fixture.store;
+    let record = ServerRecord {
+        kss_id: KssId::from_digest(Digest::from_bytes([7; 32])),
+        public_card: b"card".to_vec(),
+        enabled: true,
+        created_at: NOW,
+    };
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_server(&record, b"secret").await.unwrap();
+    let twice = tx.insert_server(&record, b"secret").await;
+    assert!(matches!(twice, Err(StoreError::Exists)), "{twice:?}");
+    drop(tx);
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_server(&record, b"secret").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.server().await.unwrap().unwrap(), record);
+    assert_eq!(store.identity().await.unwrap().as_slice(), b"secret");
+    let before = store.change_number().await.unwrap();
+
+    let source = "# \u{00fc}ber \u{1f5dd}\n".repeat(9000);
+    let mut tx = store.begin().await.unwrap();
+    assert_eq!(tx.change_number().await.unwrap(), before);
+    tx.probe().await.unwrap();
+    tx.probe().await.unwrap();
+    assert_eq!(tx.insert_policy("Europe/Berlin", "", NOW).await.unwrap(), 1);
+    assert_eq!(tx.insert_policy("UTC", &source, NOW).await.unwrap(), 2);
+    tx.stage().await.unwrap();
+    let generation = |counter| Generation { epoch: 1, counter };
+    tx.insert_backup(generation(9), "old", NOW).await.unwrap();
+    tx.insert_backup(generation(10), "new", NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    let policy = store.policy().await.unwrap().unwrap();
+    assert_eq!((policy.version, policy.source), (2, source));
+    assert!(store.is_staged().await.unwrap());
+    assert!(!store.server().await.unwrap().unwrap().enabled);
+    assert_eq!(store.newest_backup().await.unwrap().as_deref(), Some("new"));
+    let changed = store.change_number().await.unwrap();
+    assert_eq!(changed > before, store.is_shared());
+
+    let doubt = StateDoubt {
+        unproven_since: Some(NOW),
+        superseded_by: None,
+    };
+    let mut tx = store.begin().await.unwrap();
+    tx.set_state_doubt(&doubt).await.unwrap();
+    tx.set_enabled(true).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.state_doubt().await.unwrap(), doubt);
+    assert!(!store.is_staged().await.unwrap());
+}
+
+async fn a_snapshot_is_of_one_moment(fixture: Fixture) {
+    let key = counter("a");
+    let change = |read, count| CounterChange {
+        key: key.clone(),
+        read,
+        count,
+    };
+    let mut tx = fixture.store.begin().await.unwrap();
+    tx.count(&[change(None, 1)]).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut snapshot = fixture.store.snapshot().await.unwrap();
+    let mut tx = fixture.store.begin().await.unwrap();
+    tx.count(&[change(Some(1), 2)]).await.unwrap();
+    tx.commit().await.unwrap();
+    let seen = snapshot.counters(&key.profile).await.unwrap();
+    assert_eq!(seen[0].count, 1);
+    assert_eq!(
+        snapshot.counting_profiles(None).await.unwrap(),
+        [key.profile]
     );
 }

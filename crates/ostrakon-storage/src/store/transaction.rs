@@ -1,7 +1,8 @@
-use sqlx::{Sqlite, pool::PoolConnection};
-
 use super::Store;
-use crate::StoreError;
+use crate::{
+    StoreError,
+    engine::{Conn, Text},
+};
 
 /// One act on the database: all of it becomes durable at [`Transaction::commit`], or none.
 ///
@@ -10,22 +11,18 @@ use crate::StoreError;
 /// where it stands.
 pub struct Transaction<'s> {
     pub(super) store: &'s Store,
-    pub(super) tx: PoolConnection<Sqlite>,
+    pub(super) tx: Conn,
     finished: bool,
 }
 
 impl<'s> Transaction<'s> {
     pub(super) async fn begin(store: &'s Store) -> Result<Self, StoreError> {
-        let tx = store.db.writer.acquire().await?;
         let mut transaction = Self {
             store,
-            tx,
+            tx: store.db.writer().await?,
             finished: false,
         };
-        // The write lock is taken at the start, so that no statement in the middle can lose it.
-        sqlx::query("BEGIN IMMEDIATE")
-            .execute(&mut *transaction.tx)
-            .await?;
+        transaction.tx.begin().await?;
         Ok(transaction)
     }
 
@@ -34,7 +31,7 @@ impl<'s> Transaction<'s> {
     /// # Errors
     /// [`StoreError::Unavailable`] leaves open whether it was.
     pub async fn commit(mut self) -> Result<(), StoreError> {
-        sqlx::query("COMMIT").execute(&mut *self.tx).await?;
+        self.tx.commit().await?;
         self.finished = true;
         Ok(())
     }
@@ -45,15 +42,40 @@ impl<'s> Transaction<'s> {
     /// # Errors
     /// When the database fails.
     pub async fn probe(&mut self) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO settings (name, value) VALUES ('probe', randomblob(16))
-             ON CONFLICT DO UPDATE SET value = excluded.value",
-        )
-        .execute(&mut *self.tx)
-        .await?;
+        let random = ostrakon_shards::random::array::<16>()
+            .map_err(ostrakon_shards::record::SealRecordError::from)?;
+        self.set("probe", &random).await
+    }
+
+    /// Stores a setting in place of what it was.
+    pub(super) async fn set(&mut self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.tx
+            .query(SET)
+            .bind(name)
+            .bind(value)
+            .execute(&mut self.tx)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes a setting away.
+    pub(super) async fn unset(&mut self, name: &str) -> Result<(), StoreError> {
+        self.tx
+            .query("DELETE FROM settings WHERE name = ?")
+            .bind(name)
+            .execute(&mut self.tx)
+            .await?;
         Ok(())
     }
 }
+
+const SET: Text = Text {
+    sqlite: "INSERT INTO settings (name, value) VALUES (?, ?)
+             ON CONFLICT DO UPDATE SET value = excluded.value",
+    mysql: "REPLACE INTO settings (name, value) VALUES (?, ?)",
+    postgres: "INSERT INTO settings (name, value) VALUES (?, ?)
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+};
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {

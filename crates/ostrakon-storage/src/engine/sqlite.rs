@@ -17,27 +17,27 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
     (
         1,
         "foundation",
-        include_str!("../migrations/sqlite/0001_foundation.sql"),
+        include_str!("../../migrations/sqlite/0001_foundation.sql"),
     ),
     (
         2,
         "audit",
-        include_str!("../migrations/sqlite/0002_audit.sql"),
+        include_str!("../../migrations/sqlite/0002_audit.sql"),
     ),
     (
         3,
         "ledger",
-        include_str!("../migrations/sqlite/0003_ledger.sql"),
+        include_str!("../../migrations/sqlite/0003_ledger.sql"),
     ),
     (
         4,
         "generations",
-        include_str!("../migrations/sqlite/0004_generations.sql"),
+        include_str!("../../migrations/sqlite/0004_generations.sql"),
     ),
     (
         5,
         "people",
-        include_str!("../migrations/sqlite/0005_people.sql"),
+        include_str!("../../migrations/sqlite/0005_people.sql"),
     ),
 ];
 
@@ -54,14 +54,14 @@ const WRITER_CACHE: &str = "-8192";
 
 /// One connection that writes, a few that read.
 #[derive(Debug)]
-pub(crate) struct Sqlite {
-    pub(crate) writer: SqlitePool,
-    pub(crate) reader: SqlitePool,
+pub(crate) struct SqlitePools {
+    pub(super) writer: SqlitePool,
+    pub(super) reader: SqlitePool,
 }
 
-impl Sqlite {
+impl SqlitePools {
     /// Makes a new, empty database file, mode 0600.
-    pub(crate) async fn create(path: &Path) -> Result<Self, StoreError> {
+    pub(super) async fn create(path: &Path) -> Result<Self, StoreError> {
         OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -75,7 +75,7 @@ impl Sqlite {
     }
 
     /// Opens the database file and migrates it to the newest schema.
-    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
         match path.try_exists() {
             Ok(true) => Self::connect(path).await,
             Ok(false) => Err(StoreError::Missing),
@@ -110,7 +110,7 @@ impl Sqlite {
         Ok(Self { writer, reader })
     }
 
-    pub(crate) async fn close(&self) {
+    pub(super) async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
     }

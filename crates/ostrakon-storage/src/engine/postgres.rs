@@ -1,0 +1,86 @@
+//! PostgreSQL, alone or with a synchronous standby, and what speaks like it: Aurora, CockroachDB.
+
+use std::time::Duration;
+
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
+};
+
+use super::{Conn, schema};
+use crate::{DatabaseUri, StoreError, uri::Tls};
+
+const ACQUIRE: Duration = Duration::from_secs(5);
+const READERS: u32 = 8;
+const WRITERS: u32 = 2;
+
+/// How every session is set: a statement ends after five seconds, the wait for a lock after three, a
+/// transaction in which nothing happens after ten.
+const SESSION: [(&str, &str); 3] = [
+    ("statement_timeout", "5000"),
+    ("lock_timeout", "3000"),
+    ("idle_in_transaction_session_timeout", "10000"),
+];
+
+/// The pools of connections to one database.
+#[derive(Debug)]
+pub(crate) struct PgPools {
+    pub(super) writer: PgPool,
+    pub(super) reader: PgPool,
+}
+
+impl PgPools {
+    pub(super) async fn connect(uri: &DatabaseUri) -> Result<Self, StoreError> {
+        let options = options(uri);
+        let pool = |size| {
+            PgPoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(ACQUIRE)
+        };
+        let writer = pool(WRITERS).connect_with(options.clone()).await?;
+        let reader = pool(READERS).connect_lazy_with(options);
+        let pools = Self { writer, reader };
+        let mut first = Conn::Postgres(pools.writer.acquire().await?);
+        match schema::migrate(&mut first).await {
+            Ok(()) => Ok(pools),
+            Err(error) => {
+                drop(first);
+                pools.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn options(uri: &DatabaseUri) -> PgConnectOptions {
+    // Nothing of the environment or of a password file of the user is to count.
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .host(uri.host())
+        .port(uri.port().unwrap_or(5432))
+        .database(uri.database())
+        .username(uri.user())
+        .application_name("ostrakon")
+        .options(SESSION)
+        .ssl_mode(match uri.tls() {
+            Tls::Off => PgSslMode::Disable,
+            Tls::Preferred => PgSslMode::Prefer,
+            Tls::Required => PgSslMode::Require,
+            Tls::VerifyCa => PgSslMode::VerifyCa,
+            Tls::VerifyFull => PgSslMode::VerifyFull,
+        });
+    if let Some(password) = uri.password() {
+        options = options.password(password);
+    }
+    if let Some(ca) = uri.ca() {
+        options = options.ssl_root_cert(ca);
+    }
+    match uri.socket() {
+        Some(socket) => options.socket(socket),
+        None => options,
+    }
+}

@@ -1,0 +1,317 @@
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{mariadb as maria, postgres as pg};
+
+/// Which program serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// MariaDB, for the MySQL protocol.
+    MariaDb,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// A private server of databases.
+pub struct Server {
+    engine: Engine,
+    folder: TempDir,
+    port: u16,
+    child: Mutex<Option<Child>>,
+    settings: Vec<String>,
+}
+
+/// How the folders of servers are called: then comes the id of the process that made it.
+const PREFIX: &str = "ostrakon-testdb-";
+
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The MariaDB server of this process.
+pub fn mariadb() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start(Engine::MariaDb, &[]))
+}
+
+/// The PostgreSQL server of this process.
+pub fn postgres() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start(Engine::Postgres, &[]))
+}
+
+impl Server {
+    /// Makes a data folder and starts a server in it, with further settings as `name=value`.
+    #[must_use]
+    pub fn start(engine: Engine, settings: &[&str]) -> Self {
+        sweep();
+        Self::start_in(engine, &std::env::temp_dir(), settings)
+    }
+
+    /// The same, with its data in a folder below `parent`, such as a small file system of the test's own.
+    #[must_use]
+    pub fn start_in(engine: Engine, parent: &Path, settings: &[&str]) -> Self {
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
+        Self::install(engine, folder.unwrap(), settings)
+    }
+
+    fn install(engine: Engine, folder: TempDir, settings: &[&str]) -> Self {
+        // Whoever serves is not root in all cases.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(folder.path(), mode).unwrap();
+        let server = Self {
+            engine,
+            port: free_port(),
+            folder,
+            child: Mutex::new(None),
+            settings: settings.iter().map(ToString::to_string).collect(),
+        };
+        match engine {
+            Engine::MariaDb => maria::install(&server.data()),
+            Engine::Postgres => pg::install(&server.data()),
+        }
+        server.restart();
+        server
+    }
+
+    /// Starts the server, which must not be running.
+    pub fn restart(&self) {
+        let log = File::create(self.log()).unwrap();
+        let mut command = match self.engine {
+            Engine::MariaDb => maria::serve(&self.data(), self.port, &self.settings),
+            Engine::Postgres => pg::serve(&self.data(), self.port, &self.settings),
+        };
+        let log_too = log.try_clone().unwrap();
+        command.stdin(Stdio::null()).stdout(log).stderr(log_too);
+        *self.lock() = Some(spawn(command));
+        let until = Instant::now() + PATIENCE;
+        while !self.answers() {
+            let ended = self.lock().as_mut().unwrap().try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < until,
+                "{:?} does not start: {ended:?}\n{}",
+                self.engine,
+                fs::read_to_string(self.log()).unwrap_or_default()
+            );
+            thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// Makes a fresh, empty database. Returns a URI of it, for a user who may do everything there.
+    pub fn database(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        match self.engine {
+            Engine::MariaDb => self.run(&format!("CREATE DATABASE {name}")),
+            Engine::Postgres => self.run(&format!("CREATE DATABASE {name} TEMPLATE template0")),
+        };
+        self.uri(&name)
+    }
+
+    /// The URI of a database, whether or not there is one of that name.
+    #[must_use]
+    pub fn uri(&self, name: &str) -> String {
+        self.uri_at(name, self.port)
+    }
+
+    /// The same as reached through another port, at which a test's proxy listens.
+    #[must_use]
+    pub fn uri_at(&self, name: &str, port: u16) -> String {
+        match self.engine {
+            Engine::MariaDb => {
+                format!("mysql:host=127.0.0.1,port={port},user=root,database={name}")
+            }
+            Engine::Postgres => format!("postgresql://postgres@127.0.0.1:{port}/{name}"),
+        }
+    }
+
+    /// Runs statements outside of any database, as the administrator, and returns what they print.
+    pub fn run(&self, sql: &str) -> String {
+        self.run_in(None, sql)
+    }
+
+    /// Runs statements in a database, as the administrator, and returns what they print.
+    pub fn run_in(&self, database: Option<&str>, sql: &str) -> String {
+        let out = self.client(database, sql).output().unwrap();
+        assert!(
+            out.status.success(),
+            "{sql}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// The port at which it listens, on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process that serves.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        let child = self.lock();
+        Pid::from_child(child.as_ref().expect("it runs"))
+    }
+
+    /// Sends a signal to the server.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Ends the server at once, as a crash does.
+    pub fn kill(&self) {
+        if self.engine == Engine::Postgres {
+            // Those it has started would go on for a moment, and keep the next one from starting.
+            let children = format!("/proc/{}/task/{0}/children", self.pid().as_raw_nonzero());
+            let children = fs::read_to_string(children).unwrap_or_default();
+            self.signal(Signal::KILL);
+            for pid in children
+                .split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+            {
+                let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+            }
+        } else {
+            self.signal(Signal::KILL);
+        }
+        self.wait();
+        if self.engine == Engine::Postgres {
+            let _ = fs::remove_file(self.data().join("postmaster.pid"));
+        }
+    }
+
+    /// Stops the server in order.
+    pub fn stop(&self) {
+        // PostgreSQL ends connections at this one, and MariaDB at the other.
+        self.signal(match self.engine {
+            Engine::MariaDb => Signal::TERM,
+            Engine::Postgres => Signal::INT,
+        });
+        self.wait();
+    }
+
+    fn wait(&self) {
+        let mut child = self.lock().take().expect("it runs");
+        let until = Instant::now() + PATIENCE;
+        while child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < until, "{:?} does not end", self.engine);
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn answers(&self) -> bool {
+        let out = self.client(None, "SELECT 1").output().unwrap();
+        out.status.success()
+    }
+
+    fn client(&self, database: Option<&str>, sql: &str) -> Command {
+        match self.engine {
+            Engine::MariaDb => maria::client(self.port, database, sql),
+            Engine::Postgres => pg::client(self.port, database, sql),
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.lock().take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Starts a program that is killed when this process ends. The system sees to that when the thread that
+/// started it ends, so one thread starts them all and stays.
+fn spawn(command: Command) -> Child {
+    type Order = (Command, mpsc::Sender<Child>);
+    static STARTER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (orders, queue) = mpsc::channel::<Order>();
+        thread::spawn(move || {
+            for (mut command, started) in queue {
+                let child = command.spawn().expect("setpriv starts it");
+                started.send(child).expect("somebody waits");
+            }
+        });
+        Mutex::new(orders)
+    });
+    let (started, child) = mpsc::channel();
+    let starter = starter.lock().unwrap_or_else(PoisonError::into_inner);
+    starter.send((command, started)).unwrap();
+    drop(starter);
+    child.recv().expect("the server's program is installed")
+}
+
+/// Removes what servers left whose process is gone: one that lasts as long as its process cannot do so
+/// itself.
+fn sweep() {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+            let name = entry.file_name();
+            let of = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+            let pid = of.and_then(|of| of.split_once('-')).map(|(pid, _)| pid);
+            if let Some(pid) = pid
+                && !Path::new("/proc").join(pid).exists()
+            {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    });
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A command that runs as `user` where this process is root, and dies with this process.
+pub(crate) fn as_user(user: &str, program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    if rustix::process::geteuid().is_root() {
+        command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
+    }
+    command.arg("--").arg(program).env_clear();
+    command
+        .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+        .env("LC_ALL", "C");
+    command
+}
+
+/// Makes a folder that belongs to `user` where this process is root.
+pub(crate) fn folder_of(user: &str, path: &Path) {
+    fs::create_dir(path).unwrap();
+    if rustix::process::geteuid().is_root() {
+        let owned = Command::new("chown").arg(user).arg(path).status().unwrap();
+        assert!(owned.success());
+    }
+}
