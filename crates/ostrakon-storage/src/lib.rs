@@ -22,8 +22,8 @@ pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
     ArchiveRow, AuditHead, AuditRow, CeremonyRecord, ChangeNumber, CheckpointRow, Counter,
-    CounterChange, InstanceId, LONGEST_WINDOW, LocationRecord, MAX_LOCATIONS, NoticeRecord, Place,
-    PolicyVersion, REQUESTS_KEPT, RequestKey, RequestRecord, ServerRecord, Snapshot, StateDoubt,
-    Store, Transaction,
+    CounterChange, InstanceId, InstanceRecord, LONGEST_WINDOW, LocationRecord, MAX_LOCATIONS,
+    NoticeRecord, Place, PolicyVersion, Presence, REQUESTS_KEPT, RequestKey, RequestRecord,
+    SILENCE, ServerRecord, Snapshot, StateDoubt, Store, Transaction,
 };
 pub use uri::{DatabaseUri, ParseUriError};

@@ -63,6 +63,7 @@ contract![
     chains_checkpoints_and_archives_are_kept,
     settings_policies_and_backups_are_kept,
     a_snapshot_is_of_one_moment,
+    instances_and_leases_go_by_the_clock_of_the_database,
 ];
 
 impl Fixture {
@@ -879,5 +880,51 @@ async fn a_snapshot_is_of_one_moment(fixture: Fixture) {
     assert_eq!(
         snapshot.counting_profiles(None).await.unwrap(),
         [key.profile]
+    );
+}
+
+async fn instances_and_leases_go_by_the_clock_of_the_database(fixture: Fixture) {
+    let store = &fixture.store;
+    let [one, other] = [[1; 16], [2; 16]].map(InstanceId::from_bytes);
+    if !store.is_shared() {
+        assert_eq!(store.instances().await.unwrap(), []);
+        assert!(store.lease("work", one, 60_000).await.unwrap());
+        assert!(
+            store.lease("work", other, 60_000).await.unwrap(),
+            "there is one process"
+        );
+        return;
+    }
+    let presence = |instance| Presence {
+        instance,
+        name: format!("host-{instance}"),
+        version: "1.2.3".to_owned(),
+        policy_version: 7,
+    };
+    for instance in [other, one, one] {
+        store.enter(&presence(instance)).await.unwrap();
+    }
+    store.touch(&presence(other), true).await.unwrap();
+    let listed = store.instances().await.unwrap();
+    let shown: Vec<_> = listed.iter().map(|of| (of.instance, of.stopped)).collect();
+    assert_eq!(shown, [(one, false), (other, true)]);
+    assert!((0..SILENCE).contains(&listed[0].silent), "{listed:?}");
+    assert_eq!(
+        (listed[0].policy_version, &*listed[0].version),
+        (7, "1.2.3")
+    );
+    let time = store.database_time().await.unwrap().unwrap();
+    assert!(time >= listed[0].last_seen, "{time:?}");
+
+    assert!(store.lease("work", one, 60_000).await.unwrap());
+    assert!(
+        store.lease("work", one, 60_000).await.unwrap(),
+        "it is kept"
+    );
+    assert!(!store.lease("work", other, 60_000).await.unwrap());
+    assert!(store.lease("more", other, -1).await.unwrap());
+    assert!(
+        store.lease("more", one, 60_000).await.unwrap(),
+        "it had ended"
     );
 }
