@@ -53,6 +53,7 @@ impl Asking {
             },
             body,
             at,
+            basis: ChangeNumber::default(),
             items: items.collect::<Outcome<_>>()?,
         })
     }

@@ -232,6 +232,7 @@ async fn found(ledger: &Ledger) -> Outcome<Member> {
         key,
         body,
         at,
+        basis: ChangeNumber::default(),
         items,
     };
     check(&ledger.settle(asked).await?, 1)?;

@@ -57,6 +57,10 @@ pub(crate) enum Command {
         /// The server's name, as its users see it.
         #[arg(long, default_value = "keyserver")]
         name: String,
+        /// Keep the server's state in this database, which its instances share. It must be there, and
+        /// empty: `mysql:host=…,port=…,user=…,password_file=…,database=…`, or a URL.
+        #[arg(long, value_name = "URI")]
+        db_uri: Option<String>,
         #[command(flatten)]
         backup: BackupArgs,
     },

@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod backup_key;
 pub(crate) mod ceremony;
 pub(crate) mod create;
+pub(crate) mod database;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod enable;

@@ -66,7 +66,15 @@ async fn run(cli: Cli, registry: &Registry) -> Result<(), Failure> {
         Command::Serve(args) if args.dev => commands::dev::run().await,
         Command::Serve(_) => commands::serve::run(&home?, registry).await,
         Command::Demo { path } => commands::demo::run(path).await,
-        Command::Create { name, backup } => commands::create::run(&home?, &name, &backup).await,
+        Command::Create {
+            name,
+            db_uri,
+            backup,
+        } => {
+            let database = db_uri.as_deref().map(commands::database::named);
+            let database = database.transpose()?;
+            commands::create::run(&home?, &name, database.as_ref(), &backup).await
+        }
         Command::Enable { backup } => commands::enable::enable(&home?, &backup).await,
         Command::Disable => commands::enable::switch(&home?, false).await,
         Command::Status => commands::status::run(&home?).await,

@@ -10,7 +10,9 @@
 //! settled again, on what its own transaction reads.
 //!
 //! That a limit holds does not rest on there being one writer: counters are written on condition that
-//! they hold what was read, so other processes may settle on the same database.
+//! they hold what was read, so other processes may settle on the same database. Where they do, each
+//! transaction also looks whether a policy, a profile or the server's state has changed since a request was
+//! judged: such a request is given back, to be judged anew.
 
 mod administer;
 mod alone;
@@ -38,8 +40,8 @@ use ostrakon_shards::{
     seal::Sealed,
 };
 use ostrakon_storage::{
-    ArchiveRow, CeremonyRecord, CheckpointRow, InstanceId, LocationRecord, RequestKey, Store,
-    StoreError,
+    ArchiveRow, CeremonyRecord, ChangeNumber, CheckpointRow, InstanceId, LocationRecord,
+    RequestKey, Store, StoreError,
 };
 use ostrakon_types::{
     CeremonyId, Charge, CryptographicId, Denial, DeviceId, Digest, MetaItem, ProfileId, Proposal,
@@ -64,6 +66,8 @@ pub struct SettleRequest {
     pub body: Digest,
     /// The instant for which its proposals were made.
     pub at: UnixMillis,
+    /// How often something had changed before its proposals were made.
+    pub basis: ChangeNumber,
     /// Its items, in order.
     pub items: Vec<RequestItem>,
 }
@@ -250,6 +254,9 @@ pub enum LedgerError {
     /// tried again with the same id.
     #[error("ledger cannot be written")]
     Unavailable(#[source] Arc<StoreError>),
+    /// Something changed, on another instance, on which the proposals rest: they are to be made again.
+    #[error("the request was judged by what has changed since")]
+    Outdated,
     /// The ledger was shut down.
     #[error("ledger is shut down")]
     Stopped,

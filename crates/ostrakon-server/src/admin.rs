@@ -242,7 +242,7 @@ async fn status(State(node): State<Arc<Node>>) -> Response {
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: node.instance.to_string(),
-        database: "sqlite".to_owned(),
+        database: pipeline.store.kind().to_owned(),
         protector: "key file".to_owned(),
         policy_version: Some(policy.version),
         policy_loaded_at: Some(policy.loaded_at),

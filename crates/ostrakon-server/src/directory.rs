@@ -5,8 +5,10 @@ use std::{
 
 use ostrakon_custody::Ledger;
 use ostrakon_shards::{card::Card, profile::Profile};
-use ostrakon_storage::{Store, StoreError};
+use ostrakon_storage::{ChangeNumber, Store, StoreError};
 use ostrakon_types::{DeviceId, ProfileId};
+
+use crate::basis::Basis;
 
 /// How many devices are remembered, at about 4 KiB each.
 const REMEMBERED: usize = 4096;
@@ -17,15 +19,17 @@ const REMEMBERED: usize = 4096;
 pub(crate) struct Directory {
     store: Arc<Store>,
     remembered: RwLock<HashMap<DeviceId, Arc<Member>>>,
-    /// Knows how often profiles have changed.
+    /// Knows how often profiles have changed in this process.
     ledger: Ledger,
+    /// Knows how often other instances have changed something.
+    basis: Arc<Basis>,
 }
 
 /// A device as it was known in one generation of the directory.
 #[derive(Clone)]
 pub(crate) struct Seen {
     pub(crate) member: Arc<Member>,
-    generation: u64,
+    generation: (u64, ChangeNumber),
 }
 
 /// A device that is known, with the profiles to which it belongs.
@@ -51,19 +55,25 @@ impl Member {
 }
 
 impl Directory {
-    pub(crate) fn new(store: Arc<Store>, ledger: Ledger) -> Self {
+    pub(crate) fn new(store: Arc<Store>, ledger: Ledger, basis: Arc<Basis>) -> Self {
         Self {
             store,
             remembered: RwLock::default(),
             ledger,
+            basis,
         }
     }
 
     /// Whether nothing has changed since, as far as this process knows.
     ///
-    /// What other processes change on the same database does not show. A home has one process at a time.
+    /// What another instance has changed since this process last looked does not show here: the ledger
+    /// finds it.
     pub(crate) fn is_current(&self, seen: &Seen) -> bool {
-        seen.generation == self.ledger.profile_changes()
+        seen.generation == self.generation()
+    }
+
+    fn generation(&self) -> (u64, ChangeNumber) {
+        (self.ledger.profile_changes(), self.basis.get())
     }
 
     /// The device, if it is known.
@@ -72,7 +82,7 @@ impl Directory {
     /// When the database fails, or a profile in it is damaged.
     pub(crate) async fn member(&self, device: &DeviceId) -> Result<Option<Seen>, StoreError> {
         // Before the question, so that what changes meanwhile makes the answer an old one.
-        let generation = self.ledger.profile_changes();
+        let generation = self.generation();
         let seen = |member| Some(Seen { member, generation });
         // Asked also about a device that is remembered, so that time does not tell strangers which
         // devices are known, and so that what another process changed is seen.

@@ -1,11 +1,14 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    io::{self, Read as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    str::FromStr as _,
 };
 
+use ostrakon_storage::{DatabaseUri, ParseUriError, Place};
 use rustix::fs::{FlockOperation, flock};
+use zeroize::Zeroizing;
 
 /// The folder in which a server keeps what is its own.
 #[derive(Clone, Debug)]
@@ -37,6 +40,17 @@ pub enum HomeError {
     /// The making of a server was interrupted there, or goes on.
     #[error("a server is being made in the home folder `{}`, or that was interrupted", .0.display())]
     Unfinished(PathBuf),
+    /// What it says of the database is no database URI.
+    #[error("`database.uri` in the home folder is no database URI")]
+    Uri(#[from] ParseUriError),
+    /// The file with the database's password is open to others.
+    #[error("`{}` holds a password and is open to others (mode {mode:03o}, must be 600)", path.display())]
+    OpenToOthers {
+        /// The file.
+        path: PathBuf,
+        /// The permission bits that it has.
+        mode: u32,
+    },
     /// Another process runs on it.
     #[error("another process uses the home folder `{}`", .0.display())]
     InUse(PathBuf),
@@ -69,10 +83,54 @@ impl Home {
         self.folder.join("server.toml")
     }
 
-    /// The database.
+    /// The database, where it is a file of this machine.
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.folder.join("keyserver.db")
+    }
+
+    /// Where the shared database is, without its password; absent where the database is a file.
+    #[must_use]
+    pub fn database_uri(&self) -> PathBuf {
+        self.folder.join("database.uri")
+    }
+
+    /// The password of the shared database, where it was given with the URI.
+    #[must_use]
+    pub fn database_password(&self) -> PathBuf {
+        self.folder.join("database.password")
+    }
+
+    /// Whether there is a server, or the making of one has begun.
+    #[must_use]
+    pub fn has_database(&self) -> bool {
+        self.database().exists() || self.database_uri().exists()
+    }
+
+    /// Where the database is.
+    ///
+    /// # Errors
+    /// When the files that say so cannot be read, or are open to others.
+    pub fn place(&self) -> Result<Place, HomeError> {
+        let Some(text) = self.read(&self.database_uri())? else {
+            return Ok(Place::File(self.database()));
+        };
+        let uri = DatabaseUri::from_str(text.trim());
+        Ok(Place::Shared(Box::new(with_password(uri?)?)))
+    }
+
+    /// Notes where the shared database is. A password goes to a file of its own, mode 0600.
+    ///
+    /// # Errors
+    /// When there is such a note already, or it cannot be written.
+    pub fn set_database(&self, uri: &DatabaseUri) -> Result<(), HomeError> {
+        let mut uri = uri.clone();
+        if let Some(password) = uri.take_password() {
+            let file = self.database_password();
+            write_new(&file, &password)?;
+            uri = uri.with_password_file(file);
+        }
+        write_new(&self.database_uri(), &format!("{}\n", uri.shown()))
     }
 
     /// The key under which the database's root key is wrapped.
@@ -194,6 +252,48 @@ impl Home {
             source,
         }
     }
+}
+
+/// The URI with the password from the file that it names, if it names one.
+///
+/// # Errors
+/// When that file cannot be read, or is open to others.
+pub fn with_password(uri: DatabaseUri) -> Result<DatabaseUri, HomeError> {
+    let Some(path) = uri.password_file().map(Path::to_owned) else {
+        return Ok(uri);
+    };
+    let failed = |source| HomeError::Io {
+        folder: path.clone(),
+        source,
+    };
+    let file = File::open(&path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(HomeError::OpenToOthers { path, mode });
+    }
+    let mut password = Zeroizing::new(String::new());
+    let read = file.take(4096).read_to_string(&mut password);
+    read.map_err(failed)?;
+    let end = password.trim_end_matches(['\r', '\n']).len();
+    password.truncate(end);
+    Ok(uri.with_password(password))
+}
+
+/// Writes a file that must not be there yet, mode 0600, durably.
+fn write_new(path: &Path, text: &str) -> Result<(), HomeError> {
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())
+                .and_then(|()| file.sync_all())
+        });
+    written.map_err(|source| HomeError::Io {
+        folder: path.to_owned(),
+        source,
+    })
 }
 
 /// More than any policy or configuration may have.

@@ -11,8 +11,10 @@
 
 pub mod admin;
 pub mod audit;
+mod basis;
 pub mod ceremony;
 mod clock;
+mod cluster;
 pub mod config;
 mod directory;
 mod home;
@@ -38,8 +40,8 @@ pub mod policy_engine {
 pub use clock::Clock;
 pub use config::Config;
 pub use ostrakon_shards::name::Name;
-pub use ostrakon_storage::{ProtectorError, StoreError};
+pub use ostrakon_storage::{DatabaseUri, ProtectorError, StoreError};
 
-pub use home::{Home, HomeError, HomeLock, read_text};
+pub use home::{Home, HomeError, HomeLock, read_text, with_password};
 pub use lineage::LineageError;
 pub use server::{BuildError, Server};

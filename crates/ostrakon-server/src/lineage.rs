@@ -36,6 +36,9 @@ use ostrakon_types::{Candidate, ErrorChain, ProfileId, Proposal, UnixMillis};
 use self::{proof::Proof, state_file::StateFile};
 use crate::home::Home;
 
+/// How often the next generation is tried for when other instances take its number.
+const RAISED: u32 = 16;
+
 /// How long one generation lasts while requests are settled, in milliseconds.
 const LASTS: i64 = 60 * 60 * 1000;
 
@@ -98,7 +101,13 @@ impl Lineage {
             [] => None,
             statements => Some(History::new(statements, &root)?),
         };
-        match proof::of(history.as_ref(), kept.as_ref(), copied, &root) {
+        match proof::of(
+            history.as_ref(),
+            kept.as_ref(),
+            copied,
+            &root,
+            store.is_shared(),
+        ) {
             Proof::Newest => {}
             Proof::None(reason) => {
                 tracing::warn!(
@@ -148,6 +157,13 @@ impl Lineage {
     /// Whether it is certain that there is another state.
     pub(crate) fn is_superseded(&self) -> bool {
         read(&self.doubt).superseded_by.is_some()
+    }
+
+    /// Looks again at what the database says of the age of the state, which another instance may have changed.
+    pub(crate) async fn look_again(&self, store: &Store) -> Result<(), StoreError> {
+        let doubt = store.state_doubt().await?;
+        *self.doubt.write().unwrap_or_else(PoisonError::into_inner) = doubt;
+        Ok(())
     }
 
     /// Whether the statement that somebody shows is proof of another state.
@@ -234,11 +250,18 @@ impl Lineage {
         signer: &Signer,
         now: UnixMillis,
     ) -> Result<SignedGeneration, LineageError> {
-        // Read anew: a try that failed may have come to the database all the same.
-        let history = History::new(&store.generations().await?, &self.root)?;
-        let (file, key) = (&self.file, &self.instance_key);
-        let doubt = self.doubt();
-        let raised = raise(file, key, store, signer, Some(history), &doubt, now).await?;
+        let mut tries = 0..RAISED;
+        let raised = loop {
+            // Read anew: a try that failed may have come to the database all the same.
+            let history = History::new(&store.generations().await?, &self.root)?;
+            let (file, key) = (&self.file, &self.instance_key);
+            let doubt = self.doubt();
+            match raise(file, key, store, signer, Some(history), &doubt, now).await {
+                // Another instance was faster.
+                Err(LineageError::Store(StoreError::Overtaken)) if tries.next().is_some() => {}
+                raised => break raised?,
+            }
+        };
         let newest = *raised.newest();
         *self.history.write().unwrap_or_else(PoisonError::into_inner) = raised;
         self.raised.store(true, Ordering::Release);

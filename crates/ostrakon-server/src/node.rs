@@ -76,7 +76,11 @@ impl Node {
             ..
         } = &self.pipeline;
         let now = clock.now();
-        self.keeper.keep_again(store, ledger, signer, now).await;
+        if self.has_upkeep().await {
+            self.keeper.keep_again(store, ledger, signer, now).await;
+        } else {
+            self.keeper.follow(store).await;
+        }
         self.keeper.shown().failing.is_some()
     }
 
@@ -89,7 +93,11 @@ impl Node {
             clock,
             ..
         } = &self.pipeline;
-        self.keeper.keep(store, ledger, signer, clock.now()).await;
+        if self.has_upkeep().await {
+            self.keeper.keep(store, ledger, signer, clock.now()).await;
+        } else {
+            self.keeper.follow(store).await;
+        }
     }
 
     /// Records what was turned away since the last time.
@@ -116,11 +124,13 @@ impl Node {
         if !enabled {
             // Nothing is approved any more, also if the database cannot be told.
             pipeline.enabled.store(false, Ordering::Release);
+            pipeline.held_down.store(true, Ordering::Release);
         }
         pipeline
             .ledger
             .administer(Change::SetEnabled(enabled), pipeline.clock.now())
             .await?;
+        pipeline.held_down.store(false, Ordering::Release);
         pipeline.enabled.store(enabled, Ordering::Release);
         Ok(())
     }

@@ -26,7 +26,7 @@ impl Opened {
     async fn unfinished(home: &Home) -> Result<Self, BuildError> {
         let protector = ProtectorKey::load(&home.instance_key())?;
         let instance = protector.instance();
-        let store = Arc::new(Store::open(&home.database(), &protector).await?);
+        let store = Arc::new(Store::open(home.place()?, &protector).await?);
         let identity = Identity::load(&store, instance).await?;
         Ok(Self {
             store,

@@ -6,6 +6,7 @@
 mod age;
 mod changes;
 mod items;
+mod refresh;
 mod relay;
 
 use std::{
@@ -20,7 +21,7 @@ use ostrakon_custody::{
     AuditEvent, Ledger, LedgerError, RequestItem, SettleRequest, ShardKey, Signer, Verdict,
 };
 use ostrakon_shards::identity::VerifiedKeyserver;
-use ostrakon_storage::{RequestKey, Store, StoreError};
+use ostrakon_storage::{ChangeNumber, RequestKey, Store, StoreError};
 use ostrakon_transport::{
     envelope::{Authentic, EnvelopeKey, Opened, SealResponseError, SessionMessage, Stranger},
     message::{Answer, ItemAnswer, RefusalCode, RequestBody, ResponseBody},
@@ -30,6 +31,7 @@ use ostrakon_types::{DeviceId, ErrorChain, UnixMillis};
 pub(crate) use self::items::{ALL_PROFILES, new_profiles};
 use crate::{
     audit::{Reason, Tallies},
+    basis::Basis,
     clock::Clock,
     directory::{Directory, Member, Seen},
     lineage::Lineage,
@@ -51,6 +53,11 @@ pub(crate) struct Pipeline {
     pub(crate) ledger: Ledger,
     pub(crate) policy: InForce,
     pub(crate) enabled: AtomicBool,
+    /// Whether this instance answers none because the database could not be told.
+    pub(crate) held_down: AtomicBool,
+    /// What of a shared database was looked at last.
+    pub(crate) basis: Arc<Basis>,
+    pub(crate) refreshing: tokio::sync::Mutex<()>,
     pub(crate) directory: Directory,
     pub(crate) sessions: Sessions,
     pub(crate) first_contacts: RateLimit,
@@ -78,7 +85,13 @@ pub(crate) enum Unanswered {
     /// Nothing can be decided now.
     #[error("cannot decide now")]
     Unavailable,
+    /// It was judged by what another instance has changed since.
+    #[error("judged by what has changed since")]
+    Outdated,
 }
+
+/// How often a request is judged anew at most because others change what it rests on.
+const JUDGED: u32 = 8;
 
 impl From<Stranger> for Unanswered {
     fn from(stranger: Stranger) -> Self {
@@ -94,7 +107,7 @@ impl Unanswered {
             Self::TooMany => Reason::TooManyFirstContacts,
             Self::NoRoom => Reason::NoRoom,
             Self::TooManySteps => Reason::TooManySteps,
-            Self::Unavailable => Reason::Unavailable,
+            Self::Unavailable | Self::Outdated => Reason::Unavailable,
         }
     }
 }
@@ -119,7 +132,7 @@ impl Pipeline {
     /// Answers one envelope with another.
     pub(crate) async fn answer(&self, envelope: &[u8]) -> Result<Vec<u8>, Unanswered> {
         let now = self.clock.now();
-        let (authentic, seen) = match SessionMessage::parse(envelope) {
+        let (authentic, mut seen) = match SessionMessage::parse(envelope) {
             Some(message) => {
                 let resumed = self.sessions.resume(&message, &self.directory, now);
                 let (authentic, seen) = resumed.await?;
@@ -133,10 +146,9 @@ impl Pipeline {
         let device = authentic.device();
         let sealed = match authentic.parse(now) {
             Ok(body) => {
-                let member = seen.as_ref().map(|seen| &*seen.member);
-                let answer = self.decide(device, member, &body, now).await?;
+                let answer = self.decide_anew(device, &mut seen, &body, now).await?;
                 if let Answer::Refused(code) = answer {
-                    self.record_refusal(device, member.is_some(), Some(&body), &code, now)
+                    self.record_refusal(device, seen.is_some(), Some(&body), &code, now)
                         .await?;
                 }
                 let newest = self.lineage.newest();
@@ -207,6 +219,38 @@ impl Pipeline {
         Ok((first, None))
     }
 
+    /// Decides a request, and judges it anew as long as another instance changes what it rests on.
+    async fn decide_anew(
+        &self,
+        device: DeviceId,
+        seen: &mut Option<Seen>,
+        body: &RequestBody,
+        now: UnixMillis,
+    ) -> Result<Answer, Unanswered> {
+        for _ in 1..JUDGED {
+            let member = seen.as_ref().map(|seen| &*seen.member);
+            match self.decide(device, member, body, now).await {
+                Err(Unanswered::Outdated) => {}
+                decided => return decided,
+            }
+            if let Err(error) = self.refresh().await {
+                tracing::error!(error = %ErrorChain(&error), "cannot follow another instance");
+                return Err(Unanswered::Unavailable);
+            }
+            if seen.is_some() {
+                // Whose signature was checked may be no member any more.
+                *seen = Some(
+                    self.directory
+                        .member(&device)
+                        .await?
+                        .ok_or(Stranger::UnknownDevice)?,
+                );
+            }
+        }
+        let member = seen.as_ref().map(|seen| &*seen.member);
+        self.decide(device, member, body, now).await
+    }
+
     async fn decide(
         &self,
         device: DeviceId,
@@ -214,6 +258,8 @@ impl Pipeline {
         body: &RequestBody,
         now: UnixMillis,
     ) -> Result<Answer, Unanswered> {
+        // Before anything that may change.
+        let basis = self.basis.get();
         if let Some(refusal) = self.refuse_by_age(body).await? {
             return Ok(refused(device, body, refusal));
         }
@@ -228,11 +274,12 @@ impl Pipeline {
             .iter_mut()
             .filter_map(|item| item.request.take())
             .collect();
-        let verdicts = match self.settle(device, body, items, now).await {
+        let verdicts = match self.settle(device, body, basis, items, now).await {
             Ok(verdicts) => verdicts,
             Err(LedgerError::Refused(_)) => {
                 return Ok(refused(device, body, RefusalCode::IdReused));
             }
+            Err(LedgerError::Outdated) => return Err(Unanswered::Outdated),
             Err(_) => return Err(Unanswered::Unavailable),
         };
         // The audit log has it; a line for each request is more than a busy server needs.
@@ -268,6 +315,7 @@ impl Pipeline {
         &self,
         device: DeviceId,
         body: &RequestBody,
+        basis: ChangeNumber,
         items: Vec<RequestItem>,
         now: UnixMillis,
     ) -> Result<Vec<Verdict>, LedgerError> {
@@ -283,6 +331,7 @@ impl Pipeline {
             key,
             body: body.digest(),
             at: now,
+            basis,
             items,
         };
         if let Err(error) = self.lineage.settling(&self.store, &self.signer, now).await {

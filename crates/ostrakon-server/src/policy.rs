@@ -42,13 +42,7 @@ impl InForce {
         zone: (TimeZone, String),
         stored: PolicyVersion,
     ) -> Result<Self, LoadPolicyError> {
-        let policy = Policy::load(FILE, &stored.source, &zone.0, &registry)?.policy;
-        let loaded = Loaded {
-            version: stored.version,
-            loaded_at: stored.loaded_at,
-            source: stored.source,
-            policy,
-        };
+        let loaded = load(stored, &zone.0, &registry)?;
         let current = RwLock::new(Arc::new(loaded));
         Ok(Self {
             registry,
@@ -90,6 +84,36 @@ impl InForce {
         }
         Ok((version, loaded.warnings, quotas))
     }
+}
+
+impl InForce {
+    /// Takes the policy that another instance put in force, if it is another one than the current.
+    pub(crate) fn follow(&self, stored: PolicyVersion) -> Result<(), LoadPolicyError> {
+        if self.current().version >= stored.version {
+            return Ok(());
+        }
+        let next = load(stored, &self.zone, &self.registry)?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.version < next.version {
+            tracing::info!(version = next.version, "policy loaded by another instance");
+            *current = Arc::new(next);
+        }
+        Ok(())
+    }
+}
+
+fn load(
+    stored: PolicyVersion,
+    zone: &TimeZone,
+    registry: &Registry,
+) -> Result<Loaded, LoadPolicyError> {
+    let policy = Policy::load(FILE, &stored.source, zone, registry)?.policy;
+    Ok(Loaded {
+        version: stored.version,
+        loaded_at: stored.loaded_at,
+        source: stored.source,
+        policy,
+    })
 }
 
 /// So many rule sets are explained in the audit record of a denial; who wants more asks for it.

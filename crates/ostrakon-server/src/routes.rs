@@ -75,7 +75,7 @@ impl IntoResponse for Unanswered {
             Self::Stranger(_) => return stranger(),
             Self::TooMany | Self::TooManySteps => (StatusCode::TOO_MANY_REQUESTS, "10"),
             Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "10"),
-            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "1"),
+            Self::Unavailable | Self::Outdated => (StatusCode::SERVICE_UNAVAILABLE, "1"),
         };
         (
             status,

@@ -31,8 +31,10 @@ use tokio::{
 use crate::{
     admin,
     audit::{Keeper, Tallies, resume},
+    basis::Basis,
     ceremony::Pending,
     clock::Clock,
+    cluster,
     config::{Config, ConfigError},
     directory::Directory,
     home::{Home, HomeError, HomeLock},
@@ -168,7 +170,9 @@ impl Server {
         home.check_finished()?;
         let protector = ProtectorKey::load(&home.instance_key())?;
         let instance = protector.instance();
-        let store = Arc::new(Store::open(&home.database(), &protector).await?);
+        let store = Arc::new(Store::open(home.place()?, &protector).await?);
+        // Before anything that may change.
+        let basis = Arc::new(Basis::of(store.change_number().await?));
         let record = store.server().await?.ok_or(StoreError::Missing)?;
         if store.is_staged().await? {
             // To answer, be it with a refusal, shows clients a new generation: the primary would stop.
@@ -235,12 +239,15 @@ impl Server {
         let keeper = Keeper::new(&identity.keyserver, &home, &config.audit, resumed.last);
         let limits = &config.limits;
         let pipeline = Pipeline {
-            directory: Directory::new(Arc::clone(&store), ledger.clone()),
+            directory: Directory::new(Arc::clone(&store), ledger.clone(), Arc::clone(&basis)),
             sessions: Sessions::new(limits.sessions),
             first_contacts: RateLimit::per_minute(limits.first_contacts_per_minute, now),
             relayed: RateLimit::per_minute(RELAYED_PER_MINUTE, now),
             max_new_profiles_per_day: limits.max_new_profiles_per_day,
             enabled: AtomicBool::new(enabled),
+            held_down: AtomicBool::new(false),
+            basis,
+            refreshing: tokio::sync::Mutex::default(),
             tallies: Tallies::new(now),
             reserve: Reserve::new(home.clone(), config.audit.reserve_bytes),
             keyserver: identity.keyserver,
@@ -309,18 +316,21 @@ impl Server {
         let forgetting = tokio::spawn(forget(Arc::clone(&self.node)));
         let keeping = tokio::spawn(keep(Arc::clone(&self.node)));
         let tallying = tokio::spawn(tally(Arc::clone(&self.node)));
+        let following = tokio::spawn(cluster::follow(Arc::clone(&self.node)));
+        let presence = tokio::spawn(cluster::be_present(Arc::clone(&self.node)));
 
         stop.await;
         self.node.draining.store(true, Ordering::Relaxed);
         let _ = drain.send(true);
         let drained = public.await.unwrap_or(Drained { cut_off: 0 });
         let _ = admin.await;
-        for task in [forgetting, keeping, tallying] {
+        for task in [forgetting, keeping, tallying, following, presence] {
             task.abort();
             let _ = task.await;
         }
         let cut_off = drained.cut_off;
         record_stop(&self.node, cut_off).await;
+        self.node.take_leave().await;
         let _ = fs::remove_file(self.home.socket());
         let store = Arc::clone(&self.node.pipeline.store);
         // The last handle to the ledger goes with the node; then the writer ends.
@@ -376,6 +386,9 @@ async fn forget(node: Arc<Node>) {
         let pipeline = &node.pipeline;
         let now = pipeline.clock.now();
         pipeline.sessions.forget_over(now);
+        if !node.has_upkeep().await {
+            continue;
+        }
         let _ = pipeline.ledger.forget(now).await;
         let raised = pipeline
             .lineage

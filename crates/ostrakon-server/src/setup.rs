@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ostrakon_custody::{AuditEvent, AuditRecord, Auditor, Change, Evidence, Identity};
 use ostrakon_policy::{Policy, Registry, simulate::RecordedRequest};
 use ostrakon_shards::{identity::VerifiedKeyserver, name::Name};
-use ostrakon_storage::{ProtectorKey, Store, StoreError};
+use ostrakon_storage::{DatabaseUri, ProtectorKey, Store, StoreError};
 use ostrakon_types::{
     ApprovalRequest, CounterKey, Decision, Denial, Digest, OpaqueId, ProfileId, ProfileRef,
     ProfileWords, RequestId, RequestKind, UnixMillis,
@@ -29,7 +29,8 @@ use crate::{
 /// The policy that a new server gets when its operator has written none: it decrypts nothing.
 pub const STARTER_POLICY: &str = include_str!("../keyserver.starter.yml");
 
-/// Makes a new server in `home`: its keys, its database, and a starter policy where there is none.
+/// Makes a new server in `home`: its keys, its database, and a starter policy where there is none. With a
+/// `database` its state goes there, into an empty one that other instances will share.
 ///
 /// Nothing that is there is overwritten. What was made is removed again when a later step fails.
 ///
@@ -38,10 +39,16 @@ pub const STARTER_POLICY: &str = include_str!("../keyserver.starter.yml");
 pub async fn create(
     home: &Home,
     name: Name,
+    database: Option<&DatabaseUri>,
     clock: &Clock,
 ) -> Result<VerifiedKeyserver, BuildError> {
     let _lock = check_new(home)?;
-    or_nothing(home, |error| error, async || make(home, name, clock).await).await
+    or_nothing(
+        home,
+        |error| error,
+        async || make(home, name, database, clock).await,
+    )
+    .await
 }
 
 /// Takes a home in which there is no server, for one that is to be made.
@@ -55,7 +62,7 @@ pub(crate) fn check_new(home: &Home) -> Result<HomeLock, BuildError> {
         // Whoever began it is gone, or had the lock.
         remove_made(home)?;
     }
-    if home.database().exists() || home.instance_key().exists() {
+    if home.has_database() || home.instance_key().exists() {
         return Err(StoreError::Exists.into());
     }
     Ok(lock)
@@ -103,6 +110,8 @@ fn unmark(home: &Home) -> Result<(), BuildError> {
 fn remove_made(home: &Home) -> Result<(), BuildError> {
     let mut paths = vec![
         home.database(),
+        home.database_uri(),
+        home.database_password(),
         home.instance_key(),
         home.generation(),
         home.audit_head(),
@@ -130,9 +139,17 @@ fn remove(path: &Path) -> Result<(), HomeError> {
     }
 }
 
-async fn make(home: &Home, name: Name, clock: &Clock) -> Result<VerifiedKeyserver, BuildError> {
+async fn make(
+    home: &Home,
+    name: Name,
+    database: Option<&DatabaseUri>,
+    clock: &Clock,
+) -> Result<VerifiedKeyserver, BuildError> {
+    if let Some(uri) = database {
+        home.set_database(uri)?;
+    }
     let protector = ProtectorKey::create(&home.instance_key())?;
-    let store = Store::create(&home.database(), &protector).await?;
+    let store = Store::create(home.place()?, &protector).await?;
     let begun = begin(home, &store, &protector, name, clock).await;
     store.close().await;
     let keyserver = begun?;
@@ -172,7 +189,7 @@ pub async fn stopped_status(home: &Home) -> Result<Status, BuildError> {
     let _lock = home.lock()?;
     home.check_finished()?;
     let protector = ProtectorKey::load(&home.instance_key())?;
-    let store = Store::open(&home.database(), &protector).await?;
+    let store = Store::open(home.place()?, &protector).await?;
     let status = status_of(home, &store, &protector).await;
     store.close().await;
     status
@@ -192,7 +209,7 @@ async fn status_of(
         state: RunState::Stopped,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: protector.instance().to_string(),
-        database: "sqlite".to_owned(),
+        database: store.kind().to_owned(),
         protector: "key file".to_owned(),
         policy_version: policy.as_ref().map(|policy| policy.version),
         policy_loaded_at: policy.as_ref().map(|policy| policy.loaded_at),
@@ -255,7 +272,7 @@ pub async fn set_enabled_stopped(
 /// # Errors
 /// When its database cannot be read.
 pub async fn is_staged(home: &Home) -> Result<bool, BuildError> {
-    if !home.database().exists() || home.unfinished().exists() {
+    if !home.has_database() || home.unfinished().exists() {
         return Ok(false);
     }
     let opened = Opened::open(home).await?;
@@ -367,7 +384,7 @@ pub async fn quota_counts(
     profile: &ProfileId,
 ) -> Result<Vec<(CounterKey, u64)>, BuildError> {
     let protector = ProtectorKey::load(&home.instance_key())?;
-    let store = Store::open(&home.database(), &protector).await?;
+    let store = Store::open(home.place()?, &protector).await?;
     let counters = store.counters(profile).await;
     store.close().await;
     let counters = counters?.into_iter();

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use ostrakon_server::{
-    Clock, Name,
+    Clock, DatabaseUri, Name,
     ceremony::{Creation, NewBackupFile, Stand},
     setup,
 };
@@ -14,7 +14,12 @@ use crate::{
     error::Failure,
 };
 
-pub(crate) async fn run(context: &Context, name: &str, backup: &BackupArgs) -> Result<(), Failure> {
+pub(crate) async fn run(
+    context: &Context,
+    name: &str,
+    database: Option<&DatabaseUri>,
+    backup: &BackupArgs,
+) -> Result<(), Failure> {
     if setup::is_staged(&context.home).await? {
         return enable::enable(context, backup).await;
     }
@@ -27,7 +32,7 @@ pub(crate) async fn run(context: &Context, name: &str, backup: &BackupArgs) -> R
                 ),
             );
         }
-        let made = setup::create(&context.home, name, &Clock::system()).await?;
+        let made = setup::create(&context.home, name, database, &Clock::system()).await?;
         told(context, made.kss_id(), None);
         eprintln!("It has no backup key: should this machine be lost, so is its key. To make one:");
         eprintln!(
@@ -36,19 +41,21 @@ pub(crate) async fn run(context: &Context, name: &str, backup: &BackupArgs) -> R
         );
         return Ok(());
     }
-    with_backup(context, name, backup).await
+    with_backup(context, name, database, backup).await
 }
 
 /// Makes a server whose backup key is split among the devices of a profile.
 pub(crate) async fn with_backup(
     context: &Context,
     name: Name,
+    database: Option<&DatabaseUri>,
     backup: &BackupArgs,
 ) -> Result<(), Failure> {
     let versions = administrators::needed(&backup.ask)?;
     let mut creation = Creation::open(
         &context.home,
         name,
+        database,
         &versions,
         backup.ignore_security_checks,
         backup.ask.wait_ms(),

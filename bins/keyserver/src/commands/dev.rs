@@ -21,7 +21,7 @@ pub(crate) async fn run() -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("cannot make a folder: {error}")))?;
     let home = Home::new(folder.path());
     let name = Name::new("dev").map_err(|error| Failure::new(error.to_string()))?;
-    let keyserver = setup::create(&home, name, &Clock::system()).await?;
+    let keyserver = setup::create(&home, name, None, &Clock::system()).await?;
     fs::write(home.policy(), POLICY).map_err(Failure::file(&home.policy()))?;
     let mut config = Config::default();
     config.listen = (Ipv4Addr::LOCALHOST, 0).into();

@@ -16,9 +16,9 @@ use crate::{
 /// which is the older spelling of `create`.
 pub(crate) async fn enable(context: &Context, backup: &BackupArgs) -> Result<(), Failure> {
     let asked = backup.backup_path.as_ref();
-    if asked.is_some() && !context.home.database().exists() {
+    if asked.is_some() && !context.home.has_database() {
         let name = Name::new("keyserver").map_err(|error| Failure::new(error.to_string()))?;
-        return create::with_backup(context, name, backup).await;
+        return create::with_backup(context, name, None, backup).await;
     }
     let Some(path) = asked else {
         return switch(context, true).await;

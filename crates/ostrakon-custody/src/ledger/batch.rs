@@ -1,4 +1,4 @@
-use ostrakon_storage::{AuditHead, Store, StoreError, Transaction};
+use ostrakon_storage::{AuditHead, ChangeNumber, Store, StoreError, Transaction};
 
 use super::{
     draft::Draft,
@@ -20,6 +20,7 @@ pub(super) struct Batch<'j> {
     audit: &'j AuditLog,
     tx: Transaction<'j>,
     made: Made,
+    changed: ChangeNumber,
 }
 
 impl<'j> Batch<'j> {
@@ -29,17 +30,27 @@ impl<'j> Batch<'j> {
         jobs: impl Iterator<Item = &'j Job> + Clone,
     ) -> Result<Self, StoreError> {
         let mut tx = store.begin().await?;
-        let draft = Draft::read(&mut tx, jobs.filter_map(Job::request)).await?;
+        let changed = tx.change_number().await?;
+        let current = jobs.filter_map(Job::request);
+        let current = current.filter(|request| request.basis >= changed);
+        let draft = Draft::read(&mut tx, current).await?;
         Ok(Self {
             store,
             audit,
             tx,
             made: Made::of(draft),
+            changed,
         })
     }
 
     /// Carries out a job that [shares](Job::shares) its transaction.
     pub(super) async fn carry_out(&mut self, job: &Job) -> Result<Done, StoreError> {
+        if job
+            .request()
+            .is_some_and(|request| request.basis < self.changed)
+        {
+            return Ok(Done::Outdated);
+        }
         self.made.carry_out(job, Some(&mut self.tx)).await
     }
 
@@ -50,6 +61,7 @@ impl<'j> Batch<'j> {
             audit,
             mut tx,
             made: Made { draft, log },
+            ..
         } = self;
         tx.count(&draft.changes()).await?;
         // While the database writes one part, on its own thread, the next one is sealed.

@@ -31,10 +31,14 @@ pub(super) struct Waiting {
 /// What became of a job inside its transaction: told to the one who asked only after the commit.
 pub(super) enum Done {
     Settled(Result<Settled, Refusal>),
+    /// It was judged by what has changed since, and nothing was recorded of it.
+    Outdated,
     Noted,
     Administered(i64),
     Relayed(bool),
-    Forgotten { more: bool },
+    Forgotten {
+        more: bool,
+    },
     Probed,
 }
 
@@ -85,6 +89,9 @@ impl Job {
             (Self::Settle(request, answer), Done::Settled(settled)) => {
                 let verdicts = settled.and_then(|settled| verdicts(&request, &settled));
                 let _ = answer.send(verdicts.map_err(LedgerError::from));
+            }
+            (Self::Settle(_, answer), Done::Outdated) => {
+                let _ = answer.send(Err(LedgerError::Outdated));
             }
             (Self::Note(_, answer), Done::Noted) | (Self::Probe(answer), Done::Probed) => {
                 let _ = answer.send(Ok(()));

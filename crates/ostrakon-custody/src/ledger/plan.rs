@@ -1,4 +1,6 @@
-use ostrakon_storage::{AuditHead, AuditRow, CounterChange, RequestRecord, Store, StoreError};
+use ostrakon_storage::{
+    AuditHead, AuditRow, ChangeNumber, CounterChange, RequestRecord, Store, StoreError,
+};
 
 use super::{
     job::{Done, Waiting},
@@ -11,8 +13,8 @@ use crate::AuditLog;
 ///
 /// It is made of what the writer knows, without a look at what is being written, so that it can grow
 /// while the batch before it is. What it rests on is made sure of when it is written: no request has a
-/// record yet, and each counter that it charges, or for which it denies, holds what was assumed.
-/// Otherwise nothing is written.
+/// record yet, each counter that it charges, or for which it denies, holds what was assumed, and nothing
+/// has changed on which a request was judged. Otherwise nothing is written.
 pub(super) struct Plan {
     /// The jobs, in order.
     pub(super) jobs: Vec<Waiting>,
@@ -22,6 +24,8 @@ pub(super) struct Plan {
     made: Made,
     rows: Vec<AuditRow>,
     head: AuditHead,
+    /// The oldest of what its requests were judged by.
+    basis: Option<ChangeNumber>,
 }
 
 /// What is to be written of a plan.
@@ -31,6 +35,7 @@ pub(super) struct Write {
     changes: Vec<CounterChange>,
     records: Vec<RequestRecord>,
     rows: Vec<AuditRow>,
+    basis: Option<ChangeNumber>,
 }
 
 impl Plan {
@@ -43,6 +48,7 @@ impl Plan {
             made: Made::default(),
             rows: Vec::new(),
             head,
+            basis: None,
         }
     }
 
@@ -58,6 +64,8 @@ impl Plan {
         self.jobs.extend(jobs);
         let jobs = self.jobs.iter().skip(from).map(|waiting| &waiting.job);
         let requests = jobs.clone().filter_map(|job| job.request());
+        let oldest = requests.clone().map(|request| request.basis).min();
+        self.basis = self.basis.into_iter().chain(oldest).min();
         self.made.draft.assume(store, known, requests).await?;
         for job in jobs {
             self.items += job.weight();
@@ -78,6 +86,7 @@ impl Plan {
             changes: self.made.draft.changes(),
             records: self.made.draft.take_records(),
             rows: self.rows,
+            basis: self.basis,
         };
         for (key, count) in self.made.draft.into_counts() {
             known.set(key, count);
@@ -95,6 +104,10 @@ impl Write {
         audit: &AuditLog,
     ) -> Result<AuditHead, StoreError> {
         let mut tx = store.begin().await?;
+        let number = tx.change_number().await?;
+        if self.basis.is_some_and(|basis| basis < number) {
+            return Err(StoreError::Overtaken);
+        }
         tx.count(&self.changes).await?;
         tx.record(&self.records).await?;
         tx.append_audit(audit.instance(), self.rows).await?;

@@ -122,6 +122,7 @@ pub(crate) fn request(id: u8, items: Vec<RequestItem>) -> SettleRequest {
         key,
         body: Digest::from_bytes([id; 32]),
         at: NOW,
+        basis: ChangeNumber::default(),
         items,
     }
 }

@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use ostrakon_storage::{AuditHead, Store, StoreError};
@@ -20,8 +23,13 @@ use super::{
 };
 use crate::AuditLog;
 
-/// How often a batch is settled when other writers change its counters in between.
-const TRIES: u32 = 8;
+/// How often a batch is settled when other writers change its counters in between, or when a shared
+/// database is away for a moment.
+const TRIES: u32 = 10;
+
+/// How long the last of the pauses between these tries is: each is twice the one before, so that together
+/// they take some three seconds.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1600);
 
 /// How many batches are settled on what their own transaction reads once another writer was faster: a
 /// plan would most likely rest on what is not so any more.
@@ -196,7 +204,8 @@ impl Writer {
             }
         };
         self.forget();
-        if error.is_general() {
+        // Where the database is shared, what was lost is tried again: it may be back, or another node of it.
+        if error.is_general() && !(error.is_passing() && self.store.is_shared()) {
             self.failed(&error);
             let error = Arc::new(error);
             for waiting in jobs {
@@ -253,10 +262,16 @@ impl Writer {
     /// commit whose outcome the database did not tell.
     async fn write(&mut self, jobs: &[Waiting]) -> Result<Vec<Done>, StoreError> {
         let mut written = self.try_write(jobs).await;
-        for _ in 1..TRIES {
-            if !matches!(written, Err(StoreError::Overtaken)) {
-                break;
+        for tried in 1..TRIES {
+            match &written {
+                Err(error) if self.is_worth_trying(error, jobs) => {}
+                _ => break,
             }
+            if self.store.is_shared() {
+                pause(tried).await;
+            }
+            // A commit whose outcome was not told may have moved the chain.
+            self.head = None;
             written = self.try_write(jobs).await;
         }
         match &written {
@@ -272,6 +287,21 @@ impl Writer {
             }
         }
         written.map(|(done, _)| done)
+    }
+
+    /// Whether another try may succeed. A request that was recorded after all is found again by its id;
+    /// what has a transaction to itself has none, so it is tried again only where nothing was written.
+    /// While the database is known to be away, each batch tries once.
+    fn is_worth_trying(&self, error: &StoreError, jobs: &[Waiting]) -> bool {
+        match error {
+            StoreError::Overtaken => true,
+            error => {
+                self.store.is_shared()
+                    && error.is_passing()
+                    && self.told.writable.load(Ordering::Relaxed)
+                    && jobs.iter().all(|waiting| waiting.job.shares())
+            }
+        }
     }
 
     async fn try_write(&self, jobs: &[Waiting]) -> Result<(Vec<Done>, AuditHead), StoreError> {
@@ -313,6 +343,13 @@ impl Writer {
         self.told.writable.store(false, Ordering::Relaxed);
         tracing::error!(error = %ErrorChain(error), "the ledger cannot be written");
     }
+}
+
+/// Lets a moment pass, not the same for all who wait, which would meet again.
+async fn pause(tried: u32) {
+    let most = LONGEST_PAUSE / 2_u32.saturating_pow(TRIES.saturating_sub(1 + tried));
+    let [random] = ostrakon_shards::random::array().unwrap_or([128]);
+    tokio::time::sleep(most * (128 + u32::from(random) / 2) / 256).await;
 }
 
 /// What there is to do after a commit, before anybody is answered.

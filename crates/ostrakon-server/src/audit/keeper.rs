@@ -96,6 +96,17 @@ impl Keeper {
         self.try_to(&mut kept, store, ledger, signer, now).await;
     }
 
+    /// Writes the checkpoint that another instance has made to the places of this one.
+    pub(crate) async fn follow(&self, store: &Store) {
+        let mut kept = self.kept.lock().await;
+        if let Some(newer) = self.newer(kept.last.as_ref(), store).await {
+            kept.last = Some(newer);
+        } else if self.lock().failing.is_none() {
+            return;
+        }
+        self.write_newest(&mut kept).await;
+    }
+
     /// Does the same for those who ask often: nothing while somebody tries, which may take long, and nothing
     /// within a second of the last try.
     pub(crate) async fn keep_again(
@@ -122,6 +133,12 @@ impl Keeper {
         now: UnixMillis,
     ) {
         kept.tried = Some(Instant::now());
+        if store.is_shared()
+            && let Some(newer) = self.newer(kept.last.as_ref(), store).await
+        {
+            // Another instance made the last one.
+            kept.last = Some(newer);
+        }
         let last = kept.last.as_ref();
         let next = match self.next(last, store, ledger, signer, now).await {
             Ok(next) => next,
@@ -141,6 +158,11 @@ impl Keeper {
         if let Some(next) = next {
             kept.last = Some(next);
         }
+        self.write_newest(kept).await;
+    }
+
+    /// Writes the newest checkpoint to its places.
+    async fn write_newest(&self, kept: &mut Kept) {
         let Some(newest) = kept.last.clone() else {
             return;
         };

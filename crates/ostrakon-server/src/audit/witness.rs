@@ -228,7 +228,9 @@ mod tests {
         let home = Home::new(folder.path());
         let name = ostrakon_shards::name::Name::new("kss").unwrap();
         let clock = crate::Clock::system();
-        crate::setup::create(&home, name, &clock).await.unwrap();
+        crate::setup::create(&home, name, None, &clock)
+            .await
+            .unwrap();
         let opened = crate::offline::Opened::open(&home).await.unwrap();
         let kss_id = opened.identity.keyserver.kss_id();
         let after = |before: Option<&SignedCheckpoint>| {

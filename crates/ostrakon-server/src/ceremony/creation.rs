@@ -8,7 +8,7 @@ use ostrakon_shards::{
     profile::SignedVersion,
     seal::Sealed,
 };
-use ostrakon_storage::{ProtectorKey, Store};
+use ostrakon_storage::{DatabaseUri, ProtectorKey, Store};
 
 use super::{
     Asking, ConveneError, Convened, Progress, checks,
@@ -34,6 +34,7 @@ const FIRST: Generation = Generation {
 /// A server that is to be made once its administrators approve. Until then its keys are in memory alone.
 pub struct Creation {
     home: Home,
+    database: Option<DatabaseUri>,
     clock: Clock,
     identity: NewIdentity,
     versions: Vec<SignedVersion>,
@@ -51,6 +52,7 @@ impl Creation {
     pub fn open(
         home: &Home,
         name: Name,
+        database: Option<&DatabaseUri>,
         versions: &[SignedVersion],
         ignore_security_checks: bool,
         wait_ms: i64,
@@ -73,6 +75,7 @@ impl Creation {
         Ok(Self {
             convened: Convened::of(&tally, &profile, &versions, None)?,
             home: home.clone(),
+            database: database.cloned(),
             clock: clock.clone(),
             identity,
             versions,
@@ -92,6 +95,7 @@ impl Creation {
     ) -> Result<VerifiedKeyserver, E> {
         let Self {
             home,
+            database,
             clock,
             identity,
             versions,
@@ -105,6 +109,10 @@ impl Creation {
         let approved = approved_by(&completed);
         let failed = |error: BuildError| ConveneError::from(error).into();
         or_nothing(&home, failed, async || {
+            if let Some(uri) = &database {
+                let set = home.set_database(uri);
+                set.map_err(|error| failed(BuildError::from(error)))?;
+            }
             let made = make(&home, &clock, &identity, &versions, approved).await;
             keep(&made.map_err(ConveneError::from)?)?;
             Ok(identity.keyserver().clone())
@@ -121,7 +129,7 @@ async fn make(
     approved: String,
 ) -> Result<BackupFile, BuildError> {
     let protector = ProtectorKey::create(&home.instance_key())?;
-    let store = Store::create(&home.database(), &protector).await?;
+    let store = Store::create(home.place()?, &protector).await?;
     let begun = begin(home, clock, identity, &store, &protector).await;
     store.close().await;
     begun?;

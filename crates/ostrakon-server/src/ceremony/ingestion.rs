@@ -117,7 +117,7 @@ async fn restore(
     approved: String,
 ) -> Result<VerifiedKeyserver, BuildError> {
     let protector = ProtectorKey::create(&home.instance_key())?;
-    let store = Store::create(&home.database(), &protector).await?;
+    let store = Store::create(home.place()?, &protector).await?;
     let restored = Identity::restore(&store, file, recovered, clock.now()).await;
     store.close().await;
     let keyserver = restored?;

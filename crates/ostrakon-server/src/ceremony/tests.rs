@@ -194,7 +194,8 @@ async fn a_backup_key_whose_file_is_not_kept_replaces_none() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::new(folder.path().join("home"));
     let versions = team.file.versions();
-    let mut creation = Creation::open(&home, machine(), versions, true, WAIT_MS, &clock()).unwrap();
+    let mut creation =
+        Creation::open(&home, machine(), None, versions, true, WAIT_MS, &clock()).unwrap();
     team.all_approve(&mut creation).await;
     let mut first = None;
     let keep = |made: &BackupFile| {

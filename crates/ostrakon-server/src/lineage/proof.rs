@@ -24,12 +24,14 @@ pub(super) fn is_copied(kept: Option<&StateFile>, instance_key: &Path) -> bool {
     written.is_some() && written != Mark::of(instance_key)
 }
 
-/// Judges a state by what the database has said, and what the file says that it has said.
+/// Judges a state by what the database has said, and what the file says that it has said. In a database that
+/// is shared, others may have said more since.
 pub(super) fn of(
     history: Option<&History>,
     kept: Option<&StateFile>,
     copied: bool,
     root: &VerifyKey,
+    shared: bool,
 ) -> Proof {
     let (history, kept) = match (history, kept) {
         // A new server, or one that was made before there were generations.
@@ -48,6 +50,8 @@ pub(super) fn of(
     }
     match history.standing(&kept.newest, root) {
         Standing::Superseded => Proof::Superseded(kept.newest),
+        // Other instances have gone on.
+        Standing::Known if shared && !copied => Proof::Newest,
         Standing::Known => Proof::None("the generation beside the database is an older one"),
         Standing::Foreign => Proof::None("the generation beside the database is another server's"),
     }
@@ -82,7 +86,7 @@ mod tests {
         let old = History::new(&[first], &key).unwrap();
         let new = History::new(&[first, second], &key).unwrap();
         let judge = |history: Option<&History>, kept: Option<StateFile>, copied| {
-            of(history, kept.as_ref(), copied, &key)
+            of(history, kept.as_ref(), copied, &key, false)
         };
         let kept = |newest| Some(file(newest, None));
         assert_eq!(judge(None, None, false), Proof::Newest);
@@ -103,6 +107,11 @@ mod tests {
         for doubt in doubts {
             assert!(matches!(doubt, Proof::None(_)), "{doubt:?}");
         }
+        // The other instances of a shared database go on while this one stands still, but for a copy of it.
+        let older = kept(first);
+        let shared = |copied| of(Some(&new), older.as_ref(), copied, &key, true);
+        assert_eq!(shared(false), Proof::Newest);
+        assert!(matches!(shared(true), Proof::None(_)));
         // The database is older, is of another line, or is gone.
         let superseded = Proof::Superseded;
         assert_eq!(judge(Some(&old), kept(second), false), superseded(second));

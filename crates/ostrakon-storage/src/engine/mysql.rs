@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use sqlx::{
-    Executor as _, MySqlConnection, MySqlPool, Row as _,
+    ConnectOptions as _, Connection as _, Executor as _, MySqlConnection, MySqlPool, Row as _,
     mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode},
 };
 
-use super::{Conn, schema};
+use super::{Conn, query, schema};
 use crate::{DatabaseUri, StoreError, uri::Tls};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -42,6 +42,8 @@ impl MySqlPools {
                 .acquire_timeout(ACQUIRE)
                 .after_connect(|connection, _| Box::pin(prepare(connection)))
         };
+        // A pool waits for a server that is not there, and then does not say so.
+        query::in_time(options.connect()).await?.close().await?;
         let writer = pool(WRITERS).connect_with(options.clone()).await?;
         let reader = pool(READERS).connect_lazy_with(options);
         let pools = Self { writer, reader };

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use sqlx::{
-    PgPool,
+    ConnectOptions as _, Connection as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
-use super::{Conn, schema};
+use super::{Conn, query, schema};
 use crate::{DatabaseUri, StoreError, uri::Tls};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -37,6 +37,8 @@ impl PgPools {
                 .max_connections(size)
                 .acquire_timeout(ACQUIRE)
         };
+        // A pool waits for a server that is not there, and then does not say so.
+        query::in_time(options.connect()).await?.close().await?;
         let writer = pool(WRITERS).connect_with(options.clone()).await?;
         let reader = pool(READERS).connect_lazy_with(options);
         let pools = Self { writer, reader };

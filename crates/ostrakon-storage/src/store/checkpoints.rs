@@ -246,7 +246,8 @@ impl Transaction<'_> {
             .bind(row.at.0)
             .bind(&row.signed)
             .execute(&mut self.tx)
-            .await?;
+            .await
+            .map_err(StoreError::or_overtaken)?;
         Ok(())
     }
 
@@ -260,7 +261,8 @@ impl Transaction<'_> {
             .bind(signed(row.number))
             .bind(&row.signed)
             .execute(&mut self.tx)
-            .await?;
+            .await
+            .map_err(StoreError::or_overtaken)?;
         Ok(())
     }
 

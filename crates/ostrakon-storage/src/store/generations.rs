@@ -80,7 +80,8 @@ impl Transaction<'_> {
             .bind(i64::try_from(generation.counter).unwrap_or(i64::MAX))
             .bind(statement.to_bytes())
             .execute(&mut self.tx)
-            .await?;
+            .await
+            .map_err(StoreError::or_overtaken)?;
         Ok(())
     }
 

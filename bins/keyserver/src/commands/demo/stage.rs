@@ -35,7 +35,7 @@ impl Stage {
     pub(super) async fn set(folder: &Path, policy: &str) -> Result<Self, Failure> {
         let home = Home::new(folder.join("keyserver"));
         let name = Name::new("demo").map_err(|error| Failure::new(error.to_string()))?;
-        let keyserver = setup::create(&home, name, &Clock::system()).await?;
+        let keyserver = setup::create(&home, name, None, &Clock::system()).await?;
         fs::write(home.policy(), policy).map_err(Failure::file(&home.policy()))?;
         let mut stage = Self {
             folder: folder.to_owned(),

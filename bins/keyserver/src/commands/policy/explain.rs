@@ -73,7 +73,7 @@ async fn explain(
     let now = Timestamp::from_millisecond(Clock::system().now().0)
         .map_err(|error| Failure::new(error.to_string()))?;
     let explanation = policy.explain(&request, now);
-    if !context.home.database().exists() {
+    if !context.home.has_database() {
         return Ok(explanation);
     }
     let counts = setup::quota_counts(&context.home, &request.profile.id).await?;
