@@ -166,7 +166,7 @@ fn a_profile_that_is_not_safe_is_refused_unless_that_is_meant() {
     assert_eq!(refused.code, Some(1), "{refused:?}");
     for weakness in [
         "its threshold is 1",
-        "it has 1 devices",
+        "it has 1 device,",
         "it has 0 mobile devices",
     ] {
         assert!(refused.stderr.contains(weakness), "{refused:?}");
@@ -361,7 +361,10 @@ fn a_holder_is_replaced_and_old_files_are_out_of_date() {
     ];
     let asked = Asked::start(&empty, &args);
     let shown = phone.done(&["approvals", "show", &asked.id, "--relay", &asked.relay]);
-    assert!(shown.stdout.contains("MAY BE OUT OF DATE"), "{shown:?}");
+    assert!(
+        shown.stdout.contains("OUT OF DATE: a newer one was made"),
+        "{shown:?}"
+    );
     let refused = asked.answer(phone, "approve");
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("out of date"), "{refused:?}");

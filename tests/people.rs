@@ -329,7 +329,7 @@ fn what_a_relay_moves_or_alters_is_not_answered() {
     );
     assert_eq!(phone.done(&["approvals", "list"]).stdout, "");
     home.sql("DELETE FROM ceremonies");
-    host.fails(1, "does not relay");
+    host.fails(3, "cancelled at the key shard server");
     assert_eq!(desk.threshold(), (3, 4));
 
     // It keeps a good answer, and gives it for another ceremony, and twice: no approval comes of it.

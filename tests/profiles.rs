@@ -130,7 +130,7 @@ impl Team {
 
     fn pending(&self, device: usize) -> Vec<CeremonyId> {
         match self.ask(device, Item::PendingCeremonies).only() {
-            ItemAnswer::Notices(notices) => notices.iter().map(|notice| notice.id).collect(),
+            ItemAnswer::Notices { notices, .. } => notices.iter().map(|notice| notice.id).collect(),
             _ => panic!("no notices"),
         }
     }

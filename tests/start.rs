@@ -46,7 +46,7 @@ fn a_home_has_one_server() {
     let ran = refused(&Serve::on(&home));
     assert_eq!(ran.code, Some(1));
     assert!(
-        ran.stderr.contains("another process uses the home folder"),
+        ran.stderr.contains("a running server uses the home folder"),
         "{ran:?}"
     );
     // Nor can a server be made there, and the first one has lost nothing: its socket least of all.

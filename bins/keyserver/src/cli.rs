@@ -100,6 +100,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         ask: AskArgs,
     },
+    /// Show what waits for devices' approvals, and end it.
+    #[command(subcommand)]
+    Ceremony(CeremonyCommand),
     /// Read, check and archive the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -117,6 +120,23 @@ pub(crate) enum Command {
     /// Print the manual page.
     #[command(hide = true)]
     Man,
+}
+
+/// What to do with what waits for devices' approvals.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CeremonyCommand {
+    /// List what waits.
+    List,
+    /// Show who is asked what, and who has answered.
+    Show {
+        /// Its id, or how that begins.
+        id: String,
+    },
+    /// End it: no answer counts any more, and who waits for answers is told.
+    Cancel {
+        /// Its id, or how that begins.
+        id: String,
+    },
 }
 
 /// What to do with a backup key.

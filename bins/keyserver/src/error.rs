@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use ostrakon_server::{
-    BuildError, HomeError, ProtectorError,
+    BuildError, HeldBy, HomeError, ProtectorError,
     admin::AskError,
     audit::ArchiveError,
     ceremony::{ConveneError, ParseBackupError, Stand, WriteBackupError},
@@ -112,8 +112,15 @@ impl From<BuildError> for Failure {
             BuildError::Home(HomeError::Unfinished(_)) => said.hint(
                 "where no command makes it now, begin again: `keyserver create`, or `keyserver recovery-ingest-key`",
             ),
-            BuildError::Home(HomeError::InUse(_)) => said
-                .hint("a server runs there; `keyserver status` tells about it, SIGTERM stops it"),
+            BuildError::Home(HomeError::InUse(_, by)) => said.hint(match by {
+                HeldBy::Server => {
+                    "`keyserver status` tells about the server that runs there, SIGTERM stops it"
+                }
+                HeldBy::Ceremony => {
+                    "wait until it has its approvals, or interrupt it to give them up"
+                }
+                _ => "try again when it is done",
+            }),
             BuildError::Protector(ProtectorError::OpenToOthers { .. }) => {
                 said.hint("`chmod 600` the file, and ask who could read it until now")
             }
@@ -169,7 +176,12 @@ impl From<ConveneError> for Failure {
             ConveneError::OtherProfile { .. } => said.hint(
                 "change the devices of the profile that holds it, and export its card anew",
             ),
-            ConveneError::NotApproved(Stand::Denied { .. }) => said.code(DENIED),
+            ConveneError::NotApproved(Stand::Denied { .. } | Stand::Cancelled) => {
+                said.code(DENIED)
+            }
+            ConveneError::TooMany => said.hint(
+                "`keyserver ceremony list` lists them, `keyserver ceremony cancel` ends one",
+            ),
             _ => said,
         }
     }
@@ -179,6 +191,9 @@ impl From<WriteBackupError> for Failure {
     fn from(error: WriteBackupError) -> Self {
         let said = Self::new(ErrorChain(&error).to_string());
         match error {
+            WriteBackupError::Empty(_) => said.hint(
+                "a command that waits for approvals writes it at the end, or was killed and left it: then remove it",
+            ),
             WriteBackupError::Exists(_) => {
                 said.hint("nothing was changed; name another file, or move that one away")
             }

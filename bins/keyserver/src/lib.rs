@@ -90,6 +90,7 @@ async fn run(cli: Cli, registry: &Registry) -> Result<(), Failure> {
             commands::recovery::run(&home?, &path, &ask).await
         }
         Command::AcceptRollback { ask } => commands::accept_rollback::run(&home?, &ask).await,
+        Command::Ceremony(command) => commands::ceremony::run(&home?, command).await,
         Command::Audit(command) => commands::audit::run(&home?, command).await,
         Command::Quota(command) => commands::quota::run(&home?, command, registry).await,
         Command::Policy(args) => commands::policy::run(home, args, cli.format, registry).await,

@@ -5,7 +5,7 @@ mod watch;
 
 use ostrakon_client::{
     BaseUrl,
-    people::{ApproveOptions, PendingApproval},
+    people::{Approvals, ApproveOptions, PendingApproval},
 };
 
 use crate::{cli::ApprovalsCommand, context::Context, error::Failure, show::aside};
@@ -47,12 +47,21 @@ async fn find(
     id: &str,
     relays: &[BaseUrl],
 ) -> Result<PendingApproval, Failure> {
-    let pending = pending(context, relays).await?;
+    let Approvals { pending, refused } = context.workstation.approvals(relays).await?;
     let fits = |waiting: &PendingApproval| waiting.id().to_string().starts_with(id);
     let mut fitting = pending.into_iter().filter(fits);
     match (fitting.next(), fitting.next()) {
         (Some(only), None) if !id.is_empty() => Ok(only),
         (Some(_), _) => Err(Failure::ambiguous_approval(id)),
-        (None, _) => Err(Failure::no_such_approval(id)),
+        (None, _) if context.workstation.has_answered(id) => Err(Failure::already_answered(id)),
+        (None, _) => Err(
+            match refused
+                .iter()
+                .find(|why| why.starts_with(id) && !id.is_empty())
+            {
+                Some(why) => Failure::refused_approval(why),
+                None => Failure::no_such_approval(id),
+            },
+        ),
     }
 }

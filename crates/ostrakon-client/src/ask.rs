@@ -158,9 +158,23 @@ impl Link {
         config: &Config,
         urls: Vec<BaseUrl>,
     ) -> Result<PublicCard, AskError> {
+        Self::card_by(http(config, urls)?).await
+    }
+
+    /// The same of a server that may not be there: each address is tried once.
+    pub(crate) async fn glance_at_card(
+        config: &Config,
+        urls: Vec<BaseUrl>,
+    ) -> Result<PublicCard, AskError> {
+        let mut once = client_config(config, urls)?;
+        once.again = false;
+        Self::card_by(HttpClient::new(once)?).await
+    }
+
+    async fn card_by(http: HttpClient) -> Result<PublicCard, AskError> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = Uri::from_static(KEYSERVER_PATH);
-        let response = http(config, urls)?.send(&request).await;
+        let response = http.send(&request).await;
         let response = response.map_err(|error| AskError::Unreachable(Box::new(error)))?;
         if response.status() != StatusCode::OK {
             return Err(AskError::NoCard(response.status()));
@@ -403,6 +417,10 @@ pub(crate) fn impatient(config: &Config) -> Config {
 }
 
 fn http(config: &Config, urls: Vec<BaseUrl>) -> Result<HttpClient, AskError> {
+    Ok(HttpClient::new(client_config(config, urls)?)?)
+}
+
+fn client_config(config: &Config, urls: Vec<BaseUrl>) -> Result<ClientConfig, AskError> {
     if urls.is_empty() {
         return Err(AskError::NoUrl);
     }
@@ -416,5 +434,5 @@ fn http(config: &Config, urls: Vec<BaseUrl>) -> Result<HttpClient, AskError> {
             cause,
         })?;
     }
-    Ok(HttpClient::new(client)?)
+    Ok(client)
 }

@@ -21,7 +21,8 @@ use zeroize::Zeroizing;
 
 pub(crate) use durable::sync_folder;
 pub(crate) use state::{
-    Membership, MetDevice, Pending, PinnedKeyserver, Recovery, State, StoredPath,
+    AnsweredCeremony, KnownBackup, KnownServer, Membership, MetDevice, Pending, PinnedKeyserver,
+    Recovery, State, StoredPath, UnheardBackup,
 };
 
 const KEYS: &str = "device.key";

@@ -8,16 +8,20 @@
 //! | `change` | a changed version of the profile: who must sign it, and how it comes into force |
 //! | `hold` | a ceremony from its opening to its end |
 //! | `approvals` | the other side of ceremonies: what waits for this device |
+//! | `look` | all relays asked at once |
+//! | `backups` | which backup keys were made, as far as this device knows |
 //! | `contribution` | what a device adds to its approval: its share of a backup key, or a proof of it |
 //! | `relay` | the listener of somebody who is no device: a key shard server's commands |
 //! | `words` | recovery words, as a device |
 //! | `recovery` | a new machine, into a profile whose other devices are left |
 //!
 //! A ceremony travels through the profile's key shard server where there is one, and otherwise through
-//! the waiting command itself. Neither can read it, change it, or answer it (see
+//! the waiting command itself. What a key shard server asks its administrators travels through that
+//! server, whether or not it is their profile's. None of these can read it, change it, or answer it (see
 //! [`ostrakon_shards::ceremony`]).
 
 mod approvals;
+mod backups;
 mod calls;
 mod change;
 mod contribution;
@@ -26,6 +30,7 @@ mod front;
 mod guest;
 mod hold;
 mod host;
+mod look;
 mod recovery;
 mod relay;
 mod wire;

@@ -1,6 +1,7 @@
 use ostrakon_shards::{
+    backup::SignedNewest,
     ceremony::{OpenCeremonyError, Plan, Requester, Subject, Tally},
-    generation::SignedGeneration,
+    generation::{Generation, SignedGeneration},
     identity::{PublicCard, RootKeyRecord, VerifiedKeyserver},
     kem::KemSecret,
     name::Name,
@@ -246,6 +247,14 @@ impl Signer {
     #[must_use]
     pub fn archive(&self, manifest: Manifest) -> SignedManifest {
         SignedManifest::issue(&self.root, manifest)
+    }
+
+    /// States that the backup key of this generation is the newest that was made.
+    #[must_use]
+    pub fn newest_backup(&self, generation: Generation) -> SignedNewest {
+        let verify = self.root.verify_key();
+        let server = RootKeyRecord { verify }.kss_id();
+        SignedNewest::issue(&self.root, &server, generation)
     }
 
     /// States that `head` is a profile's newest version.

@@ -141,6 +141,8 @@ pub enum Relay {
     Open {
         /// The ceremony.
         ceremony: CeremonyRecord,
+        /// What it is about, where the relay is to know.
+        opening: Option<Vec<u8>>,
         /// What is for whom.
         notices: Vec<(DeviceId, Sealed)>,
         /// How many its requester may have open.
@@ -167,6 +169,13 @@ pub enum Relay {
         requester: DeviceId,
         /// How it ended, as the requester says.
         outcome: &'static str,
+    },
+    /// Forgets a ceremony, whoever opened it, because the operator wants it so.
+    Cancel {
+        /// The ceremony.
+        ceremony: CeremonyId,
+        /// The server.
+        by: DeviceId,
     },
 }
 

@@ -212,6 +212,11 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/ceremony/fulfil", post(ceremonies::fulfil))
         .route("/ceremony/keep", post(ceremonies::keep))
         .route("/ceremony/give-up", post(ceremonies::give_up))
+        .route("/ceremony/list", get(ceremonies::list))
+        .route("/ceremony/cancel", post(ceremonies::cancel))
+        .route("/ceremony/carry", post(ceremonies::carry))
+        .route("/ceremony/carried", post(ceremonies::carried))
+        .route("/ceremony/set-down", post(ceremonies::set_down))
         .with_state(node)
 }
 

@@ -7,28 +7,35 @@
 //! | [`Ingestion`] | a lost server's identity | a machine that nobody knows |
 //! | [`Verification`] | proofs of the shares of a backup key | a machine that nobody knows |
 //!
-//! A command carries each of them: it shows what is asked ([`Convened`]), relays it to the devices, and
+//! A command waits for each of them: it shows what is asked ([`Convened`]), relays it to the devices, and
 //! hands their answers to whoever opened it, who counts ([`Asking::take`]). A running server counts
-//! itself and does itself what was approved, so that its keys stay where they are.
+//! itself and does itself what was approved, so that its keys stay where they are. It relays its own
+//! ceremonies, too, beside those of its profiles: devices that know it need no other address. It carries a
+//! [`Verification`] on its own home, in which it has no part.
+//!
+//! [`list`] and [`cancel`] are for the operator, and for ceremonies of all kinds.
 
 mod backup_file;
 mod checks;
 mod creation;
 mod held;
 mod ingestion;
+mod listing;
 mod of_server;
+mod pending;
 mod profile;
+mod relayed;
 mod verification;
 
 pub use ostrakon_shards::backup::{BackupFile, ParseBackupError};
 use ostrakon_shards::{
     backup::{OpenBackupShareError, RecoverError},
-    ceremony::{Need, OpenCeremonyError, Requester, Standing, Tally, recent},
+    ceremony::{Ceremony, Need, OpenCeremonyError, Requester, Standing, Tally, recent},
     profile::{ChainError, Profile, SignedVersion},
     random::RandomError,
     seal::{SealError, Sealed},
 };
-use ostrakon_types::{CeremonyId, DeviceId, ProfileId, UnixMillis};
+use ostrakon_types::{CeremonyId, DeviceId, ProfileId, UnixMillis, canonical};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -37,13 +44,15 @@ pub use self::{
     creation::Creation,
     held::{Ask, Fulfilled, Operation},
     ingestion::{Ingested, Ingestion},
+    listing::{About, Answered, Listed, ListedDevice, cancel, list},
     of_server::OfServer,
     profile::{ParseCardError, parse_card},
     verification::{HolderReport, Proved, Verification},
 };
 pub(crate) use self::{
     checks::holder_count,
-    held::{Held, Pending, Room, newest_backup},
+    held::{Held, Room, newest_backup},
+    pending::{CarriedAnswers, Carry, Pending},
 };
 use crate::{admin::AskError, server::BuildError};
 
@@ -90,6 +99,8 @@ pub enum Stand {
     },
     /// Not enough devices answered in time.
     Expired,
+    /// The operator cancelled it.
+    Cancelled,
 }
 
 /// What answers came to.
@@ -113,6 +124,11 @@ pub trait Asking {
         &mut self,
         answers: Vec<Sealed>,
     ) -> impl Future<Output = Result<Progress, ConveneError>>;
+
+    /// Whether a running server relays it, to devices that know that server.
+    fn is_served(&self) -> bool {
+        false
+    }
 }
 
 /// Why a ceremony was not opened, or what it was for not done.
@@ -160,6 +176,9 @@ pub enum ConveneError {
     /// It is over.
     #[error("there is no such ceremony, or it is over")]
     NoCeremony,
+    /// The running server does not carry that.
+    #[error("this server does not carry such a ceremony")]
+    NotCarried,
     /// It was not approved.
     #[error("{}", not_approved(.0))]
     NotApproved(Stand),
@@ -178,6 +197,7 @@ fn not_approved(stand: &Stand) -> String {
     match stand {
         Stand::Denied { by } => format!("device {by} denied it"),
         Stand::Open { .. } => "not enough devices have approved yet".to_owned(),
+        Stand::Cancelled => "it was cancelled".to_owned(),
         Stand::Approved | Stand::Expired => "not enough devices approved in time".to_owned(),
     }
 }
@@ -235,6 +255,11 @@ impl Convened {
 /// The first thing that is wrong with it.
 pub fn parse_backup(text: &str) -> Result<BackupFile, ParseBackupError> {
     BackupFile::parse(text)
+}
+
+/// Reads the ceremony that a command wants carried. It is not checked yet.
+fn parse_ceremony(bytes: &[u8]) -> Result<Ceremony, ConveneError> {
+    canonical::decode(bytes).map_err(|_| ConveneError::NotCarried)
 }
 
 /// Counts answers, and tells of those that do not count.

@@ -22,6 +22,18 @@ pub struct HomeLock {
     _file: File,
 }
 
+/// What has a home for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeldBy {
+    /// A server that runs.
+    Server,
+    /// A command that waits for devices, or does what they approved.
+    Ceremony,
+    /// Another command.
+    Command,
+}
+
 /// Why a home could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,8 +64,8 @@ pub enum HomeError {
         mode: u32,
     },
     /// Another process runs on it.
-    #[error("another process uses the home folder `{}`", .0.display())]
-    InUse(PathBuf),
+    #[error("{} uses the home folder `{}`", .1.noun(), .0.display())]
+    InUse(PathBuf, HeldBy),
 }
 
 impl Home {
@@ -200,21 +212,40 @@ impl Home {
             .map_err(|source| self.failed(source))
     }
 
-    /// Takes the home for this process.
+    /// Takes the home for a command.
     ///
     /// # Errors
     /// [`HomeError::InUse`] when another process has it.
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
-        let file = OpenOptions::new()
+        self.lock_for(HeldBy::Command)
+    }
+
+    /// Takes the home, and says in the lock file what for.
+    ///
+    /// # Errors
+    /// [`HomeError::InUse`] when another process has it.
+    pub fn lock_for(&self, held_by: HeldBy) -> Result<HomeLock, HomeError> {
+        let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)
+            .read(true)
             .write(true)
             .mode(0o600)
             .open(self.folder.join("keyserver.lock"))
             .map_err(|source| self.failed(source))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(HomeLock { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(HomeError::InUse(self.folder.clone())),
+            Ok(()) => {
+                // It is for people alone: on a disk that is full, nobody is kept from working.
+                let _ = file
+                    .set_len(0)
+                    .and_then(|()| file.write_all(held_by.noun().as_bytes()));
+                Ok(HomeLock { _file: file })
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut noun = String::new();
+                let _ = file.take(LONGEST_NOUN).read_to_string(&mut noun);
+                Err(HomeError::InUse(self.folder.clone(), HeldBy::named(&noun)))
+            }
             Err(error) => Err(self.failed(error.into())),
         }
     }
@@ -296,6 +327,25 @@ fn write_new(path: &Path, text: &str) -> Result<(), HomeError> {
     })
 }
 
+/// More bytes than any noun of [`HeldBy`] has.
+const LONGEST_NOUN: u64 = 64;
+
+impl HeldBy {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Server => "a running server",
+            Self::Ceremony => "a command that waits for devices",
+            Self::Command => "another process",
+        }
+    }
+
+    fn named(noun: &str) -> Self {
+        let known = [Self::Server, Self::Ceremony].into_iter();
+        let mut known = known.filter(|held_by| held_by.noun() == noun);
+        known.next().unwrap_or(Self::Command)
+    }
+}
+
 /// More than any policy or configuration may have.
 const ENOUGH: u64 = 9 << 20;
 
@@ -323,9 +373,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(folder.path().join("new/home"));
         home.make().unwrap();
-        let held = home.lock().unwrap();
-        assert!(matches!(home.lock(), Err(HomeError::InUse(_))));
-        drop(held);
+        for held_by in [HeldBy::Ceremony, HeldBy::Server, HeldBy::Command] {
+            let held = home.lock_for(held_by).unwrap();
+            let refused = home.lock();
+            assert!(matches!(refused, Err(HomeError::InUse(_, by)) if by == held_by));
+            drop(held);
+        }
         home.lock().unwrap();
     }
 }

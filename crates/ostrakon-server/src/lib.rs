@@ -10,6 +10,7 @@
 //! `ostrakon-custody`, which gives an approval for what is on record and for nothing else.
 
 pub mod admin;
+mod administrators;
 pub mod audit;
 mod basis;
 pub mod ceremony;
@@ -42,6 +43,6 @@ pub use config::Config;
 pub use ostrakon_shards::name::Name;
 pub use ostrakon_storage::{DatabaseUri, ProtectorError, StoreError};
 
-pub use home::{Home, HomeError, HomeLock, read_text, with_password};
+pub use home::{HeldBy, Home, HomeError, HomeLock, read_text, with_password};
 pub use lineage::LineageError;
 pub use server::{BuildError, Server};

@@ -38,7 +38,16 @@ impl Node {
             signer: &pipeline.signer,
             keyserver: &pipeline.keyserver,
             lineage: &pipeline.lineage,
+            instance: self.instance,
             now: pipeline.clock.now(),
+        }
+    }
+
+    /// Ends the ceremonies that an earlier process has left open.
+    pub(crate) async fn end_leftovers(&self) {
+        if let Err(error) = self.room().abandon().await {
+            // They wait until they expire, and nobody is asked anything wrong.
+            tracing::error!(error = %ErrorChain(&error), "ceremonies of before cannot be ended");
         }
     }
 

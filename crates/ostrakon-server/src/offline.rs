@@ -7,7 +7,13 @@ use ostrakon_shards::identity::VerifiedKeyserver;
 use ostrakon_storage::{InstanceId, ProtectorKey, Store};
 use tokio::task::JoinHandle;
 
-use crate::{Clock, Home, audit::resume, config::Audit, home::HomeLock, server::BuildError};
+use crate::{
+    Clock, Home,
+    audit::resume,
+    config::Audit,
+    home::{HeldBy, HomeLock},
+    server::BuildError,
+};
 
 /// A database with the keys to read it. The server may run.
 pub(crate) struct Opened {
@@ -42,6 +48,7 @@ pub(crate) struct Offline {
     pub(crate) ledger: Ledger,
     pub(crate) keyserver: VerifiedKeyserver,
     pub(crate) signer: Signer,
+    pub(crate) instance: InstanceId,
     writer: JoinHandle<()>,
     lock: Option<HomeLock>,
 }
@@ -50,7 +57,16 @@ impl Offline {
     /// Takes the home, and the ledger. A log that is not where it was left is put on record, and nothing
     /// else is done: who asks again has read of it.
     pub(crate) async fn start(home: &Home, clock: &Clock) -> Result<Self, BuildError> {
-        let lock = home.lock()?;
+        Self::start_for(home, clock, HeldBy::Command).await
+    }
+
+    /// The same, saying what for.
+    pub(crate) async fn start_for(
+        home: &Home,
+        clock: &Clock,
+        held_by: HeldBy,
+    ) -> Result<Self, BuildError> {
+        let lock = home.lock_for(held_by)?;
         home.check_finished()?;
         let mut offline = Self::unlocked(home, clock).await?;
         offline.lock = Some(lock);
@@ -62,7 +78,7 @@ impl Offline {
         let Opened {
             store,
             mut identity,
-            ..
+            instance,
         } = Opened::unfinished(home).await?;
         let nowhere = Audit::default();
         let (keyserver, audit) = (&identity.keyserver, &mut identity.audit);
@@ -74,6 +90,7 @@ impl Offline {
             ledger,
             keyserver: identity.keyserver,
             signer: identity.signer,
+            instance,
             writer,
             lock: None,
         };

@@ -28,8 +28,10 @@ use ostrakon_transport::{
 };
 use ostrakon_types::{DeviceId, ErrorChain, UnixMillis};
 
+use self::items::Judged;
 pub(crate) use self::items::{ALL_PROFILES, new_profiles};
 use crate::{
+    administrators::Administrators,
     audit::{Reason, Tallies},
     basis::Basis,
     clock::Clock,
@@ -60,6 +62,7 @@ pub(crate) struct Pipeline {
     pub(crate) refreshing: tokio::sync::Mutex<()>,
     pub(crate) directory: Directory,
     pub(crate) sessions: Sessions,
+    pub(crate) administrators: Arc<Administrators>,
     pub(crate) first_contacts: RateLimit,
     pub(crate) relayed: RateLimit,
     pub(crate) max_new_profiles_per_day: u64,
@@ -128,15 +131,38 @@ impl From<StoreError> for Unanswered {
     }
 }
 
+/// Who sends a request.
+enum Sender {
+    /// A device of profiles that are registered.
+    Member(Seen),
+    /// A device of the administrators, whose profile need not be: it may answer ceremonies, and no more.
+    Administrator,
+    /// A device that is not known yet.
+    Newcomer,
+}
+
+impl Sender {
+    fn member(&self) -> Option<&Member> {
+        match self {
+            Self::Member(seen) => Some(&seen.member),
+            Self::Administrator | Self::Newcomer => None,
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        !matches!(self, Self::Newcomer)
+    }
+}
+
 impl Pipeline {
     /// Answers one envelope with another.
     pub(crate) async fn answer(&self, envelope: &[u8]) -> Result<Vec<u8>, Unanswered> {
         let now = self.clock.now();
-        let (authentic, mut seen) = match SessionMessage::parse(envelope) {
+        let (authentic, mut sender) = match SessionMessage::parse(envelope) {
             Some(message) => {
                 let resumed = self.sessions.resume(&message, &self.directory, now);
                 let (authentic, seen) = resumed.await?;
-                (authentic, Some(seen))
+                (authentic, Sender::Member(seen))
             }
             None => {
                 let opened = self.envelope_key.open(&self.keyserver.kss_id(), envelope)?;
@@ -146,9 +172,9 @@ impl Pipeline {
         let device = authentic.device();
         let sealed = match authentic.parse(now) {
             Ok(body) => {
-                let answer = self.decide_anew(device, &mut seen, &body, now).await?;
+                let answer = self.decide_anew(device, &mut sender, &body, now).await?;
                 if let Answer::Refused(code) = answer {
-                    self.record_refusal(device, seen.is_some(), Some(&body), &code, now)
+                    self.record_refusal(device, sender.is_known(), Some(&body), &code, now)
                         .await?;
                 }
                 let newest = self.lineage.newest();
@@ -160,11 +186,11 @@ impl Pipeline {
                     generation: (body.seen() != Some(&newest) && !self.lineage.is_superseded())
                         .then_some(newest),
                 };
-                self.seal(&authentic, &response, seen, now)
+                self.seal(&authentic, &response, sender, now)
             }
             Err(code) => {
                 tracing::info!(%device, reason = %code, "request refused");
-                self.record_refusal(device, seen.is_some(), None, &code, now)
+                self.record_refusal(device, sender.is_known(), None, &code, now)
                     .await?;
                 authentic.reply().seal(&ResponseBody::refused(now, code))
             }
@@ -180,11 +206,11 @@ impl Pipeline {
         &self,
         authentic: &Authentic,
         response: &ResponseBody,
-        seen: Option<Seen>,
+        sender: Sender,
         now: UnixMillis,
     ) -> Result<Vec<u8>, SealResponseError> {
         let asked = authentic.asked_session();
-        if let Some(seen) = seen
+        if let Sender::Member(seen) = sender
             && asked.is_some_and(|id| self.sessions.may_begin(&id))
             && let (sealed, Some(session)) = authentic.grant(response, now)?
             && self.sessions.begin(session, seen, now)
@@ -199,16 +225,19 @@ impl Pipeline {
         &self,
         opened: Opened,
         now: UnixMillis,
-    ) -> Result<(Authentic, Option<Seen>), Unanswered> {
+    ) -> Result<(Authentic, Sender), Unanswered> {
         // Before the look-up, so that it does not tell which devices are known.
         if opened.card().is_some() && !self.first_contacts.pass(now) {
             tracing::warn!("too many first contacts");
             return Err(Unanswered::TooMany);
         }
         if let Some(seen) = self.directory.member(&opened.device()).await? {
-            return Ok((opened.verify(&seen.member.card)?, Some(seen)));
+            return Ok((opened.verify(&seen.member.card)?, Sender::Member(seen)));
         }
         if opened.card().is_none() {
+            if let Some(card) = self.administrators.card(&opened.device()) {
+                return Ok((opened.verify(&card)?, Sender::Administrator));
+            }
             return Err(opened.verify_nobody().into());
         }
         let first = opened.verify_first_contact()?.0;
@@ -216,20 +245,19 @@ impl Pipeline {
         if !self.reserve.leaves_room() {
             return Err(Unanswered::NoRoom);
         }
-        Ok((first, None))
+        Ok((first, Sender::Newcomer))
     }
 
     /// Decides a request, and judges it anew as long as another instance changes what it rests on.
     async fn decide_anew(
         &self,
         device: DeviceId,
-        seen: &mut Option<Seen>,
+        sender: &mut Sender,
         body: &RequestBody,
         now: UnixMillis,
     ) -> Result<Answer, Unanswered> {
         for _ in 1..JUDGED {
-            let member = seen.as_ref().map(|seen| &*seen.member);
-            match self.decide(device, member, body, now).await {
+            match self.decide(device, sender, body, now).await {
                 Err(Unanswered::Outdated) => {}
                 decided => return decided,
             }
@@ -237,35 +265,43 @@ impl Pipeline {
                 tracing::error!(error = %ErrorChain(&error), "cannot follow another instance");
                 return Err(Unanswered::Unavailable);
             }
-            if seen.is_some() {
+            if let Sender::Member(seen) = sender {
                 // Whose signature was checked may be no member any more.
-                *seen = Some(
-                    self.directory
-                        .member(&device)
-                        .await?
-                        .ok_or(Stranger::UnknownDevice)?,
-                );
+                *seen = self
+                    .directory
+                    .member(&device)
+                    .await?
+                    .ok_or(Stranger::UnknownDevice)?;
             }
         }
-        let member = seen.as_ref().map(|seen| &*seen.member);
-        self.decide(device, member, body, now).await
+        self.decide(device, sender, body, now).await
     }
 
     async fn decide(
         &self,
         device: DeviceId,
-        member: Option<&Member>,
+        sender: &Sender,
         body: &RequestBody,
         now: UnixMillis,
     ) -> Result<Answer, Unanswered> {
         // Before anything that may change.
         let basis = self.basis.get();
-        if let Some(refusal) = self.refuse_by_age(body).await? {
+        let administers = self.is_for_administrators(device, body);
+        if matches!(sender, Sender::Administrator) && !administers {
+            return Ok(refused(device, body, RefusalCode::NotAMember));
+        }
+        let refusal = self.refuse_by_age(body).await?;
+        // That the state may be an old one is what administrators may be asked about.
+        if let Some(refusal) = refusal.filter(|_| !administers) {
             return Ok(refused(device, body, refusal));
         }
         let mut judged = Vec::with_capacity(body.items().len());
         for item in body.items() {
-            match self.judge(device, member, body, item, now) {
+            if administers {
+                judged.push(Judged::nothing());
+                continue;
+            }
+            match self.judge(device, sender.member(), body, item, now) {
                 Some(item) => judged.push(item),
                 None => return Ok(refused(device, body, RefusalCode::NotAMember)),
             }
@@ -303,7 +339,7 @@ impl Pipeline {
                 && !decided
                 && !item.asks_for_a_list()
             {
-                self.record_refusal(device, member.is_some(), Some(body), failure, now)
+                self.record_refusal(device, sender.is_known(), Some(body), failure, now)
                     .await?;
             }
             answers.push(answer);

@@ -30,6 +30,7 @@ use tokio::{
 
 use crate::{
     admin,
+    administrators::Administrators,
     audit::{Keeper, Tallies, resume},
     basis::Basis,
     ceremony::Pending,
@@ -37,7 +38,7 @@ use crate::{
     cluster,
     config::{Config, ConfigError},
     directory::Directory,
-    home::{Home, HomeError, HomeLock},
+    home::{HeldBy, Home, HomeError, HomeLock},
     lineage::{Lineage, LineageError},
     node::Node,
     pipeline::Pipeline,
@@ -166,7 +167,7 @@ impl Server {
         registry: Registry,
     ) -> Result<Self, BuildError> {
         let zone = config.zone()?;
-        let lock = home.lock()?;
+        let lock = home.lock_for(HeldBy::Server)?;
         home.check_finished()?;
         let protector = ProtectorKey::load(&home.instance_key())?;
         let instance = protector.instance();
@@ -236,11 +237,13 @@ impl Server {
         let stored: PolicyVersion = store.policy().await?.ok_or(BuildError::NoPolicy)?;
         let policy = InForce::new(registry, (zone, zone_name), stored)?;
 
+        let administrators = Arc::new(Administrators::load(&store, &identity.signer).await);
         let keeper = Keeper::new(&identity.keyserver, &home, &config.audit, resumed.last);
         let limits = &config.limits;
         let pipeline = Pipeline {
             directory: Directory::new(Arc::clone(&store), ledger.clone(), Arc::clone(&basis)),
             sessions: Sessions::new(limits.sessions),
+            administrators: Arc::clone(&administrators),
             first_contacts: RateLimit::per_minute(limits.first_contacts_per_minute, now),
             relayed: RateLimit::per_minute(RELAYED_PER_MINUTE, now),
             max_new_profiles_per_day: limits.max_new_profiles_per_day,
@@ -268,9 +271,10 @@ impl Server {
             switching: tokio::sync::Mutex::default(),
             keeper,
             home: home.clone(),
-            ceremonies: Pending::default(),
+            ceremonies: Pending::new(administrators),
             breaks: resumed.breaks.iter().map(ToString::to_string).collect(),
         });
+        node.end_leftovers().await;
         Ok(Self {
             node,
             limits: limits.listener(),

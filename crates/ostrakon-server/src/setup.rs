@@ -18,7 +18,7 @@ use crate::{
     audit::{look, unless_archived},
     ceremony::newest_backup,
     clock::Clock,
-    home::{Home, HomeError, HomeLock},
+    home::{HeldBy, Home, HomeError, HomeLock},
     lineage::Lineage,
     offline::{Offline, Opened},
     policy::FILE,
@@ -42,7 +42,7 @@ pub async fn create(
     database: Option<&DatabaseUri>,
     clock: &Clock,
 ) -> Result<VerifiedKeyserver, BuildError> {
-    let _lock = check_new(home)?;
+    let _lock = check_new(home, HeldBy::Command)?;
     or_nothing(
         home,
         |error| error,
@@ -52,12 +52,12 @@ pub async fn create(
 }
 
 /// Takes a home in which there is no server, for one that is to be made.
-pub(crate) fn check_new(home: &Home) -> Result<HomeLock, BuildError> {
+pub(crate) fn check_new(home: &Home, held_by: HeldBy) -> Result<HomeLock, BuildError> {
     home.make()?;
     if home.folder().join("device.key").exists() {
         return Err(HomeError::Workstation(home.folder().to_owned()).into());
     }
-    let lock = home.lock()?;
+    let lock = home.lock_for(held_by)?;
     if home.unfinished().exists() {
         // Whoever began it is gone, or had the lock.
         remove_made(home)?;

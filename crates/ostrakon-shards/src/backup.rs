@@ -31,6 +31,7 @@ mod armor;
 mod file;
 mod key;
 mod make;
+mod newest;
 mod proof;
 mod recover;
 
@@ -38,6 +39,7 @@ pub use armor::ArmorError;
 pub use file::{BackupFile, Holder, ParseBackupError};
 pub use key::BackupKey;
 pub use make::{Backup, MakeBackupError};
+pub use newest::SignedNewest;
 pub use proof::{Challenge, ProveError, ShareProof};
 pub use recover::{OpenBackupShareError, RecoverError, Recovered};
 

@@ -24,7 +24,8 @@
 //! A [machine](Requester::Machine) that is no member yet, as in a recovery, is known to nobody: there,
 //! people compare the [words](Ceremony::words) that it shows with those that their devices show.
 //!
-//! A device answers for itself alone, once. A denial ends the ceremony. A key shard server is a member
+//! A device answers for itself alone, once. A denial ends the ceremony, but where each device is asked for
+//! a proof of its own: there it is that device's answer, and the others are waited for. A key shard server is a member
 //! of profiles, but never answers: its word is its policy's, elsewhere.
 
 mod answer;

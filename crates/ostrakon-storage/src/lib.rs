@@ -23,7 +23,7 @@ pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
     ArchiveRow, AuditHead, AuditRow, CeremonyRecord, ChangeNumber, CheckpointRow, Counter,
     CounterChange, InstanceId, InstanceRecord, LONGEST_WINDOW, LocationRecord, MAX_LOCATIONS,
-    NoticeRecord, Place, PolicyVersion, Presence, REQUESTS_KEPT, RequestKey, RequestRecord,
-    SILENCE, ServerRecord, Snapshot, StateDoubt, Store, Transaction,
+    NoticeRecord, PendingCeremony, Place, PolicyVersion, Presence, REQUESTS_KEPT, RequestKey,
+    RequestRecord, SILENCE, ServerRecord, Snapshot, StateDoubt, Store, Transaction,
 };
 pub use uri::{DatabaseUri, ParseUriError};

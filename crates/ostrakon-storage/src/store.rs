@@ -18,7 +18,7 @@ mod transaction;
 use std::path::{Path, PathBuf};
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
-pub use ceremonies::{CeremonyRecord, NoticeRecord};
+pub use ceremonies::{CeremonyRecord, NoticeRecord, PendingCeremony};
 pub use changes::ChangeNumber;
 pub use checkpoints::{ArchiveRow, CheckpointRow};
 pub use counters::{Counter, CounterChange, LONGEST_WINDOW};

@@ -1,10 +1,10 @@
-use std::path::Path;
+use std::{fs, path::Path};
 
 use ostrakon_client::people::SignedVersion;
 use ostrakon_server::{
     Clock,
     admin::Client,
-    ceremony::{BackupFile, HolderReport, Proved, Verification, parse_backup},
+    ceremony::{BackupFile, HolderReport, Proved, Stand, Verification, parse_backup},
     read_text, setup,
 };
 use ostrakon_types::ErrorChain;
@@ -25,8 +25,13 @@ pub(crate) async fn verify(context: &Context, path: &Path, args: &AskArgs) -> Re
     let clock = Clock::system();
     let wait_ms = args.wait_ms();
     let mut verification = Verification::open(file, &versions, machine()?, wait_ms, &clock)?;
-    // However it ends, there is something to report.
-    ceremony::hold(&mut verification, args, context.format).await?;
+    verification.through(&context.home).await;
+    // However it ends in time, there is something to report.
+    let held = ceremony::hold(&mut verification, args, context.format).await;
+    verification.end().await;
+    if let Stand::Cancelled = held? {
+        return Err(ceremony::not_approved(Stand::Cancelled));
+    }
     let report = verification.report();
     let file = verification.file();
     let count = |proved| {
@@ -91,7 +96,22 @@ pub(crate) async fn verify(context: &Context, path: &Path, args: &AskArgs) -> Re
 
 /// Reads a backup file.
 pub(crate) fn read(path: &Path) -> Result<BackupFile, Failure> {
+    let is_pipe = |about: fs::Metadata| !about.is_file() && !about.is_dir();
+    if fs::metadata(path).is_ok_and(is_pipe) {
+        // To read it might wait for ever.
+        let said = format!("`{}` is no file, but a pipe or a device", path.display());
+        return Err(Failure::new(said).hint("name the backup file itself"));
+    }
     let text = read_text(path).map_err(Failure::file(path))?;
+    if text.is_empty() {
+        let said = format!(
+            "`{}` is empty: the backup key that was to be in it was not made",
+            path.display()
+        );
+        return Err(Failure::new(said).hint(
+            "a command that waits for approvals writes it at the end, or was killed and left it: then remove it",
+        ));
+    }
     parse_backup(&text).map_err(|error| {
         let said = Failure::new(format!("`{}`: {}", path.display(), ErrorChain(&error)));
         if path.extension().is_some_and(|extension| extension == "age") {

@@ -1,7 +1,11 @@
-//! Waiting for a profile's devices.
+//! Waiting for a profile's devices, and what waits.
+
+mod list;
+mod show;
 
 use std::{
     collections::HashSet,
+    fmt::Display,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -9,60 +13,110 @@ use jiff::{Timestamp, tz::TimeZone};
 use ostrakon_client::people::{Relay, RelayedCeremony};
 use ostrakon_server::{
     Clock,
-    ceremony::{Ask, Asking, Convened, Fulfilled, OfServer, Progress, Stand},
+    ceremony::{Ask, Asking, Convened, Fulfilled, Listed, OfServer, Progress, Stand, cancel, list},
 };
 use ostrakon_types::{ErrorChain, UnixMillis};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::{Context, serve::told_to_stop};
 use crate::{
-    cli::{AskArgs, Format},
+    cli::{AskArgs, CeremonyCommand, Format},
     error::{DENIED, Failure},
 };
 
 /// How often it is looked whether the time is up.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Relays the ceremony to the profile's devices, and waits until it is approved or over.
+/// Shows or ends what waits at the server of this home.
+pub(crate) async fn run(context: &Context, command: CeremonyCommand) -> Result<(), Failure> {
+    let clock = Clock::system();
+    match command {
+        CeremonyCommand::List => list::run(&list(&context.home, &clock).await?, context.format),
+        CeremonyCommand::Show { id } => show::run(&find(context, &id).await?, context.format),
+        CeremonyCommand::Cancel { id } => {
+            let found = find(context, &id).await?;
+            cancel(&context.home, &clock, found.id).await?;
+            match context.format {
+                Format::Human => println!("cancelled  {}", found.id),
+                _ => println!("{}", json!({ "id": found.id, "cancelled": true })),
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The one whose id begins so.
+async fn find(context: &Context, id: &str) -> Result<Listed, Failure> {
+    let all = list(&context.home, &Clock::system()).await?;
+    let mut fitting = all
+        .into_iter()
+        .filter(|listed| listed.id.to_string().starts_with(id));
+    match (fitting.next(), fitting.next()) {
+        (Some(only), None) if !id.is_empty() => Ok(only),
+        (Some(_), _) => Err(Failure::new(format!("more than one id begins with `{id}`"))),
+        (None, _) => Err(
+            Failure::new(format!("no ceremony that waits has the id `{id}`"))
+                .hint("`keyserver ceremony list` lists what waits"),
+        ),
+    }
+}
+
+/// Relays the ceremony to the profile's devices, and waits until it is approved or over. Where a running
+/// server relays it, too, this command's own relay may be missing.
 pub(crate) async fn hold(
     asking: &mut impl Asking,
     args: &AskArgs,
     format: Format,
 ) -> Result<Stand, Failure> {
     let stop = told_to_stop()?;
-    let relay = Relay::open(args.listen, now).await;
-    let relay = relay.map_err(|error| {
-        Failure::new(ErrorChain(&error).to_string())
-            .hint("`--listen IP:PORT` takes another address")
-    })?;
+    let relay = match Relay::open(args.listen, now).await {
+        Ok(relay) => Some(relay),
+        Err(_) if asking.is_served() => None,
+        Err(error) => {
+            return Err(Failure::new(ErrorChain(&error).to_string())
+                .hint("`--listen IP:PORT` takes another address"));
+        }
+    };
     let held = tokio::select! {
-        held = wait(asking, &relay, format) => held,
+        held = wait(asking, relay.as_ref(), format) => held,
         () = stop => Err(Failure::new("interrupted: nobody is asked any more")),
     };
-    relay.close().await;
+    if let Some(relay) = relay {
+        relay.close().await;
+    }
     held
 }
 
-async fn wait(asking: &mut impl Asking, relay: &Relay, format: Format) -> Result<Stand, Failure> {
+async fn wait(
+    asking: &mut impl Asking,
+    relay: Option<&Relay>,
+    format: Format,
+) -> Result<Stand, Failure> {
     let convened = asking.convened().clone();
-    let carried = relay.carry(RelayedCeremony {
-        versions: convened.versions.clone(),
-        id: convened.id,
-        expires_at: convened.expires_at,
-        notices: convened.notices.clone(),
-    });
-    carried.map_err(|error| Failure::new(error.to_string()))?;
-    tell(&convened, relay, format);
+    if let Some(relay) = relay {
+        let carried = relay.carry(RelayedCeremony {
+            versions: convened.versions.clone(),
+            id: convened.id,
+            expires_at: convened.expires_at,
+            notices: convened.notices.clone(),
+        });
+        carried.map_err(|error| Failure::new(error.to_string()))?;
+    }
+    tell(&convened, relay, asking.is_served(), format);
     let mut taken = HashSet::new();
     loop {
-        let answers = relay.answers().into_iter();
+        let answers = relay.map(Relay::answers).unwrap_or_default().into_iter();
         let new = answers.filter(|answer| taken.insert(answer.to_bytes()));
         let progress = asking.take(new.collect()).await?;
         tell_progress(&progress, format);
         if !matches!(progress.stand, Stand::Open { .. }) {
             return Ok(progress.stand);
         }
-        relay.changed(TICK).await;
+        match relay {
+            Some(relay) => relay.changed(TICK).await,
+            None => sleep(TICK).await,
+        }
     }
 }
 
@@ -89,14 +143,18 @@ pub(crate) async fn of_server(
 pub(crate) fn not_approved(stand: Stand) -> Failure {
     match stand {
         Stand::Denied { by } => Failure::new(format!("device {by} denied it")).code(DENIED),
+        Stand::Cancelled => {
+            Failure::new("it was cancelled, by `keyserver ceremony cancel`").code(DENIED)
+        }
         _ => Failure::new("not enough devices approved in time").hint(
-            "`ostrakon approvals list` on each device shows what waits, while the command waits",
+            "`ostrakon approvals list` on each device shows what waits, while the command waits; where the \
+             profile has changed since, name it as it is now with `--profile CARD`",
         ),
     }
 }
 
-fn tell(convened: &Convened, relay: &Relay, format: Format) {
-    let url = format!("http://{}", relay.address());
+fn tell(convened: &Convened, relay: Option<&Relay>, served: bool, format: Format) {
+    let url = relay.map(|relay| format!("http://{}", relay.address()));
     if format != Format::Human {
         println!(
             "{}",
@@ -108,6 +166,7 @@ fn tell(convened: &Convened, relay: &Relay, format: Format) {
                 "expires_at": convened.expires_at,
                 "words": convened.words,
                 "relay": url,
+                "served": served,
             })
         );
         return;
@@ -117,22 +176,22 @@ fn tell(convened: &Convened, relay: &Relay, format: Format) {
         eprintln!("  {label:<10} {text}");
     }
     eprintln!("  {:<10} {}", "needs", convened.needed);
-    let until = Timestamp::from_millisecond(convened.expires_at.0).unwrap_or_default();
-    let until = until.to_zoned(TimeZone::system());
-    eprintln!(
-        "  {:<10} {}",
-        "until",
-        until.strftime("%Y-%m-%d %H:%M:%S %Z")
-    );
+    eprintln!("  {:<10} {}", "until", local_time(convened.expires_at));
+    let words = convened.words.as_ref().map_or_else(String::new, |words| {
+        eprintln!("nobody can know who asks: each person must give these words, as shown here");
+        format!(" --words '{words}'")
+    });
     let id = convened.id;
-    match &convened.words {
-        Some(words) => {
-            eprintln!("nobody can know who asks: each person must give these words, as shown here");
-            eprintln!(
-                "on each device: ostrakon approvals approve {id} --relay {url} --words '{words}'"
-            );
-        }
-        None => eprintln!("on each device: ostrakon approvals approve {id} --relay {url}"),
+    if served {
+        eprintln!("on each device that knows this server: ostrakon approvals approve {id}{words}");
+    }
+    if let Some(url) = url {
+        let on = if served {
+            "on others"
+        } else {
+            "on each device"
+        };
+        eprintln!("{on}: ostrakon approvals approve {id} --relay {url}{words}");
     }
 }
 
@@ -146,6 +205,13 @@ fn tell_progress(progress: &Progress, format: Format) {
     for why in &progress.refused {
         eprintln!("warning: an answer does not count: {why}");
     }
+}
+
+fn local_time(at: UnixMillis) -> impl Display {
+    let at = Timestamp::from_millisecond(at.0).unwrap_or_default();
+    at.to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S %Z")
+        .to_string()
 }
 
 #[expect(

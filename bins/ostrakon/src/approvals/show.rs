@@ -16,14 +16,15 @@ use crate::{
 pub(crate) async fn run(mut context: Context, id: &str, relays: &[BaseUrl]) -> Result<(), Failure> {
     let waiting = find(&mut context, id, relays).await?;
     let newer = context.workstation.newer_backup(&waiting.question);
+    let unheard = context.workstation.unheard_backup(&waiting.question);
     match context.format {
-        Format::Json => json(&waiting.question, newer),
-        Format::Human => human(&waiting.question, newer),
+        Format::Json => json(&waiting.question, newer, unheard),
+        Format::Human => human(&waiting.question, newer, unheard),
     }
     Ok(())
 }
 
-fn human(question: &Question, newer: Option<Generation>) {
+fn human(question: &Question, newer: Option<Generation>, unheard: Option<Generation>) {
     let ceremony = question.ceremony();
     let shown = question.description();
     line(&format!("asks to    {}", shown.title));
@@ -36,8 +37,10 @@ fn human(question: &Question, newer: Option<Generation>) {
     line(&format!("until      {}", expiry(ceremony.expires_at)));
     line(&format!("id         {}", ceremony.id));
     if let Some(newer) = newer {
+        line(&format!("OUT OF DATE: a newer one was made, {newer}"));
+    } else if let Some(unheard) = unheard {
         line(&format!(
-            "MAY BE OUT OF DATE: this device has approved the making of a newer one, {newer}"
+            "MAY BE OUT OF DATE: this device approved a newer one, {unheard}, and has not heard whether it was made"
         ));
     }
     if question.must_compare() {
@@ -45,7 +48,7 @@ fn human(question: &Question, newer: Option<Generation>) {
     }
 }
 
-fn json(question: &Question, newer: Option<Generation>) {
+fn json(question: &Question, newer: Option<Generation>, unheard: Option<Generation>) {
     let ceremony = question.ceremony();
     let shown = question.description();
     let details = shown
@@ -61,6 +64,7 @@ fn json(question: &Question, newer: Option<Generation>) {
         "requester": requester(question),
         "needed": ceremony.threshold,
         "newer_backup": newer.map(|newer| newer.to_string()),
+        "unheard_backup": unheard.map(|unheard| unheard.to_string()),
         "must_compare": question.must_compare(),
         "opened_at": ceremony.opened_at,
         "expires_at": ceremony.expires_at,

@@ -42,6 +42,18 @@ impl Failure {
         )
     }
 
+    pub(crate) fn already_answered(id: &str) -> Self {
+        Self::new(FAILED, format!("already answered: `{id}`"))
+            .hint("a device answers once; the others decide, until it expires")
+    }
+
+    pub(crate) fn refused_approval(why: &str) -> Self {
+        Self::new(FAILED, format!("this device does not answer {why}")).hint(
+            "where the profile has changed, whoever asks must name it as it is now: \
+             `ostrakon profile export-card`, and `--profile CARD` there",
+        )
+    }
+
     pub(crate) fn ambiguous_approval(id: &str) -> Self {
         Self::new(FAILED, format!("more than one id begins with `{id}`"))
     }
@@ -97,7 +109,9 @@ impl From<HoldError> for Failure {
     fn from(error: HoldError) -> Self {
         match error {
             HoldError::Ask(error) => error.into(),
-            HoldError::DeniedBy { .. } => Self::new(DENIED, error.to_string()),
+            HoldError::DeniedBy { .. } | HoldError::Cancelled => {
+                Self::new(DENIED, error.to_string())
+            }
             HoldError::Denied(denied) => Self::denied(
                 "the key shard server denied to relay the request for approval",
                 &denied,

@@ -11,7 +11,7 @@ use ostrakon_shards::{
     identity::PublicCard,
     profile::{Head, HeadError, Profile, SignedHead, SignedVersion},
 };
-use ostrakon_types::{DeviceId, KssId, ProfileId, RequestId, canonical};
+use ostrakon_types::{CeremonyId, DeviceId, KssId, ProfileId, RequestId, UnixMillis, canonical};
 
 use super::HomeError;
 use crate::folder::{SecureFolder, SecurityGroup};
@@ -49,12 +49,15 @@ pub(crate) struct People {
     /// Where other devices of the profile wait for this one's answers.
     #[n(2)]
     pub(crate) relays: Vec<String>,
-    /// The newest backup key of each server that this device has approved the making of.
+    /// The newest backup key of each server that was made, as far as this device knows.
     #[n(3)]
     pub(crate) backups: Option<Vec<KnownBackup>>,
     /// What is there of a recovery, until it is finished.
     #[n(4)]
     pub(crate) recovery: Option<Recovery>,
+    /// What is known of ceremonies that this device took part in.
+    #[n(5)]
+    pub(crate) ceremonies: Option<PastCeremonies>,
 }
 
 /// A profile that is being recovered on this machine.
@@ -89,6 +92,48 @@ pub(crate) struct KnownBackup {
     pub(crate) kss_id: KssId,
     #[n(1)]
     pub(crate) generation: Generation,
+}
+
+/// What a device knows of ceremonies that it took part in, until that is past.
+#[derive(Clone, Default, Encode, Decode)]
+pub(crate) struct PastCeremonies {
+    /// Those that it has answered.
+    #[n(0)]
+    pub(crate) answered: Vec<AnsweredCeremony>,
+    /// Backup keys that it approved the making of, and has not heard of whether they were made.
+    #[n(1)]
+    pub(crate) unheard: Vec<UnheardBackup>,
+    /// Servers whose own ceremonies it answered, and where they are.
+    #[n(2)]
+    pub(crate) servers: Vec<KnownServer>,
+}
+
+/// A ceremony that this device has answered.
+#[derive(Clone, Copy, Encode, Decode)]
+pub(crate) struct AnsweredCeremony {
+    #[n(0)]
+    pub(crate) id: CeremonyId,
+    #[n(1)]
+    pub(crate) expires_at: UnixMillis,
+}
+
+/// A backup key that may have been made.
+#[derive(Clone, Copy, Encode, Decode)]
+pub(crate) struct UnheardBackup {
+    #[n(0)]
+    pub(crate) backup: KnownBackup,
+    /// From when on it is not made any more, if it was not before.
+    #[n(1)]
+    pub(crate) until: UnixMillis,
+}
+
+/// A key shard server that relays to this device what it asks itself.
+#[derive(Clone, Encode, Decode)]
+pub(crate) struct KnownServer {
+    #[n(0)]
+    pub(crate) kss_id: KssId,
+    #[n(1)]
+    pub(crate) urls: Vec<String>,
 }
 
 /// What was drawn for an onboarding, so that its repetition does not make a second profile.
@@ -200,12 +245,33 @@ impl People {
         self.recovery.get_or_insert_default()
     }
 
+    /// Changes what is known of past ceremonies.
+    pub(crate) fn ceremonies_mut(&mut self) -> &mut PastCeremonies {
+        self.ceremonies.get_or_insert_default()
+    }
+
+    /// Whether it is news that this is the newest backup key of a server at `now`.
+    pub(crate) fn is_news(&self, newest: KnownBackup, now: UnixMillis) -> bool {
+        let mut known = self.backups.iter().flatten();
+        let mut unheard = self.ceremonies.iter().flat_map(|past| &past.unheard);
+        !known.any(|known| known.kss_id == newest.kss_id && known.generation >= newest.generation)
+            || unheard.any(|unheard| unheard.is_settled_by(newest, now))
+    }
+
+    /// Notes that this is the newest backup key of a server at `now`. One that it could have made by then,
+    /// and says nothing of, was not made.
+    pub(crate) fn note_newest(&mut self, newest: KnownBackup, now: UnixMillis) {
+        self.note_made(newest);
+        let unheard = &mut self.ceremonies_mut().unheard;
+        unheard.retain(|unheard| !unheard.is_settled_by(newest, now));
+    }
+
     /// Notes that a backup key was made.
-    pub(crate) fn note_backup(&mut self, kss_id: KssId, generation: Generation) {
+    pub(crate) fn note_made(&mut self, made: KnownBackup) {
         let known = self.backups.get_or_insert_default();
-        match known.iter_mut().find(|known| known.kss_id == kss_id) {
-            Some(known) => known.generation = known.generation.max(generation),
-            None => known.push(KnownBackup { kss_id, generation }),
+        match known.iter_mut().find(|known| known.kss_id == made.kss_id) {
+            Some(known) => known.generation = known.generation.max(made.generation),
+            None => known.push(made),
         }
     }
 
@@ -216,6 +282,37 @@ impl People {
         self.relays.push(url);
         let over = self.relays.len().saturating_sub(MOST);
         self.relays.drain(..over);
+    }
+}
+
+impl UnheardBackup {
+    /// Whether it is known what came of it, where the newest backup key of a server at `now` is this.
+    fn is_settled_by(&self, newest: KnownBackup, now: UnixMillis) -> bool {
+        let own = self.backup;
+        own.kss_id == newest.kss_id && (own.generation <= newest.generation || now >= self.until)
+    }
+}
+
+impl PastCeremonies {
+    /// Notes that this device has answered.
+    pub(crate) fn note_answer(&mut self, answered: AnsweredCeremony, now: UnixMillis) {
+        self.answered
+            .retain(|known| now < known.expires_at && known.id != answered.id);
+        self.answered.push(answered);
+    }
+
+    /// Notes that a backup key may be made.
+    pub(crate) fn note_unheard(&mut self, unheard: UnheardBackup) {
+        self.unheard.push(unheard);
+    }
+
+    /// Notes where a server is, as the last of a few.
+    pub(crate) fn note_server(&mut self, server: KnownServer) {
+        const MOST: usize = 8;
+        self.servers.retain(|known| known.kss_id != server.kss_id);
+        self.servers.push(server);
+        let over = self.servers.len().saturating_sub(MOST);
+        self.servers.drain(..over);
     }
 }
 

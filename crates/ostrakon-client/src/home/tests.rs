@@ -89,3 +89,37 @@ fn one_process_at_a_time_changes_the_folder() {
     drop(lock);
     assert!(attempt().is_ok());
 }
+
+/// Planted bug that this was seen to catch: the time until which one can be made not compared.
+#[test]
+fn a_backup_key_that_was_not_made_in_time_is_forgotten() {
+    let kss_id = ostrakon_types::KssId::from_digest(ostrakon_types::Digest::from_bytes([7; 32]));
+    let backup = |counter| KnownBackup {
+        kss_id,
+        generation: ostrakon_shards::generation::Generation { epoch: 0, counter },
+    };
+    let at = ostrakon_types::UnixMillis;
+    let mut people = state::People::default();
+    people.note_made(backup(1));
+    for (counter, until) in [(2, at(200)), (3, at(300))] {
+        let backup = backup(counter);
+        people
+            .ceremonies_mut()
+            .note_unheard(UnheardBackup { backup, until });
+    }
+    let unheard = |people: &state::People| {
+        let unheard = people.ceremonies.iter().flat_map(|past| &past.unheard);
+        let counters = unheard.map(|unheard| unheard.backup.generation.counter);
+        counters.collect::<Vec<_>>()
+    };
+    // While they can be made, the server's word on an older one settles nothing.
+    assert!(!people.is_news(backup(1), at(199)));
+    people.note_newest(backup(1), at(199));
+    assert_eq!(unheard(&people), [2, 3]);
+    assert!(people.is_news(backup(1), at(200)));
+    people.note_newest(backup(1), at(200));
+    assert_eq!(unheard(&people), [3]);
+    people.note_newest(backup(3), at(201));
+    assert!(unheard(&people).is_empty());
+    assert_eq!(people.backups.unwrap()[0].generation.counter, 3);
+}

@@ -3,21 +3,26 @@
 use std::time::Duration;
 
 use ostrakon_shards::{
-    ceremony::{AnswerError, Need, Notice, Question},
+    ceremony::{AnswerError, Need, Notice, Question, Requester},
     generation::Generation,
+    identity::VerifiedKeyserver,
     profile::HeadError,
     random::RandomError,
     seal::Sealed,
 };
 use ostrakon_transport::{
     http::BaseUrl,
-    message::{Failure, Item, ItemAnswer, PendingNotice},
+    message::{Failure, Item, PendingNotice},
 };
-use ostrakon_types::{CeremonyId, Denial, ErrorChain, UnixMillis};
+use ostrakon_types::{CeremonyId, Denial, ErrorChain, KssId, UnixMillis};
 
-use super::{ContributeError, HoldError, contribution};
+use super::{
+    ContributeError, HoldError, contribution,
+    look::{self, Place, Shown},
+};
 use crate::{
-    ask::{AskError, Link, impatient},
+    ask::{AskError, Expect, Link},
+    home::{AnsweredCeremony, KnownServer},
     refresh::RefreshError,
     workstation::{Member, OpenError, Workstation},
 };
@@ -48,8 +53,8 @@ pub struct PendingApproval {
 enum Source {
     /// The profile's key shard server.
     Keyserver,
-    /// A command that waits.
-    Device(BaseUrl),
+    /// A command that waits, or a key shard server that is none of the profile's.
+    Place(Place),
 }
 
 /// Why it is not known what waits.
@@ -93,9 +98,7 @@ pub enum AnswerApprovalError {
     #[error(transparent)]
     Head(#[from] HeadError),
     /// An older backup key is to be used than this device knows of.
-    #[error(
-        "this backup key may be out of date: this device has approved the making of a newer one, {newer}"
-    )]
+    #[error("this backup key is out of date: a newer one was made, {newer}")]
     OldBackup {
         /// The newer one.
         newer: Generation,
@@ -144,45 +147,34 @@ impl Workstation {
     /// How often a watcher should look for what waits.
     pub const WATCH_EVERY: Duration = EVERY;
 
-    /// Asks for what waits for this device: the key shard server, and the relays that `urls` names or, where
-    /// there is neither, those that this device knows. A relay where nobody waits any more is passed over.
+    /// Asks for what waits for this device, everywhere at once: the key shard servers that this device knows,
+    /// and the relays that `urls` names or, where there is neither, those that it knows. A place where nobody
+    /// waits any more is passed over. What the servers say of their backup keys is noted.
     ///
     /// # Errors
     /// When there is no profile, or its key shard server cannot be asked.
     pub async fn approvals(&mut self, urls: &[BaseUrl]) -> Result<Approvals, ListApprovalsError> {
         let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
         let mut found = Approvals::default();
+        let mut newest = Vec::new();
         if member.keyserver.is_some() {
             self.refresh_profile().await.map_err(Box::new)?;
             let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
-            let notices = self.notices_at(member, &Source::Keyserver).await?;
-            self.sort(&mut found, member, &Source::Keyserver, notices);
+            let shown = self.shown_by_keyserver(member).await?;
+            newest.extend(shown.newest);
+            self.sort(&mut found, member, &Source::Keyserver, shown.notices);
         }
         let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
-        let known = match &member.keyserver {
-            // Who is told where to look need not look where nobody may wait any more.
-            _ if !urls.is_empty() => None,
-            // There, the server relays.
-            Some(_) => None,
-            None => self.state().people.as_ref(),
-        };
-        // Where this device itself waits, others on this machine may wait meanwhile.
-        let own = known.and_then(|people| people.listen.as_ref());
-        let own = own.map(|address| format!("http://{address}"));
-        let known = known.map_or(&[][..], |people| &people.relays);
-        let known = known.iter().chain(&own);
-        let mut relays: Vec<BaseUrl> = known.filter_map(|url| url.parse().ok()).collect();
-        relays.extend_from_slice(urls);
-        for url in relays {
-            let source = Source::Device(url);
-            if let Ok(notices) = self.notices_at(member, &source).await {
-                self.sort(&mut found, member, &source, notices);
-            }
+        let places = self.places(member, urls);
+        for (place, shown) in self.look_at(member, &places).await {
+            newest.extend(shown.newest);
+            self.sort(&mut found, member, &Source::Place(place), shown.notices);
         }
         found.pending.sort_by_key(|pending| {
             let ceremony = pending.question.ceremony();
             (ceremony.opened_at, ceremony.id)
         });
+        self.note_newest(&newest)?;
         Ok(found)
     }
 
@@ -208,51 +200,41 @@ impl Workstation {
         }
     }
 
-    async fn notices_at(
+    async fn shown_by_keyserver(&self, member: &Member) -> Result<Shown, HoldError> {
+        let (link, keyserver) = self.link_to(member, &Source::Keyserver).await?;
+        let asked = self.ask_item(member, &link, Item::PendingCeremonies, Expect::More);
+        look::shown(asked.await?, &keyserver)
+    }
+
+    /// The way to a relay, and who is there.
+    async fn link_to(
         &self,
         member: &Member,
         source: &Source,
-    ) -> Result<Vec<PendingNotice>, HoldError> {
-        let link = self.link_to(member, source).await?;
-        match self
-            .ask_relay(member, &link, Item::PendingCeremonies)
-            .await?
-        {
-            ItemAnswer::Notices(notices) => Ok(notices),
-            _ => Err(HoldError::BadAnswer),
-        }
-    }
-
-    async fn link_to(&self, member: &Member, source: &Source) -> Result<Link, AskError> {
+    ) -> Result<(Link, VerifiedKeyserver), AskError> {
         match source {
             Source::Keyserver => {
                 let keyserver = member.keyserver.clone().ok_or(AskError::NoUrl)?;
-                Link::new(&self.config, self.config.urls_or(&member.urls), keyserver)
+                let urls = self.config.urls_or(&member.urls);
+                Ok((Link::new(&self.config, urls, keyserver.clone())?, keyserver))
             }
-            Source::Device(url) => {
-                let config = impatient(&self.config);
-                let urls = vec![url.clone()];
-                // Whoever answers there is trusted with nothing: see the notices.
-                let card = Link::fetch_card(&config, urls.clone()).await?;
-                let identity = card.verify(&card.claimed_id());
-                let identity = identity.map_err(|_| AskError::NoUrl)?;
-                Link::new(&config, urls, identity)
+            Source::Place(place) => {
+                let named = true;
+                let urls = place.urls.clone();
+                look::link(&self.config, &Place { urls, named }).await
             }
         }
     }
 
-    /// The newer backup key of the same server that this device has approved the making of, where an older
-    /// one is to be used.
+    /// Whether this device has answered a ceremony whose id begins so, and which may still be open.
     #[must_use]
-    pub fn newer_backup(&self, question: &Question) -> Option<Generation> {
-        let (kss_id, used) = contribution::used(question)?;
-        let people = self.state().people.as_ref()?;
-        let known = people.backups.iter().flatten();
-        let newest = known.filter(|known| known.kss_id == kss_id);
-        newest
-            .map(|known| known.generation)
-            .filter(|known| *known > used)
-            .max()
+    pub fn has_answered(&self, id: &str) -> bool {
+        let people = self.state().people.as_ref();
+        let past = people.and_then(|people| people.ceremonies.as_ref());
+        let mut answered = past.into_iter().flat_map(|past| &past.answered);
+        let now = self.environment.now();
+        !id.is_empty()
+            && answered.any(|past| now < past.expires_at && past.id.to_string().starts_with(id))
     }
 
     /// Approves what waits.
@@ -286,12 +268,7 @@ impl Workstation {
         let member = self.member().ok_or(AnswerApprovalError::NoProfile)?.clone();
         let answer = contribution::approve(question, &member.keys, member.device.id())?;
         self.deliver(&member, pending, answer).await?;
-        if let Some((kss_id, generation)) = contribution::made(question) {
-            let lock = self.lock()?;
-            self.change(&lock, |state| {
-                state.people_mut().note_backup(kss_id, generation);
-            })?;
-        }
+        self.note_approval(question)?;
         Ok(())
     }
 
@@ -319,15 +296,42 @@ impl Workstation {
             return Err(AnswerApprovalError::Expired);
         }
         self.take_over(&pending.question)?;
-        let link = self.link_to(member, &pending.source).await?;
+        let (link, relay) = self.link_to(member, &pending.source).await?;
         let id = pending.id();
         let item = Item::AnswerCeremony { id, answer };
         match self.ask_relay(member, &link, item).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(self.note_answer(pending, relay.kss_id())?),
             Err(HoldError::Relay(failure)) => Err(AnswerApprovalError::Failed(failure)),
             Err(HoldError::Denied(denial)) => Err(AnswerApprovalError::Denied(denial)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Notes that this device has answered; and where the server is that asked, if it relayed that itself.
+    fn note_answer(&mut self, pending: &PendingApproval, relay: KssId) -> Result<(), OpenError> {
+        let ceremony = pending.question.ceremony();
+        let answered = AnsweredCeremony {
+            id: ceremony.id,
+            expires_at: ceremony.expires_at,
+        };
+        let server = match (&ceremony.requester, &pending.source) {
+            (Requester::Server(record), Source::Place(place)) if record.kss_id() == relay => {
+                Some(KnownServer {
+                    kss_id: relay,
+                    urls: place.urls.iter().map(ToString::to_string).collect(),
+                })
+            }
+            _ => None,
+        };
+        let now = self.environment.now();
+        let lock = self.lock()?;
+        self.change(&lock, |state| {
+            let past = state.people_mut().ceremonies_mut();
+            past.note_answer(answered, now);
+            if let Some(server) = server {
+                past.note_server(server);
+            }
+        })
     }
 
     /// Keeps the newer versions of the profile that came along, so that nobody can show this device an

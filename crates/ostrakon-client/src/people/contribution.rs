@@ -4,10 +4,11 @@ use ostrakon_shards::{
     backup::{BackupFile, OpenBackupShareError, ParseBackupError},
     ceremony::{AnswerError, Need, Question, Subject},
     device::DeviceKeys,
-    generation::Generation,
     seal::Sealed,
 };
-use ostrakon_types::{DeviceId, KssId};
+use ostrakon_types::DeviceId;
+
+use crate::home::KnownBackup;
 
 /// Why a device has nothing to add.
 #[derive(Debug, thiserror::Error)]
@@ -79,28 +80,28 @@ fn enclosed(question: &Question) -> Result<BackupFile, ContributeError> {
     }
 }
 
-/// The backup key that is used in a ceremony, by its server and generation.
-pub(super) fn used(question: &Question) -> Option<(KssId, Generation)> {
-    match &question.ceremony().subject {
+/// The backup key that is used in a ceremony.
+pub(super) fn used(question: &Question) -> Option<KnownBackup> {
+    match question.ceremony().subject {
         Subject::Recover {
             kss_id, generation, ..
         }
         | Subject::VerifyBackup {
             kss_id, generation, ..
-        } => Some((*kss_id, *generation)),
+        } => Some(KnownBackup { kss_id, generation }),
         _ => None,
     }
 }
 
 /// The backup key that is made by a ceremony.
-pub(super) fn made(question: &Question) -> Option<(KssId, Generation)> {
-    match &question.ceremony().subject {
+pub(super) fn made(question: &Question) -> Option<KnownBackup> {
+    match question.ceremony().subject {
         Subject::CreateServer {
             kss_id, generation, ..
         }
         | Subject::SaveBackupKey {
             kss_id, generation, ..
-        } => Some((*kss_id, *generation)),
+        } => Some(KnownBackup { kss_id, generation }),
         _ => None,
     }
 }

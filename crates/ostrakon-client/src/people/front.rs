@@ -262,7 +262,10 @@ impl Relayed {
                     expires_at: self.expires_at,
                     notice: notice.clone(),
                 });
-                ItemAnswer::Notices(pending.into_iter().collect())
+                ItemAnswer::Notices {
+                    notices: pending.into_iter().collect(),
+                    backup: None,
+                }
             }
             Item::AnswerCeremony { id, answer }
                 if open && *id == self.id && self.notices.contains_key(&device) =>

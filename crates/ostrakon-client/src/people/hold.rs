@@ -68,6 +68,9 @@ pub enum HoldError {
         /// Which.
         by: DeviceId,
     },
+    /// The key shard server's operator ended it.
+    #[error("it was cancelled at the key shard server")]
+    Cancelled,
     /// Not enough devices answered in time.
     #[error("not enough devices approved in time")]
     Expired,
@@ -199,9 +202,9 @@ impl Workstation {
                 .await
             {
                 Ok(ItemAnswer::CeremonyAnswers(answers)) => self.take_all(tally, &answers, person),
-                // It went with its time, which the loop finds out; or for another reason, and then
-                // waiting is no use.
+                // It went with its time, which the loop finds out; or the server's operator ended it.
                 Err(HoldError::Relay(Failure::NoCeremony)) if !self.is_open(tally) => break,
+                Err(HoldError::Relay(Failure::NoCeremony)) => return Err(HoldError::Cancelled),
                 Ok(_) => return Err(HoldError::BadAnswer),
                 Err(error) => return Err(error),
             }

@@ -27,9 +27,8 @@ pub(super) async fn carry_out(
             (Done::Administered(number), events, *now)
         }
         Job::Relay(asked, now, _) => {
-            let event = relay(&mut tx, asked, *now).await?;
-            let done = Done::Relayed(event.is_some());
-            (done, event.into_iter().collect(), *now)
+            let events = relay(&mut tx, asked, *now).await?;
+            (Done::Relayed(!events.is_empty()), events, *now)
         }
         Job::Forget(now, _) => {
             let done = forget(&mut tx, *now).await?;

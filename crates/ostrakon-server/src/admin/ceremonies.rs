@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Done, fault};
 use crate::{
-    ceremony::{Ask, ConveneError},
+    ceremony::{Ask, Carry, ConveneError},
     node::Node,
 };
 
@@ -21,6 +21,13 @@ use crate::{
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Named {
     pub(super) id: CeremonyId,
+}
+
+/// How a ceremony ended that was carried.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Ended {
+    pub(super) id: CeremonyId,
+    pub(super) completed: bool,
 }
 
 /// Answers to a ceremony.
@@ -35,9 +42,11 @@ pub(super) async fn open(State(node): State<Arc<Node>>, Json(ask): Json<Ask>) ->
 }
 
 pub(super) async fn take(State(node): State<Arc<Node>>, Json(given): Json<Answers>) -> Response {
-    let now = node.pipeline.clock.now();
-    let taken = node.ceremonies.take(given.id, &given.answers, now);
-    tell(taken.await)
+    let taken = node
+        .ceremonies
+        .take(&node.room(), given.id, given.answers)
+        .await;
+    tell(taken)
 }
 
 pub(super) async fn fulfil(State(node): State<Arc<Node>>, Json(named): Json<Named>) -> Response {
@@ -56,6 +65,33 @@ pub(super) async fn keep(State(node): State<Arc<Node>>, Json(named): Json<Named>
 pub(super) async fn give_up(State(node): State<Arc<Node>>, Json(named): Json<Named>) -> Response {
     let given_up = node.ceremonies.give_up(&node.room(), named.id).await;
     tell(given_up.map(|()| Done {}))
+}
+
+pub(super) async fn list(State(node): State<Arc<Node>>) -> Response {
+    tell(node.ceremonies.list(&node.room()).await)
+}
+
+pub(super) async fn cancel(State(node): State<Arc<Node>>, Json(named): Json<Named>) -> Response {
+    let cancelled = node.ceremonies.cancel(&node.room(), named.id).await;
+    if cancelled.is_ok() {
+        tracing::info!(ceremony = %named.id, "cancelled by the operator");
+    }
+    tell(cancelled.map(|()| Done {}))
+}
+
+pub(super) async fn carry(State(node): State<Arc<Node>>, Json(carry): Json<Carry>) -> Response {
+    let carried = node.ceremonies.carry(&node.room(), carry).await;
+    tell(carried.map(|()| Done {}))
+}
+
+pub(super) async fn carried(State(node): State<Arc<Node>>, Json(named): Json<Named>) -> Response {
+    tell(node.ceremonies.carried(&node.room(), named.id).await)
+}
+
+pub(super) async fn set_down(State(node): State<Arc<Node>>, Json(ended): Json<Ended>) -> Response {
+    let room = node.room();
+    let set_down = node.ceremonies.set_down(&room, ended.id, ended.completed);
+    tell(set_down.await.map(|()| Done {}))
 }
 
 fn tell<T: Serialize>(result: Result<T, ConveneError>) -> Response {

@@ -6,14 +6,14 @@ use ostrakon_custody::SignedManifest;
 use ostrakon_shards::seal::Sealed;
 use ostrakon_types::CeremonyId;
 
-use super::ceremonies::{Answers, Named};
+use super::ceremonies::{Answers, Ended, Named};
 use super::{
     ArchiveManifest, ClearQuota, Done, Fault, PolicyLoaded, PolicyText, Pruned, QuotaCleared,
     Status,
 };
 use crate::{
     Home,
-    ceremony::{Ask, Convened, Fulfilled, Progress},
+    ceremony::{Ask, CarriedAnswers, Carry, Convened, Fulfilled, Listed, Progress},
     quota::{AtQuota, ProfileName},
 };
 
@@ -148,6 +148,35 @@ impl Client {
     /// Gives a ceremony up.
     pub(crate) async fn give_up(&self, id: CeremonyId) -> Result<(), AskError> {
         let Done {} = self.0.post("/ceremony/give-up", &Named { id }).await?;
+        Ok(())
+    }
+
+    /// The ceremonies that wait.
+    pub(crate) async fn ceremonies(&self) -> Result<Vec<Listed>, AskError> {
+        Ok(self.0.get("/ceremony/list").await?)
+    }
+
+    /// Ends a ceremony, whoever has opened it.
+    pub(crate) async fn cancel(&self, id: CeremonyId) -> Result<(), AskError> {
+        let Done {} = self.0.post("/ceremony/cancel", &Named { id }).await?;
+        Ok(())
+    }
+
+    /// Has a ceremony of this command relayed.
+    pub(crate) async fn carry(&self, carry: &Carry) -> Result<(), AskError> {
+        let Done {} = self.0.post("/ceremony/carry", carry).await?;
+        Ok(())
+    }
+
+    /// The answers to a ceremony of this command.
+    pub(crate) async fn carried(&self, id: CeremonyId) -> Result<CarriedAnswers, AskError> {
+        Ok(self.0.post("/ceremony/carried", &Named { id }).await?)
+    }
+
+    /// Has a ceremony of this command relayed no more.
+    pub(crate) async fn set_down(&self, id: CeremonyId, completed: bool) -> Result<(), AskError> {
+        let ended = Ended { id, completed };
+        let Done {} = self.0.post("/ceremony/set-down", &ended).await?;
         Ok(())
     }
 

@@ -24,6 +24,9 @@ pub enum WriteBackupError {
     /// There is a file of this name.
     #[error("`{}` exists already", .0.display())]
     Exists(PathBuf),
+    /// There is one of this name with nothing in it.
+    #[error("`{}` exists already, and is empty", .0.display())]
+    Empty(PathBuf),
     /// It cannot be written, or read back.
     #[error("cannot write the backup file `{}`", path.display())]
     Io {
@@ -46,6 +49,9 @@ impl NewBackupFile {
     pub fn reserve(path: &Path) -> Result<Self, WriteBackupError> {
         let made = OpenOptions::new().write(true).create_new(true).open(path);
         let file = made.map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists if is_empty(path) => {
+                WriteBackupError::Empty(path.to_owned())
+            }
             io::ErrorKind::AlreadyExists => WriteBackupError::Exists(path.to_owned()),
             _ => failed(path)(source),
         })?;
@@ -85,6 +91,10 @@ impl Drop for NewBackupFile {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+fn is_empty(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|about| about.is_file() && about.len() == 0)
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {

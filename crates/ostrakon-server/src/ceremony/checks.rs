@@ -43,10 +43,25 @@ impl fmt::Display for Weakness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Threshold(is) => write!(f, "its threshold is {is}, not {THRESHOLD} or more"),
-            Self::Devices(is) => write!(f, "it has {is} devices, not {DEVICES} or more"),
-            Self::Mobiles(is) => write!(f, "it has {is} mobile devices, not {MOBILES} or more"),
+            Self::Devices(is) => {
+                write!(
+                    f,
+                    "it has {}, not {DEVICES} or more",
+                    counted(*is, "device")
+                )
+            }
+            Self::Mobiles(is) => {
+                let devices = counted(*is, "mobile device");
+                write!(f, "it has {devices}, not {MOBILES} or more")
+            }
         }
     }
+}
+
+/// So many of what `noun` names one of.
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 fn listed(weaknesses: &[Weakness]) -> String {
@@ -94,15 +109,16 @@ impl HolderCount {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.mobiles < MOBILES {
-            let is = self.mobiles;
-            warnings.push(format!(
-                "the backup key has {is} mobile devices, not {MOBILES}"
-            ));
+            let devices = counted(self.mobiles, "mobile device");
+            warnings.push(format!("the backup key has {devices}, not {MOBILES}"));
         }
         if self.recovery_words < MOBILES {
-            let is = self.recovery_words;
+            let sets = match self.recovery_words {
+                1 => "1 set".to_owned(),
+                sets => format!("{sets} sets"),
+            };
             warnings.push(format!(
-                "the backup key has {is} sets of recovery words, not {MOBILES}"
+                "the backup key has {sets} of recovery words, not {MOBILES}"
             ));
         }
         warnings

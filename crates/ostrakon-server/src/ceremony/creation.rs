@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Clock, Home,
-    home::HomeLock,
+    home::{HeldBy, HomeLock},
     lineage::Lineage,
     offline::Offline,
     server::BuildError,
@@ -58,7 +58,7 @@ impl Creation {
         wait_ms: i64,
         clock: &Clock,
     ) -> Result<Self, ConveneError> {
-        let lock = check_new(home)?;
+        let lock = check_new(home, HeldBy::Ceremony)?;
         let (profile, versions) = newest(&[], versions)?;
         if !ignore_security_checks {
             checks::check(&profile)?;

@@ -1,6 +1,8 @@
 //! What a server asks its administrators' devices, and does once they approved.
 
-use ostrakon_custody::{AuditEvent, Change, Identity, Ledger, Signer};
+use std::collections::HashSet;
+
+use ostrakon_custody::{AuditEvent, Change, Identity, Ledger, Relay, Signer};
 use ostrakon_shards::{
     backup::BackupFile,
     ceremony::{Completed, Subject, Tally},
@@ -9,16 +11,12 @@ use ostrakon_shards::{
     profile::{Profile, SignedVersion},
     seal::Sealed,
 };
-use ostrakon_storage::{ProtectorKey, Store};
+use ostrakon_storage::{InstanceId, ProtectorKey, Store};
 use ostrakon_types::{CeremonyId, ProfileId, UnixMillis};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 
-use super::{ConveneError, Convened, Progress, checks, profile::newest, take};
+use super::{ConveneError, Convened, Progress, Stand, checks, profile::newest, take};
 use crate::{home::Home, lineage::Lineage, server::BuildError};
-
-/// How many of a server's ceremonies wait at most.
-const MOST: usize = 3;
 
 /// What a server is to ask.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,6 +78,7 @@ pub(crate) struct Room<'a> {
     pub(crate) signer: &'a Signer,
     pub(crate) keyserver: &'a VerifiedKeyserver,
     pub(crate) lineage: &'a Lineage,
+    pub(crate) instance: InstanceId,
     pub(crate) now: UnixMillis,
 }
 
@@ -87,7 +86,10 @@ pub(crate) struct Room<'a> {
 pub(crate) struct Held {
     tally: Tally,
     versions: Vec<SignedVersion>,
+    profile: Profile,
     then: Then,
+    /// Answers that were looked at.
+    seen: HashSet<Vec<u8>>,
 }
 
 enum Then {
@@ -104,20 +106,77 @@ pub(crate) struct Made {
     change: Change,
 }
 
-/// The ceremonies that a running server has opened.
-#[derive(Default)]
-pub(crate) struct Pending(Mutex<Open>);
+impl Held {
+    /// Its id.
+    pub(crate) fn id(&self) -> CeremonyId {
+        self.tally.ceremony().id
+    }
 
-#[derive(Default)]
-struct Open {
-    asked: Vec<Held>,
-    made: Vec<Made>,
+    /// Until when answers count.
+    pub(crate) fn expires_at(&self) -> UnixMillis {
+        self.tally.ceremony().expires_at
+    }
+
+    /// The profile whose devices are asked.
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// What was answered.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Counts answers: those that the relay has, and others, which it then has, too.
+    pub(crate) async fn take(
+        &mut self,
+        room: &Room<'_>,
+        answers: Vec<Sealed>,
+    ) -> Result<Progress, ConveneError> {
+        let ceremony = self.tally.ceremony();
+        let (id, profile) = (ceremony.id, ceremony.profile);
+        let relayed = room.answers(profile, id).await?;
+        let is_gone = relayed.is_none();
+        let mut relayed = relayed.unwrap_or_default();
+        relayed.retain(|answer| self.seen.insert(answer.to_bytes()));
+        let mut progress = take(&mut self.tally, &relayed, room.now);
+        for answer in answers {
+            if !self.seen.insert(answer.to_bytes()) {
+                continue;
+            }
+            match self.tally.take(&answer, room.now) {
+                Ok(device) => {
+                    let answer = Relay::Answer {
+                        profile,
+                        ceremony: id,
+                        device,
+                        answer,
+                    };
+                    let noted = room.ledger.relay(answer, room.now).await;
+                    noted.map_err(BuildError::from)?;
+                    progress.answered.push(device);
+                }
+                Err(error) => progress.refused.push(error.to_string()),
+            }
+        }
+        progress.stand = self.tally.standing(room.now).into();
+        // What is gone before its time was cancelled, here or by another instance.
+        if is_gone && progress.stand != Stand::Expired {
+            progress.stand = Stand::Cancelled;
+        }
+        Ok(progress)
+    }
 }
 
-impl Held {
-    /// Counts answers.
-    pub(crate) fn take(&mut self, answers: &[Sealed], now: UnixMillis) -> Progress {
-        take(&mut self.tally, answers, now)
+impl Made {
+    /// The ceremony in which it was approved.
+    pub(crate) fn id(&self) -> CeremonyId {
+        self.id
+    }
+
+    /// Until when it can be put on record.
+    pub(crate) fn expires_at(&self) -> UnixMillis {
+        self.expires_at
     }
 }
 
@@ -141,11 +200,14 @@ impl Room<'_> {
             .open_ceremony(&profile, subject, needed, ask.wait_ms, self.now);
         let tally = opened?;
         let convened = Convened::of(&tally, &profile, &versions, None)?;
-        self.note(&convened, "opened").await?;
+        let relayed = self.relay(tally.ceremony(), &versions, &convened.notices);
+        relayed.await?;
         let held = Held {
             tally,
             versions,
+            profile,
             then,
+            seen: HashSet::new(),
         };
         Ok((held, convened))
     }
@@ -195,6 +257,7 @@ impl Room<'_> {
             tally,
             versions,
             then,
+            ..
         } = held;
         let completed = tally.complete(self.now);
         let completed = completed.map_err(|stand| ConveneError::NotApproved(stand.into()))?;
@@ -225,6 +288,8 @@ impl Room<'_> {
                 noted.map_err(BuildError::from)?;
                 let begun = self.lineage.accept(self.store, self.signer, self.now);
                 let begun = begun.await.map_err(BuildError::from)?;
+                let of = &completed.ceremony;
+                self.end(of.profile, of.id, "approved").await?;
                 let done = Fulfilled::GoesOn {
                     from,
                     as_generation: begun.generation().to_string(),
@@ -238,117 +303,23 @@ impl Room<'_> {
     pub(crate) async fn keep(&self, made: Made) -> Result<(), ConveneError> {
         let kept = self.ledger.administer(made.change, self.now).await;
         kept.map_err(BuildError::from)?;
-        Ok(())
+        self.end(made.profile, made.id, "approved").await
     }
 
     /// Puts on record that what was made is not kept.
     pub(crate) async fn discard(&self, made: Made) -> Result<(), ConveneError> {
-        self.step(made.profile, made.id, "cancelled").await
+        self.end(made.profile, made.id, "cancelled").await
     }
 
     /// Puts on record that a ceremony was given up or came to nothing.
     pub(crate) async fn give_up(&self, held: &Held) -> Result<(), ConveneError> {
         let ceremony = held.tally.ceremony();
-        let step = match held.tally.standing(self.now) {
+        let outcome = match held.tally.standing(self.now) {
             ostrakon_shards::ceremony::Standing::Denied { .. } => "denied",
             ostrakon_shards::ceremony::Standing::Expired => "expired",
             _ => "cancelled",
         };
-        self.step(ceremony.profile, ceremony.id, step).await
-    }
-
-    async fn note(&self, convened: &Convened, step: &str) -> Result<(), ConveneError> {
-        self.step(convened.profile, convened.id, step).await
-    }
-
-    async fn step(
-        &self,
-        profile: ProfileId,
-        ceremony: CeremonyId,
-        step: &str,
-    ) -> Result<(), ConveneError> {
-        let event = AuditEvent::Ceremony {
-            profile,
-            ceremony,
-            device: self.keyserver.device_id(),
-            step: step.to_owned(),
-        };
-        let noted = self.ledger.note(event, self.now).await;
-        Ok(noted.map_err(BuildError::from)?)
-    }
-}
-
-impl Pending {
-    /// Keeps a ceremony, unless others wait already.
-    pub(crate) async fn open(&self, room: &Room<'_>, ask: Ask) -> Result<Convened, ConveneError> {
-        let mut open = self.0.lock().await;
-        open.asked
-            .retain(|held| !held.tally.ceremony().has_expired(room.now));
-        open.made.retain(|made| room.now < made.expires_at);
-        if open.asked.len() + open.made.len() >= MOST {
-            return Err(ConveneError::TooMany);
-        }
-        let (held, convened) = room.open(ask).await?;
-        open.asked.push(held);
-        Ok(convened)
-    }
-
-    /// Counts answers to one of them.
-    pub(crate) async fn take(
-        &self,
-        id: CeremonyId,
-        answers: &[Sealed],
-        now: UnixMillis,
-    ) -> Result<Progress, ConveneError> {
-        let mut open = self.0.lock().await;
-        let held = open.asked.iter_mut().find(|held| held.id() == id);
-        Ok(held.ok_or(ConveneError::NoCeremony)?.take(answers, now))
-    }
-
-    /// Does what was approved in one of them. What is to be kept first waits for [`Pending::keep`].
-    pub(crate) async fn fulfil(
-        &self,
-        room: &Room<'_>,
-        id: CeremonyId,
-    ) -> Result<Fulfilled, ConveneError> {
-        let held = take_out(&mut self.0.lock().await.asked, |held| held.id() == id);
-        let (fulfilled, made) = room.fulfil(held.ok_or(ConveneError::NoCeremony)?).await?;
-        self.0.lock().await.made.extend(made);
-        Ok(fulfilled)
-    }
-
-    /// Puts on record what was made in one of them and is kept now.
-    pub(crate) async fn keep(&self, room: &Room<'_>, id: CeremonyId) -> Result<(), ConveneError> {
-        let made = take_out(&mut self.0.lock().await.made, |made| made.id == id);
-        room.keep(made.ok_or(ConveneError::NoCeremony)?).await
-    }
-
-    /// Gives one of them up.
-    pub(crate) async fn give_up(
-        &self,
-        room: &Room<'_>,
-        id: CeremonyId,
-    ) -> Result<(), ConveneError> {
-        let mut open = self.0.lock().await;
-        let held = take_out(&mut open.asked, |held| held.id() == id);
-        let made = take_out(&mut open.made, |made| made.id == id);
-        drop(open);
-        match (held, made) {
-            (Some(held), _) => room.give_up(&held).await,
-            (None, Some(made)) => room.discard(made).await,
-            (None, None) => Err(ConveneError::NoCeremony),
-        }
-    }
-}
-
-fn take_out<T>(from: &mut Vec<T>, is_it: impl Fn(&T) -> bool) -> Option<T> {
-    let at = from.iter().position(is_it)?;
-    Some(from.swap_remove(at))
-}
-
-impl Held {
-    fn id(&self) -> CeremonyId {
-        self.tally.ceremony().id
+        self.end(ceremony.profile, ceremony.id, outcome).await
     }
 }
 

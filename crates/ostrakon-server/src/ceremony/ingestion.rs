@@ -14,7 +14,7 @@ use ostrakon_storage::{ProtectorKey, Store};
 use super::{Asking, ConveneError, Convened, Progress, held::approved_by, profile::newest, take};
 use crate::{
     Clock, Home,
-    home::HomeLock,
+    home::{HeldBy, HomeLock},
     offline::Offline,
     server::BuildError,
     setup::{check_new, or_nothing, write_policy},
@@ -52,7 +52,7 @@ impl Ingestion {
         wait_ms: i64,
         clock: &Clock,
     ) -> Result<Self, ConveneError> {
-        let lock = check_new(home)?;
+        let lock = check_new(home, HeldBy::Ceremony)?;
         let (profile, versions) = newest(file.versions(), versions)?;
         let keys = DeviceKeys::generate()?;
         let card = keys.card(DeviceKind::Workstation, machine.clone());

@@ -4,6 +4,7 @@ use super::{Ask, Asking, ConveneError, Convened, Fulfilled, Held, Progress, Room
 use crate::{
     Clock, Home,
     admin::{AskError, Client},
+    home::HeldBy,
     lineage::Lineage,
     offline::Offline,
     server::BuildError,
@@ -47,7 +48,7 @@ impl OfServer {
     }
 
     async fn open_stopped(home: &Home, clock: &Clock, ask: Ask) -> Result<Self, ConveneError> {
-        let offline = Offline::start(home, clock).await?;
+        let offline = Offline::start_for(home, clock, HeldBy::Ceremony).await?;
         let begun = begin(home, clock, &offline, ask).await;
         match begun {
             Ok((lineage, held, convened)) => Ok(Self {
@@ -147,8 +148,22 @@ impl Asking for OfServer {
     async fn take(&mut self, answers: Vec<Sealed>) -> Result<Progress, ConveneError> {
         match &mut self.by {
             By::Running(client) => Ok(client.take_answers(self.convened.id, answers).await?),
-            By::Stopped(stopped) => Ok(stopped.held.take(&answers, stopped.clock.now())),
+            By::Stopped(stopped) => {
+                let Stopped {
+                    home,
+                    clock,
+                    offline,
+                    lineage,
+                    held,
+                } = &mut **stopped;
+                let room = room(home, clock, offline, lineage);
+                held.take(&room, answers).await
+            }
         }
+    }
+
+    fn is_served(&self) -> bool {
+        matches!(self.by, By::Running(_))
     }
 }
 
@@ -161,7 +176,9 @@ async fn begin(
     let root = *offline.keyserver.root_key();
     let lineage = Lineage::start(home, &offline.store, &offline.signer, root, clock.now()).await;
     let lineage = lineage.map_err(BuildError::from)?;
-    let (held, convened) = room(home, clock, offline, &lineage).open(ask).await?;
+    let room = room(home, clock, offline, &lineage);
+    room.abandon().await?;
+    let (held, convened) = room.open(ask).await?;
     Ok((lineage, held, convened))
 }
 
@@ -173,6 +190,7 @@ fn room<'a>(home: &'a Home, clock: &Clock, offline: &'a Offline, lineage: &'a Li
         signer: &offline.signer,
         keyserver: &offline.keyserver,
         lineage,
+        instance: offline.instance,
         now: clock.now(),
     }
 }

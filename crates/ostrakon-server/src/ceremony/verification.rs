@@ -1,18 +1,18 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use ostrakon_shards::{
     backup::{BackupFile, Challenge},
     card::{Card, DeviceKind},
-    ceremony::{Contribution, Plan, Requester, Subject, Tally},
+    ceremony::{Contribution, Plan, Requester, Standing, Subject, Tally},
     device::DeviceKeys,
     name::Name,
     profile::{Profile, SignedVersion},
     seal::Sealed,
 };
-use ostrakon_types::DeviceId;
+use ostrakon_types::{DeviceId, canonical};
 
-use super::{Asking, ConveneError, Convened, Progress, profile::newest, take};
-use crate::Clock;
+use super::{Asking, Carry, ConveneError, Convened, Progress, Stand, profile::newest, take};
+use crate::{Clock, Home, admin::Client};
 
 /// Proofs that are to be had of the shares of a backup key. Nothing is put together.
 pub struct Verification {
@@ -23,6 +23,10 @@ pub struct Verification {
     tally: Tally,
     convened: Convened,
     proofs: BTreeMap<DeviceId, bool>,
+    /// The running server that relays it, too.
+    carrier: Option<Client>,
+    /// Answers that were looked at.
+    seen: HashSet<Vec<u8>>,
 }
 
 /// A device that holds a share, and what it proved.
@@ -91,16 +95,37 @@ impl Verification {
             challenge,
             tally,
             proofs: BTreeMap::new(),
+            carrier: None,
+            seen: HashSet::new(),
         })
+    }
+
+    /// Has it relayed by the server that runs on `home`, if it is the file's and knows this profile. Else
+    /// devices must be told where else to look.
+    pub async fn through(&mut self, home: &Home) {
+        let client = Client::new(home);
+        let carry = Carry {
+            ceremony: canonical::encode(self.tally.ceremony()),
+            versions: self.convened.versions.clone(),
+            notices: self.convened.notices.clone(),
+        };
+        if client.carry(&carry).await.is_ok() {
+            self.carrier = Some(client);
+        }
+    }
+
+    /// Ends it: no device is asked any more.
+    pub async fn end(&mut self) {
+        if let Some(client) = self.carrier.take() {
+            let completed = self.tally.standing(self.clock.now()) == Standing::Approved;
+            // For the record alone.
+            let _ = client.set_down(self.convened.id, completed).await;
+        }
     }
 
     /// What each device that holds a share has proved so far.
     #[must_use]
     pub fn report(&self) -> Vec<HolderReport> {
-        let denied_by = match self.tally.standing(self.clock.now()) {
-            ostrakon_shards::ceremony::Standing::Denied { by } => Some(by),
-            _ => None,
-        };
         let holders = self.file.holders().iter();
         holders
             .map(|holder| {
@@ -110,7 +135,7 @@ impl Verification {
                     (Some(true), _) => Proved::Good,
                     (Some(false), _) => Proved::Bad,
                     (None, None) => Proved::NotAsked,
-                    (None, Some(_)) if denied_by == Some(device) => Proved::Denied,
+                    (None, Some(_)) if self.tally.denials().contains(&device) => Proved::Denied,
                     (None, Some(_)) => Proved::NoAnswer,
                 };
                 HolderReport {
@@ -134,8 +159,24 @@ impl Asking for Verification {
         &self.convened
     }
 
-    async fn take(&mut self, answers: Vec<Sealed>) -> Result<Progress, ConveneError> {
-        let progress = take(&mut self.tally, &answers, self.clock.now());
+    fn is_served(&self) -> bool {
+        self.carrier.is_some()
+    }
+
+    async fn take(&mut self, mut answers: Vec<Sealed>) -> Result<Progress, ConveneError> {
+        let mut cancelled = false;
+        if let Some(client) = &self.carrier {
+            match client.carried(self.convened.id).await {
+                Ok(carried) => {
+                    cancelled = carried.cancelled;
+                    answers.extend(carried.answers);
+                }
+                // The server stopped, or forgot it at its time: what waits here goes on.
+                Err(_) => self.carrier = None,
+            }
+        }
+        answers.retain(|answer| self.seen.insert(answer.to_bytes()));
+        let mut progress = take(&mut self.tally, &answers, self.clock.now());
         for approval in self.tally.approvals() {
             if let Contribution::ShareProof(proof) = &approval.contribution {
                 let device = approval.device;
@@ -145,6 +186,9 @@ impl Asking for Verification {
                 });
                 self.proofs.insert(device, proved);
             }
+        }
+        if cancelled {
+            progress.stand = Stand::Cancelled;
         }
         Ok(progress)
     }

@@ -34,6 +34,9 @@ impl Pipeline {
             followed.map_err(|error| RefreshError::Policy(Box::new(error)))?;
         }
         self.lineage.look_again(&self.store).await?;
+        self.administrators
+            .look_again(&self.store, &self.signer)
+            .await;
         let held = self.held_down.load(Ordering::Acquire);
         self.enabled
             .store(record.enabled && !held, Ordering::Release);

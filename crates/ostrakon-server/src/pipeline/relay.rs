@@ -14,6 +14,14 @@ use super::{Pipeline, Unanswered};
 const NOTICES: u32 = 8;
 
 impl Pipeline {
+    /// Whether a request is all that an administrator's device may ask for where its profile is not
+    /// registered: what it is asked in this server's own ceremonies, and to answer.
+    pub(super) fn is_for_administrators(&self, device: DeviceId, body: &RequestBody) -> bool {
+        let answers =
+            |item: &Item| matches!(item, Item::PendingCeremonies | Item::AnswerCeremony { .. });
+        body.items().iter().all(answers) && self.administrators.serves(&body.profile(), &device)
+    }
+
     /// Does what `device`, which is a member of the request's profile, asks of the relay.
     pub(super) async fn relay(
         &self,
@@ -31,9 +39,10 @@ impl Pipeline {
                     expires_at: record.expires_at,
                     notice: record.notice,
                 };
-                return Ok(ItemAnswer::Notices(
-                    notices.into_iter().map(pending).collect(),
-                ));
+                return Ok(ItemAnswer::Notices {
+                    notices: notices.into_iter().map(pending).collect(),
+                    backup: self.administrators.newest_backup(&profile),
+                });
             }
             Item::CeremonyAnswers { id } => {
                 let answers = self.store.ceremony_answers(&profile, id, &device, now);
@@ -56,6 +65,7 @@ impl Pipeline {
                 };
                 let act = Relay::Open {
                     ceremony,
+                    opening: None,
                     notices: notices.clone(),
                     most: u32::try_from(MAX_PENDING_CEREMONIES).unwrap_or(0),
                 };

@@ -39,7 +39,7 @@ pub struct Tally {
     profile: Profile,
     reply: KemSecret,
     approvals: BTreeMap<DeviceId, Approval>,
-    denied_by: Option<DeviceId>,
+    denials: Vec<DeviceId>,
 }
 
 /// One device's approval.
@@ -61,9 +61,9 @@ pub enum Standing {
         /// How many it takes.
         needed: u8,
     },
-    /// There are enough.
+    /// There are enough. Where each device is asked for a proof of its own, as many have answered.
     Approved,
-    /// A device denied.
+    /// A device denied what takes the others' approvals, too.
     Denied {
         /// Which.
         by: DeviceId,
@@ -173,7 +173,7 @@ impl Tally {
             profile: profile.clone(),
             reply,
             approvals: BTreeMap::new(),
-            denied_by: None,
+            denials: Vec::new(),
         })
     }
 
@@ -217,7 +217,7 @@ impl Tally {
     /// # Errors
     /// When it does not count. The ceremony then stands as before.
     pub fn take(&mut self, sealed: &Sealed, now: UnixMillis) -> Result<DeviceId, TakeError> {
-        if self.denied_by.is_some() {
+        if self.ended_by().is_some() {
             return Err(TakeError::Over);
         }
         if self.ceremony.has_expired(now) {
@@ -234,11 +234,11 @@ impl Tally {
         answer
             .verify(&card.verify)
             .map_err(|_| TakeError::Signature(device))?;
-        if self.approvals.contains_key(&device) {
+        if self.approvals.contains_key(&device) || self.denials.contains(&device) {
             return Err(TakeError::Repeated(device));
         }
         match answer.verdict {
-            Verdict::Deny { .. } => self.denied_by = Some(device),
+            Verdict::Deny { .. } => self.denials.push(device),
             Verdict::Approve { contribution, .. } => {
                 if !self.is_needed(card, &contribution) {
                     return Err(TakeError::Contribution(device));
@@ -276,6 +276,19 @@ impl Tally {
         self.approvals.values()
     }
 
+    /// The devices that denied. Where each is asked for a proof of its own, there may be several: a denial
+    /// says nothing of the others' shares.
+    #[must_use]
+    pub fn denials(&self) -> &[DeviceId] {
+        &self.denials
+    }
+
+    /// The device whose denial ended the ceremony.
+    fn ended_by(&self) -> Option<DeviceId> {
+        let ends = self.ceremony.subject.need() != Need::ShareProof;
+        self.denials.first().copied().filter(|_| ends)
+    }
+
     /// The share that a device contributed.
     ///
     /// # Errors
@@ -298,11 +311,13 @@ impl Tally {
     #[must_use]
     pub fn standing(&self, now: UnixMillis) -> Standing {
         let (approved, needed) = (self.approvals.len(), self.ceremony.threshold);
-        if let Some(by) = self.denied_by {
+        // As far as they do not end it.
+        let denied = self.denials.len();
+        if let Some(by) = self.ended_by() {
             Standing::Denied { by }
         } else if self.ceremony.has_expired(now) {
             Standing::Expired
-        } else if approved >= usize::from(needed) {
+        } else if approved + denied >= usize::from(needed) {
             Standing::Approved
         } else {
             Standing::Open { approved, needed }

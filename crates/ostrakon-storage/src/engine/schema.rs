@@ -18,15 +18,26 @@ struct Version {
 }
 
 /// Every version, oldest first. One that was released never changes.
-const VERSIONS: [Version; 1] = [Version {
-    number: 1,
-    usable_from: 1,
-    statements: Text {
-        sqlite: "",
-        mysql: include_str!("../../migrations/mysql/0001_foundation.sql"),
-        postgres: include_str!("../../migrations/postgres/0001_foundation.sql"),
+const VERSIONS: [Version; 2] = [
+    Version {
+        number: 1,
+        usable_from: 1,
+        statements: Text {
+            sqlite: "",
+            mysql: include_str!("../../migrations/mysql/0001_foundation.sql"),
+            postgres: include_str!("../../migrations/postgres/0001_foundation.sql"),
+        },
     },
-}];
+    Version {
+        number: 2,
+        usable_from: 1,
+        statements: Text {
+            sqlite: "",
+            mysql: include_str!("../../migrations/mysql/0002_ceremonies.sql"),
+            postgres: include_str!("../../migrations/postgres/0002_ceremonies.sql"),
+        },
+    },
+];
 
 const TABLE: Text = Text {
     sqlite: "",

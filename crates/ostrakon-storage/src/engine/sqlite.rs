@@ -13,7 +13,7 @@ use sqlx::{
 use crate::StoreError;
 
 /// Every schema version, oldest first. A version that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (
         1,
         "foundation",
@@ -38,6 +38,11 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
         5,
         "people",
         include_str!("../../migrations/sqlite/0005_people.sql"),
+    ),
+    (
+        6,
+        "ceremonies",
+        include_str!("../../migrations/sqlite/0006_ceremonies.sql"),
     ),
 ];
 

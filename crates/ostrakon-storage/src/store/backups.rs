@@ -38,6 +38,6 @@ impl Transaction<'_> {
             .bind(now.0)
             .execute(&mut self.tx)
             .await?;
-        Ok(())
+        self.change().await
     }
 }

@@ -7,6 +7,8 @@ use crate::{
     engine::{Row, Text, or_nothing},
 };
 
+const OPENING: (&str, &str) = ("ceremony_openings", "opening");
+
 /// A ceremony that is relayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CeremonyRecord {
@@ -18,6 +20,19 @@ pub struct CeremonyRecord {
     pub requester: DeviceId,
     /// Until when it is kept.
     pub expires_at: UnixMillis,
+}
+
+/// A ceremony that waits, and who is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingCeremony {
+    /// The ceremony.
+    pub ceremony: CeremonyRecord,
+    /// What it is about, as whoever opened it encoded that; none where the relay is not to know.
+    pub opening: Option<Vec<u8>>,
+    /// When it was opened.
+    pub opened_at: UnixMillis,
+    /// The devices that are asked, and whether each has answered.
+    pub asked: Vec<(DeviceId, bool)>,
 }
 
 /// A notice that waits for a device.
@@ -110,6 +125,61 @@ impl Store {
             .map(|row| sealed(row, "ceremony_answers", "answer"));
         answers.collect::<Result<_, _>>().map(Some)
     }
+
+    /// All ceremonies that wait at `now`, the oldest first.
+    ///
+    /// # Errors
+    /// When the database fails or a row is damaged.
+    pub async fn pending_ceremonies(
+        &self,
+        now: UnixMillis,
+    ) -> Result<Vec<PendingCeremony>, StoreError> {
+        // One statement, so that it is one state of the database.
+        let rows = self
+            .db
+            .query(
+                "SELECT c.profile, c.ceremony, c.requester, c.opened_at, c.expires_at, o.opening,
+                        n.device, a.device AS answered
+                 FROM ceremonies c
+                 LEFT JOIN ceremony_openings o
+                   ON o.profile = c.profile AND o.ceremony = c.ceremony
+                 LEFT JOIN ceremony_notices n
+                   ON n.profile = c.profile AND n.ceremony = c.ceremony
+                 LEFT JOIN ceremony_answers a
+                   ON a.profile = n.profile AND a.ceremony = n.ceremony AND a.device = n.device
+                 WHERE c.expires_at > ?
+                 ORDER BY c.opened_at, c.ceremony, c.profile, n.device",
+            )
+            .bind(now.0)
+            .fetch_all(&mut self.db.reader().await?)
+            .await?;
+        let mut found: Vec<PendingCeremony> = Vec::new();
+        for row in &rows {
+            let ceremony = record(row)?;
+            if found.last().is_none_or(|last| last.ceremony != ceremony) {
+                let place = place(&ceremony.profile, &ceremony.id);
+                let opening: Option<&[u8]> = row.try_get("opening")?;
+                let opening = opening.map(|sealed| self.keys.open(OPENING, &place, sealed));
+                found.push(PendingCeremony {
+                    opening: opening.transpose()?.map(|opening| opening.to_vec()),
+                    ceremony,
+                    opened_at: UnixMillis(row.try_get("opened_at")?),
+                    asked: Vec::new(),
+                });
+            }
+            let device: Option<&[u8]> = row.try_get("device")?;
+            if let (Some(device), Some(last)) = (device, found.last_mut()) {
+                let corrupt = |_| StoreError::Corrupt {
+                    table: "ceremony_notices",
+                    column: "device",
+                };
+                let answered: Option<&[u8]> = row.try_get("answered")?;
+                let device = DeviceId::try_from(device).map_err(corrupt)?;
+                last.asked.push((device, answered.is_some()));
+            }
+        }
+        Ok(found)
+    }
 }
 
 const OPEN: Text = or_nothing!(
@@ -124,7 +194,7 @@ const NOTE: Text = or_nothing!(
 );
 
 impl Transaction<'_> {
-    /// Keeps a ceremony with its notices. `false` when its requester has `most` open already. Kept
+    /// Keeps a ceremony with its notices, and what it is about where the relay is to know. `false` when its requester has `most` open already. Kept
     /// again, by the same requester, it stays as it is.
     ///
     /// # Errors
@@ -132,6 +202,7 @@ impl Transaction<'_> {
     pub async fn open_ceremony(
         &mut self,
         record: &CeremonyRecord,
+        opening: Option<&[u8]>,
         notices: &[(DeviceId, Sealed)],
         now: UnixMillis,
         most: u32,
@@ -164,6 +235,19 @@ impl Transaction<'_> {
                 .fetch_optional(&mut self.tx)
                 .await?;
             return Ok(known.is_some());
+        }
+        if let Some(opening) = opening {
+            let place = place(&record.profile, &record.id);
+            let sealed = self.store.keys.seal(OPENING, &place, opening)?;
+            self.tx
+                .query(
+                    "INSERT INTO ceremony_openings (profile, ceremony, opening) VALUES (?, ?, ?)",
+                )
+                .bind(profile.as_slice())
+                .bind(ceremony.as_slice())
+                .bind(sealed)
+                .execute(&mut self.tx)
+                .await?;
         }
         for (device, notice) in notices {
             self.tx
@@ -236,6 +320,33 @@ impl Transaction<'_> {
         Ok(closed == 1)
     }
 
+    /// Forgets a ceremony, whoever opened it, and says which. None when there is no such one.
+    ///
+    /// # Errors
+    /// When the database fails or an id is damaged.
+    pub async fn cancel_ceremony(
+        &mut self,
+        ceremony: &CeremonyId,
+    ) -> Result<Option<CeremonyRecord>, StoreError> {
+        let row = self
+            .tx
+            .query(
+                "SELECT profile, ceremony, requester, expires_at FROM ceremonies
+                 WHERE ceremony = ?",
+            )
+            .bind(ceremony.as_bytes().as_slice())
+            .fetch_optional(&mut self.tx)
+            .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let record = record(&row)?;
+        let closed = self
+            .close_ceremony(&record.profile, &record.id, &record.requester)
+            .await?;
+        Ok(closed.then_some(record))
+    }
+
     /// Forgets all ceremonies that have expired by `now`, and says which.
     ///
     /// # Errors
@@ -260,25 +371,30 @@ impl Transaction<'_> {
                 .execute(&mut self.tx)
                 .await?;
         }
-        let corrupt = |column| {
-            move |_| StoreError::Corrupt {
-                table: "ceremonies",
-                column,
-            }
-        };
-        rows.iter()
-            .map(|row| {
-                let profile: &[u8] = row.try_get("profile")?;
-                let requester: &[u8] = row.try_get("requester")?;
-                Ok(CeremonyRecord {
-                    profile: ProfileId::try_from(profile).map_err(corrupt("profile"))?,
-                    id: id(row)?,
-                    requester: DeviceId::try_from(requester).map_err(corrupt("requester"))?,
-                    expires_at: UnixMillis(row.try_get("expires_at")?),
-                })
-            })
-            .collect()
+        rows.iter().map(record).collect()
     }
+}
+
+fn record(row: &Row) -> Result<CeremonyRecord, StoreError> {
+    let corrupt = |column| {
+        move |_| StoreError::Corrupt {
+            table: "ceremonies",
+            column,
+        }
+    };
+    let profile: &[u8] = row.try_get("profile")?;
+    let requester: &[u8] = row.try_get("requester")?;
+    Ok(CeremonyRecord {
+        profile: ProfileId::try_from(profile).map_err(corrupt("profile"))?,
+        id: id(row)?,
+        requester: DeviceId::try_from(requester).map_err(corrupt("requester"))?,
+        expires_at: UnixMillis(row.try_get("expires_at")?),
+    })
+}
+
+/// The row, as what is sealed in it is bound to it.
+fn place(profile: &ProfileId, ceremony: &CeremonyId) -> Vec<u8> {
+    [profile.as_bytes().as_slice(), ceremony.as_bytes()].concat()
 }
 
 fn id(row: &Row) -> Result<CeremonyId, StoreError> {

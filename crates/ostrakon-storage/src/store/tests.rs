@@ -213,7 +213,7 @@ async fn databases_that_are_absent_foreign_newer_or_already_there_are_told_apart
             newer,
             Err(StoreError::NewerSchema {
                 found: 900,
-                known: 5
+                known: 6
             })
         ),
         "{:?}",

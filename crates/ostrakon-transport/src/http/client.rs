@@ -31,6 +31,8 @@ pub struct ClientConfig {
     pub attempt_timeout: Duration,
     /// For all tries at all servers. Default 30 s.
     pub deadline: Duration,
+    /// Whether all servers are tried again after the last one. Default yes.
+    pub again: bool,
     /// Bytes of an answer's body. Default 4 MiB.
     pub response_bytes: usize,
 }
@@ -45,6 +47,7 @@ impl ClientConfig {
             connect_timeout: Duration::from_secs(3),
             attempt_timeout: Duration::from_secs(10),
             deadline: Duration::from_secs(30),
+            again: true,
             response_bytes: 4 << 20,
         }
     }
@@ -73,7 +76,8 @@ pub enum RequestError {
 /// Every request tries the servers in the order in which they are configured. A connection that fails or
 /// breaks, an answer that does not come in time, and the answers 502, 503 and 504 lead to the next
 /// server. After the last one it waits, longer each time, at random, and at least as long as
-/// `Retry-After` says, then begins anew, until the deadline. Every other answer is the answer.
+/// `Retry-After` says, then begins anew, until the deadline, unless it is not to. Every other answer is the
+/// answer.
 ///
 /// So the same bytes may reach several servers, or one twice. That is safe with a sealed envelope:
 /// within its validity the same bytes have the same answer. When to make a fresh envelope is the
@@ -85,6 +89,7 @@ pub enum RequestError {
 pub struct HttpClient {
     urls: Vec<BaseUrl>,
     deadline: Duration,
+    again: bool,
     attempts: Attempts,
 }
 
@@ -98,6 +103,7 @@ impl HttpClient {
         Ok(Self {
             attempts: Attempts::new(&config)?,
             deadline: config.deadline,
+            again: config.again,
             urls: config.urls,
         })
     }
@@ -115,12 +121,13 @@ impl HttpClient {
                 Err(error) => error,
             };
             backoff.heed(last.retry_after());
-            let pause = if tries % self.urls.len() == 0 {
+            let was_last = tries % self.urls.len() == 0;
+            let pause = if was_last {
                 backoff.pause()
             } else {
                 Duration::ZERO
             };
-            if after(pause) >= deadline {
+            if after(pause) >= deadline || (was_last && !self.again) {
                 let url = url.clone();
                 return Err(RequestError::NoAnswer { url, last });
             }

@@ -2,6 +2,7 @@ use std::fmt;
 
 use minicbor::{Decode, Decoder, Encode, Encoder, encode::Write};
 use ostrakon_shards::{
+    backup::SignedNewest,
     generation::SignedGeneration,
     name::Name,
     profile::{SignedHead, SignedVersion},
@@ -117,7 +118,14 @@ pub enum ItemAnswer {
     Relayed,
     /// The notices that wait for the device.
     #[n(10)]
-    Notices(#[cbor(n(0), decode_with = "at_most_max_items")] Vec<PendingNotice>),
+    Notices {
+        /// The notices, the oldest ceremony's first.
+        #[cbor(n(0), decode_with = "at_most_max_items")]
+        notices: Vec<PendingNotice>,
+        /// The server's word on its newest backup key, for the devices of the profile that holds it.
+        #[n(1)]
+        backup: Option<SignedNewest>,
+    },
     /// The answers to a ceremony so far, each sealed to the requester.
     #[n(11)]
     CeremonyAnswers(#[cbor(n(0), decode_with = "at_most_max_notices")] Vec<Sealed>),

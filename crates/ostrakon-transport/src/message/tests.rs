@@ -1,6 +1,10 @@
 use ostrakon_shards::{
+    backup::SignedNewest,
+    generation::Generation,
+    identity::RootKeyRecord,
     profile::{Profile, SignedHead},
     seal::{Sealed, seal},
+    sign::SigningKey,
     suite::Suite,
 };
 use ostrakon_types::{
@@ -42,13 +46,28 @@ fn all_answers() -> Vec<ItemAnswer> {
             head,
         },
         ItemAnswer::Relayed,
-        ItemAnswer::Notices(vec![PendingNotice {
-            id: CeremonyId::from_bytes([4; 16]),
-            expires_at: NOW,
-            notice: sealed(10),
-        }]),
+        ItemAnswer::Notices {
+            notices: vec![PendingNotice {
+                id: CeremonyId::from_bytes([4; 16]),
+                expires_at: NOW,
+                notice: sealed(10),
+            }],
+            backup: Some(newest_backup()),
+        },
         ItemAnswer::CeremonyAnswers(vec![sealed(10); 2]),
     ]
+}
+
+fn newest_backup() -> SignedNewest {
+    let root = SigningKey::generate().unwrap();
+    let server = RootKeyRecord {
+        verify: root.verify_key(),
+    };
+    let generation = Generation {
+        epoch: 1,
+        counter: 2,
+    };
+    SignedNewest::issue(&root, &server.kss_id(), generation)
 }
 
 /// Something sealed, of this length in all but a few bytes.

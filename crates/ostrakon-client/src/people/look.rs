@@ -1,0 +1,148 @@
+//! Looking at many relays at once: each may be gone, and none holds up the others.
+
+use ostrakon_shards::{
+    identity::{PublicCard, VerifiedKeyserver},
+    random,
+};
+use ostrakon_transport::{
+    http::BaseUrl,
+    message::{Item, ItemAnswer, PendingNotice, RequestBody},
+};
+use tokio::task::JoinSet;
+
+use super::HoldError;
+use crate::{
+    ask::{AskError, Expect, Link, impatient},
+    config::Config,
+    environment::Environment,
+    home::KnownBackup,
+    workstation::{Member, Workstation},
+};
+
+/// Where devices are asked: one place, that may have several addresses.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) urls: Vec<BaseUrl>,
+    /// Whether it was named by whoever looks: then it is waited for.
+    pub(super) named: bool,
+}
+
+/// What a relay shows to a device.
+pub(super) struct Shown {
+    pub(super) notices: Vec<PendingNotice>,
+    /// The newest backup key of a server, as that server itself says.
+    pub(super) newest: Option<KnownBackup>,
+}
+
+impl Workstation {
+    /// Where to look beside the profile's own server.
+    pub(super) fn places(&self, member: &Member, urls: &[BaseUrl]) -> Vec<Place> {
+        let people = self.state().people.as_ref();
+        let mut places = Vec::new();
+        let mut add = |urls: Vec<BaseUrl>, named| {
+            let there = |place: &Place| place.urls == urls;
+            if !urls.is_empty() && !places.iter().any(there) {
+                places.push(Place { urls, named });
+            }
+        };
+        for url in urls {
+            add(vec![url.clone()], true);
+        }
+        let own = member.keyserver.as_ref().map(VerifiedKeyserver::kss_id);
+        if self.config.keyserver_id.is_some_and(|id| Some(id) != own) {
+            add(self.config.keyserver_urls.clone(), false);
+        }
+        let servers = people.and_then(|people| people.ceremonies.as_ref());
+        for server in servers.into_iter().flat_map(|past| &past.servers) {
+            if Some(server.kss_id) != own {
+                add(parsed(&server.urls), false);
+            }
+        }
+        // Who is told where to look need not look where nobody may wait any more; and a profile's own server
+        // relays what its devices ask.
+        if let Some(people) = people.filter(|_| urls.is_empty() && own.is_none()) {
+            // Where this device itself waits, others on this machine may wait meanwhile.
+            let here = people.listen.iter().map(|at| format!("http://{at}"));
+            for url in people.relays.iter().cloned().chain(here) {
+                add(parsed(&[url]), false);
+            }
+        }
+        places
+    }
+
+    /// Looks at all places at once. Where nobody answers, nothing is shown.
+    pub(super) async fn look_at(&self, member: &Member, places: &[Place]) -> Vec<(Place, Shown)> {
+        let mut looks = JoinSet::new();
+        for (number, place) in places.iter().enumerate() {
+            let (config, environment) = (self.config.clone(), self.environment.clone());
+            let (member, place) = (member.clone(), place.clone());
+            looks.spawn(async move {
+                let shown = look(&config, &environment, &member, &place).await;
+                (number, place, shown)
+            });
+        }
+        let mut found = looks.join_all().await;
+        found.sort_by_key(|(number, ..)| *number);
+        let shown = |(_, place, shown): (usize, Place, Result<Shown, HoldError>)| {
+            shown.ok().map(|shown| (place, shown))
+        };
+        found.into_iter().filter_map(shown).collect()
+    }
+}
+
+async fn look(
+    config: &Config,
+    environment: &Environment,
+    member: &Member,
+    place: &Place,
+) -> Result<Shown, HoldError> {
+    let (link, relay) = link(config, place).await?;
+    let id = random::request_id(environment.now())?;
+    let items = vec![Item::PendingCeremonies];
+    let body = RequestBody::new(id, environment.now(), member.profile.id(), items);
+    let body = body.map_err(AskError::from)?;
+    let (keys, card) = (&member.keys, &member.device);
+    let answers = link.ask(keys, card, body, Expect::Nothing, environment);
+    shown(answers.await?.into_iter().next(), &relay)
+}
+
+/// The way to a place, and who is there. Whoever answers is trusted with nothing: see the notices.
+pub(super) async fn link(
+    config: &Config,
+    place: &Place,
+) -> Result<(Link, VerifiedKeyserver), AskError> {
+    let config = impatient(config);
+    let card: PublicCard = if place.named {
+        Link::fetch_card(&config, place.urls.clone()).await?
+    } else {
+        Link::glance_at_card(&config, place.urls.clone()).await?
+    };
+    let identity = card.verify(&card.claimed_id());
+    let identity = identity.map_err(|_| AskError::NoUrl)?;
+    let link = Link::new(&config, place.urls.clone(), identity.clone())?;
+    Ok((link, identity))
+}
+
+/// What an answer shows.
+pub(super) fn shown(
+    answer: Option<ItemAnswer>,
+    relay: &VerifiedKeyserver,
+) -> Result<Shown, HoldError> {
+    match answer {
+        Some(ItemAnswer::Notices { notices, backup }) => {
+            let newest = backup.and_then(|newest| newest.verify(relay).ok());
+            let newest = newest.map(|generation| KnownBackup {
+                kss_id: relay.kss_id(),
+                generation,
+            });
+            Ok(Shown { notices, newest })
+        }
+        Some(ItemAnswer::Denied(denial)) => Err(HoldError::Denied(denial)),
+        Some(ItemAnswer::Failed(failure)) => Err(HoldError::Relay(failure)),
+        _ => Err(HoldError::BadAnswer),
+    }
+}
+
+fn parsed(urls: &[String]) -> Vec<BaseUrl> {
+    urls.iter().filter_map(|url| url.parse().ok()).collect()
+}
