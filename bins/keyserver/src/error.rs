@@ -6,7 +6,7 @@ use ostrakon_server::{
     BuildError, HomeError, ProtectorError,
     admin::AskError,
     audit::ArchiveError,
-    ceremony::{ConveneError, ParseBackupError, Stand, WriteBackupError},
+    ceremony::{ConveneError, NotOfProfile, ParseBackupError, Stand, WriteBackupError},
     policy_engine::LoadPolicyError,
     setup::StoppedError,
 };
@@ -168,6 +168,9 @@ impl From<ConveneError> for Failure {
             ),
             ConveneError::OtherProfile { .. } => said.hint(
                 "change the devices of the profile that holds it, and export its card anew",
+            ),
+            ConveneError::NotOfProfile(NotOfProfile::TooFew { .. }) => said.hint(
+                "where its key shard server answers, `ostrakon decrypt` decrypts it; a backup file is no secret",
             ),
             ConveneError::NotApproved(Stand::Denied { .. }) => said.code(DENIED),
             _ => said,

@@ -153,10 +153,15 @@ impl Workstation {
         let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
         let mut found = Approvals::default();
         if member.keyserver.is_some() {
-            self.refresh_profile().await.map_err(Box::new)?;
-            let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
-            let notices = self.notices_at(member, &Source::Keyserver).await?;
-            self.sort(&mut found, member, &Source::Keyserver, notices);
+            if urls.is_empty() {
+                self.waits_at_server(&mut found).await?;
+            } else {
+                // Who is told where to look need not reach the server: it may be the one that is lost.
+                let patient = impatient(&self.config);
+                let patient = std::mem::replace(&mut self.config, patient);
+                let _ = self.waits_at_server(&mut found).await;
+                self.config = patient;
+            }
         }
         let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
         let known = match &member.keyserver {
@@ -184,6 +189,15 @@ impl Workstation {
             (ceremony.opened_at, ceremony.id)
         });
         Ok(found)
+    }
+
+    /// Learns of the profile's newest version from the key shard server, and asks it for what waits there.
+    async fn waits_at_server(&mut self, found: &mut Approvals) -> Result<(), ListApprovalsError> {
+        self.refresh_profile().await.map_err(Box::new)?;
+        let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
+        let notices = self.notices_at(member, &Source::Keyserver).await?;
+        self.sort(found, member, &Source::Keyserver, notices);
+        Ok(())
     }
 
     /// Opens and checks each notice.
@@ -253,6 +267,14 @@ impl Workstation {
             .map(|known| known.generation)
             .filter(|known| *known > used)
             .max()
+    }
+
+    /// The path of the file that a machine asks to read, as this device's own share of its key says. `None` when
+    /// something else is asked.
+    #[must_use]
+    pub fn asked_path(&self, question: &Question) -> Option<Result<String, ContributeError>> {
+        let member = self.member()?;
+        contribution::path(question, &member.keys, member.device.id())
     }
 
     /// Approves what waits.
