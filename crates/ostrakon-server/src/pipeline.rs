@@ -263,9 +263,13 @@ impl Pipeline {
         if let Some(refusal) = self.refuse_by_age(body).await? {
             return Ok(refused(device, body, refusal));
         }
+        let joins = match member {
+            None => self.joins(device, body).await?,
+            Some(_) => None,
+        };
         let mut judged = Vec::with_capacity(body.items().len());
         for item in body.items() {
-            match self.judge(device, member, body, item, now) {
+            match self.judge(device, member, joins.as_ref(), body, item, now) {
                 Some(item) => judged.push(item),
                 None => return Ok(refused(device, body, RefusalCode::NotAMember)),
             }
