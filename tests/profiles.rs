@@ -3,7 +3,8 @@
 //!
 //! Bugs planted to see these tests fail: the place of a version in the chain not checked
 //! (`a_fork_and_a_rollback_are_refused`); a key shard server's signature counted as two, and the policy not
-//! asked (`the_servers_word_counts_once_and_only_by_its_policy`); the limit of open ceremonies left out, and
+//! asked (`the_servers_word_counts_once_and_only_by_its_policy`); what a stranger brings not looked at before it is judged
+//! (`who_is_nobody_yet_is_heard_only_with_the_version_that_takes_it_in`); the limit of open ceremonies left out, and
 //! any device of the profile let see the answers (`only_members_open_ceremonies_and_three_at_most`); the
 //! end of a ceremony not compared (`after_its_end_a_ceremony_is_gone`).
 
@@ -285,6 +286,59 @@ fn the_servers_word_counts_once_and_only_by_its_policy() {
             if kind.as_str() == "change_profile" && !decision.is_approved())
     });
     assert_eq!(decided.count(), 1);
+}
+
+#[test]
+fn who_is_nobody_yet_is_heard_only_with_the_version_that_takes_it_in() {
+    let home = TestHome::create(CHANGES);
+    let team = Team::new(&home, 2);
+    let [a, b, c] = [0, 1, 2].map(|at| copy(&team.devices[at]));
+    let stranger = Device::new("stranger");
+    let founding = SignedVersion::new(team.profile.version().clone(), []);
+    let asks = |device: &Device, profile: ProfileId, items: Vec<Item>| {
+        let user = user(device, &team.server.identity, profile, founding.clone());
+        let body = user.body_at(team.server.now(), items);
+        let (envelope, pending) = user.first_contact(&body);
+        let answer = ostrakon_testkit::http::post(team.server.address, &envelope).unwrap();
+        ostrakon_testkit::user::opened(&answer, &pending)
+    };
+    let change = |version: SignedVersion| vec![Item::ChangeProfile { version }];
+    let is_nobody = |asked: &Asked| matches!(asked, Asked::Refused(RefusalCode::NotAMember));
+    let id = team.profile.id();
+    let enough = sign(team.with_c(), &[copy(&a), copy(&b), copy(&c)]);
+    // Too few have signed, or it has not consented; or somebody else brings it; or there is no such profile. All of
+    // them hear the same.
+    let alone = sign(team.with_c(), &[copy(&c)]);
+    let no_consent = sign(team.with_c(), &[copy(&a), copy(&b)]);
+    for version in [alone, no_consent] {
+        assert!(is_nobody(&asks(&c, id, change(version))));
+    }
+    assert!(is_nobody(&asks(&stranger, id, change(enough.clone()))));
+    let nowhere = ProfileId::from_bytes([7; 16]);
+    assert!(is_nobody(&asks(&c, nowhere, change(enough.clone()))));
+    assert!(is_nobody(&asks(&c, id, vec![Item::ProfileHead])));
+    assert!(matches!(
+        asks(&c, id, change(enough.clone())).only(),
+        ItemAnswer::ProfileChanged { .. }
+    ));
+    // Said again, because the answer was lost.
+    assert!(matches!(
+        asks(&c, id, change(enough)).only(),
+        ItemAnswer::ProfileChanged { .. }
+    ));
+
+    // The policy has its say here, too.
+    let home = TestHome::create("decrypt: []\n");
+    let team = Team::new(&home, 2);
+    let [a, b, c] = [0, 1, 2].map(|at| copy(&team.devices[at]));
+    let founding = SignedVersion::new(team.profile.version().clone(), []);
+    let all = sign(team.with_c(), &[a, b, copy(&c)]);
+    let user = user(&c, &team.server.identity, team.profile.id(), founding);
+    let body = user.body_at(team.server.now(), change(all));
+    let (envelope, pending) = user.first_contact(&body);
+    let answer = ostrakon_testkit::http::post(team.server.address, &envelope).unwrap();
+    let answer = ostrakon_testkit::user::opened(&answer, &pending).only();
+    assert!(matches!(answer, ItemAnswer::Denied(Denial::Policy)));
 }
 
 #[test]

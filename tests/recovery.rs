@@ -2,7 +2,8 @@
 //! commands of the walkthrough.
 //!
 //! Bugs planted to see these tests fail: a recovery that begins no new epoch, so that clients refuse the
-//! new server for the old one (`the_whole_walkthrough`); a recovered server that serves before it is
+//! new server for the old one (`the_whole_walkthrough`); a user's profile that is shown after `accept-rollback` taken
+//! for a sign of a newer state (the same); a recovered server that serves before it is
 //! enabled (the same); words that are not compared (`who_asks_for_shares_must_be_told_by_words`).
 
 #![allow(
@@ -60,6 +61,8 @@ fn the_whole_walkthrough() {
     let alice = User::new(&server);
     alice.decrypts("a");
     alice.done(&["profile", "threshold", "2"]);
+    let carol = User::new(&server);
+    carol.done(&["profile", "threshold", "2"]);
     server.stop();
 
     // The machine is lost, and with it the administrator's desk. Two phones are left, and paper.
@@ -173,6 +176,8 @@ fn the_whole_walkthrough() {
     alice.done(&["profile", "threshold", "2"]);
     let bob = User::new(&server);
     bob.decrypts("a");
+    // Who comes only now does nothing either: what its predecessor said is no sign of another state.
+    carol.decrypts("a");
     done(&home, &["audit", "verify"]);
     server.stop();
 
@@ -272,12 +277,253 @@ fn who_asks_for_shares_must_be_told_by_words() {
         silent.stderr.contains("nobody knows who asks"),
         "{silent:?}"
     );
-    let other = "abandon ability able about above absent absorb abstract";
-    let wrong = phone.run(&[&relayed[..], &["--words", other]].concat());
-    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    // Other words; all but the last; one too many; two of them exchanged; those of an earlier time.
+    let mut exchanged: Vec<_> = words.split(' ').collect();
+    exchanged.swap(0, 7);
+    let elsewhere = TestHome::empty();
+    let earlier = Asked::start(&elsewhere, &["recovery-ingest-key", &backup]);
+    for wrong in [
+        "abandon ability about above absent absorb abstract absurd",
+        words.rsplit_once(' ').unwrap().0,
+        &format!("{words} abandon"),
+        &exchanged.join(" "),
+        earlier.words.as_deref().unwrap(),
+        "",
+    ] {
+        let refused = phone.run(&[&relayed[..], &["--words", wrong]].concat());
+        assert_eq!(refused.code, Some(1), "{wrong}: {refused:?}");
+        assert!(
+            refused.stderr.contains("these are not the words"),
+            "{wrong}: {refused:?}"
+        );
+    }
+    let mut earlier = earlier.waiting;
+    earlier.child.kill().unwrap();
+    earlier.ended();
     let shown = phone.done(&["approvals", "show", &asked.id, "--relay", &asked.relay]);
     assert!(shown.stdout.contains("NOBODY KNOWS WHO ASKS"), "{shown:?}");
+    // However they are typed.
+    let typed = words.to_uppercase().replace(' ', "   ");
+    phone.done(&[&relayed[..], &["--words", &typed]].concat());
     asked
         .waiting
         .fails(1, "not enough devices approved in time");
+}
+
+#[test]
+fn an_encrypted_backup_file_is_opened_by_the_devices_first() {
+    let vault = tempfile::tempdir().unwrap();
+    let (administrators, lost, backup) = backed_up(vault.path());
+    let (desk, phone) = (&administrators.desk, &administrators.phone);
+    let safe = desk.path("Safe");
+    fs::create_dir(&safe).unwrap();
+    fs::copy(&backup, safe.join("backup-key.txt")).unwrap();
+    desk.done(&["folder", "create", "Safe"]);
+    desk.done(&["encrypt", "--remove", "Safe"]);
+    let encrypted = safe.join("backup-key.txt.age");
+    let file = encrypted.to_str().unwrap();
+    let home = TestHome::empty();
+    let ingest = ["recovery-ingest-key", file];
+    let refused = keyserver(&home, &ingest);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("no profile is known here"),
+        "{refused:?}"
+    );
+    let stranger = Administrators::new();
+    let others = stranger.card();
+    let refused = keyserver(&home, &[&ingest[..], &["--profile", &others]].concat());
+    assert!(
+        refused.stderr.contains("encrypted for another profile"),
+        "{refused:?}"
+    );
+
+    // Two of three read nothing, and who asks must be told by words.
+    let card = administrators.card();
+    let ingest = [&ingest[..], &["--profile", &card]].concat();
+    let opening = Asked::start(&home, &[&ingest[..], &["--wait", "20"]].concat());
+    let seen = ["approvals", "show", &opening.id, "--relay", &opening.relay];
+    let shown = phone.done(&seen).stdout;
+    for part in [
+        "let another machine read an encrypted file",
+        "Safe/backup-key.txt",
+        "NOBODY KNOWS",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let silent = phone.run(&[
+        "approvals",
+        "approve",
+        &opening.id,
+        "--relay",
+        &opening.relay,
+    ]);
+    assert!(
+        silent.stderr.contains("nobody knows who asks"),
+        "{silent:?}"
+    );
+    opening.approve(phone);
+    opening.approve(&administrators.tablet);
+    opening
+        .waiting
+        .fails(1, "not enough devices approved in time");
+    assert!(is_empty(&home));
+
+    // Three read it, and are asked for their shares of what is in it.
+    let opening = Asked::start(&home, &ingest);
+    for device in administrators.three() {
+        opening.approve(device);
+    }
+    let asked = Asked::of(opening.waiting);
+    assert_ne!(asked.id, opening.id);
+    let ingested = asked.approved_by(&administrators.three());
+    let id = done(&lost, &["status", "--format", "json"]).stdout;
+    assert!(id.contains(ingested["kss_id"].as_str().unwrap()));
+    // What was read was written nowhere.
+    let text = fs::read_to_string(&backup).unwrap();
+    let line = text.lines().nth(4).unwrap().as_bytes();
+    for entry in fs::read_dir(home.path()).unwrap() {
+        let path = entry.unwrap().path();
+        // The server that came of it knows its backup file, as every server does.
+        if path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("keyserver.db")
+        {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap_or_default();
+        assert!(!bytes.windows(line.len()).any(|at| at == line), "{path:?}");
+    }
+
+    // A file that was altered is found out when it is read, whoever approved.
+    let mut bytes = fs::read(&encrypted).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&encrypted, bytes).unwrap();
+    let another = TestHome::empty();
+    let verify = ["backup-key", "verify", file, "--profile", &card];
+    let opening = Asked::start(&another, &verify);
+    for device in administrators.three() {
+        opening.approve(device);
+    }
+    opening.waiting.fails(1, "its content is damaged");
+}
+
+#[test]
+fn a_profile_with_the_server_in_it_is_recovered_after_the_server() {
+    let vault = tempfile::tempdir().unwrap();
+    let lost = TestHome::create(POLICY);
+    let server = Keyserver::start(&lost);
+    let address = server.address;
+    let administrators = Administrators::with(&server);
+    let backup = vault.path().join("backup-key.txt");
+    let backup = backup.to_str().unwrap();
+    let card = administrators.card();
+    let save = ["save-backup-key", backup, "--profile", &card];
+    Asked::start(&lost, &save).approved_by(&administrators.three());
+    server.stop();
+
+    let Administrators {
+        desk,
+        phone,
+        tablet,
+        words: [words, _],
+    } = &administrators;
+    let devices = desk.json(&["device", "list"]);
+    let id = |of: &str| {
+        let mut found = devices
+            .iter()
+            .filter(|device| device["name"] == of || device["kind"] == of);
+        found.next().unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let new = Device::new();
+    let add = ["device", "add", "My Smartphone", "--listen", "127.0.0.1:0"];
+    let phone_id = new.meets(&add, phone);
+    let loaded = new.json(&[
+        "profile",
+        "recovery",
+        "load-profiles",
+        "--device",
+        &phone_id,
+    ]);
+    let profile = loaded[0]["id"].as_str().unwrap();
+    new.done(&[
+        "profile",
+        "recovery",
+        "select-profile",
+        "--profile",
+        profile,
+    ]);
+    new.meets(&["device", "link", &id("tablet")], tablet);
+    let (paper, paper_id) = Device::of_words(words);
+    new.meets(&["device", "add", "--recovery", "My Smartphone 2"], &paper);
+    let stage = [
+        "profile",
+        "recovery",
+        "stage-new-device",
+        "--device",
+        &paper_id,
+    ];
+    let lost_desk = id("workstation");
+    let replaces = ["--replaces", &lost_desk];
+    // The server is a device of the profile, but not one of a person.
+    let most = ["--replaces", &phone_id, "--replaces", &paper_id];
+    let refused = new.run(&[&stage[..], &replaces, &most].concat());
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("it takes 3 devices of people, and 2 are left"),
+        "{refused:?}"
+    );
+    new.done(&[&stage[..], &replaces].concat());
+    let finalize = ["profile", "recovery", "finalize"];
+    let refused = new.run(&finalize);
+    assert!(refused.stderr.contains("does not answer"), "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("recover and start the server first"),
+        "{refused:?}"
+    );
+
+    // The server that nobody reaches need not relay anything.
+    let home = TestHome::empty();
+    let left = [phone, tablet, &paper];
+    Asked::start(&home, &["recovery-ingest-key", backup]).approved_by(&left);
+    home.write_policy(POLICY);
+    done(&home, &["enable"]);
+    let server = Serve::on(&home).at(address).start();
+    let status = done(&home, &["status"]);
+    assert!(status.stdout.contains("with care  since "), "{status:?}");
+    assert!(
+        status.stderr.contains("`keyserver accept-rollback`"),
+        "{status:?}"
+    );
+    let finalizing = || {
+        let asked = Asked::of(new.start(&finalize));
+        left.iter().for_each(|device| asked.approve(device));
+        asked.waiting
+    };
+    finalizing().fails(1, "server changes no profiles");
+    Asked::start(&home, &["accept-rollback"]).approved_by(&left);
+    let status = done(&home, &["status"]);
+    assert!(!status.stdout.contains("with care"), "{status:?}");
+    finalizing().succeeds();
+    assert_eq!(new.threshold(), (3, 6));
+    // The server knows, and tells the others.
+    phone.done(&["approvals", "list"]);
+    assert_eq!(phone.profile()["devices"], {
+        let mut devices = new.profile()["devices"].clone();
+        for device in devices.as_array_mut().unwrap() {
+            device["this"] = (device["id"] == phone_id.as_str()).into();
+        }
+        devices
+    });
+    let host = new.start(&["profile", "threshold", "2"]);
+    phone.approve();
+    host.succeeds();
+    server.stop();
 }

@@ -8,7 +8,7 @@ use ostrakon_shards::{
     identity::PublicCard,
     profile::{Profile, SignedHead, SignedVersion},
     record::{RecordKey, open_record},
-    sealed_shard::{PublicContext, SealedOwnerShare, SealedShard},
+    sealed_shard::{FileShare, PublicContext, SealedOwnerShare, SealedShard},
     share::{Manifest, Shard, combine},
 };
 use ostrakon_types::KssId;
@@ -30,6 +30,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(context) = PublicContext::from_bytes(bytes) {
         assert_eq!(context.to_bytes(), bytes);
+    }
+    if let Ok(share) = FileShare::from_bytes(bytes) {
+        assert_eq!(share.to_bytes(), bytes);
     }
     if let Ok(sealed) = SealedShard::from_bytes(bytes) {
         assert_eq!(sealed.to_bytes(), bytes);

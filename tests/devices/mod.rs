@@ -209,6 +209,17 @@ impl Waiting {
         }
     }
 
+    /// The same of a command that may end before.
+    pub(crate) fn event_or_end(&mut self, name: &str) -> Option<Value> {
+        while let Ok(line) = self.lines.recv_timeout(LIMIT) {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if line["event"] == name {
+                return Some(line);
+            }
+        }
+        None
+    }
+
     /// The next line of its standard error; none when that has ended.
     pub(crate) fn error_line(&self) -> Option<String> {
         self.stderr.recv_timeout(LIMIT).ok()
@@ -297,6 +308,28 @@ impl Administrators {
         phone.approve();
         host.succeeds();
         assert_eq!(desk.threshold(), (3, 5));
+        Self {
+            desk,
+            phone,
+            tablet,
+            words,
+        }
+    }
+
+    /// The same, in whose profile the server is a device, too, and approves what its policy does.
+    pub(crate) fn with(server: &Keyserver) -> Self {
+        let desk = Device::onboarded(server);
+        desk.listen();
+        let [phone, tablet] = [(); 2].map(|()| Device::new());
+        desk.add("phone", &phone, &[]);
+        desk.add("tablet", &tablet, &[]);
+        let words = [(); 2].map(|()| {
+            let said = desk.start(&["device", "words"]).succeeds();
+            let said: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+            said["words"].as_str().unwrap().to_owned()
+        });
+        desk.done(&["profile", "threshold", "3"]);
+        assert_eq!(desk.threshold(), (3, 6));
         Self {
             desk,
             phone,

@@ -51,8 +51,8 @@ pub(crate) enum Command {
         /// The files: a file or a folder. By default the project's own README and docs.
         path: Option<PathBuf>,
     },
-    /// Make a new key shard server and print its id. With a backup key, the devices of a profile must
-    /// approve it.
+    /// Make a new key shard server and print its id. The devices of the administrators' profile, where it is
+    /// known, must approve it, and hold its backup key.
     Create {
         /// The server's name, as its users see it.
         #[arg(long, default_value = "keyserver")]
@@ -154,8 +154,7 @@ pub(crate) enum BackupKeyCommand {
 /// Where the backup key goes, and who holds it.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
-    /// Write the backup key to this new file (default with `--profile`: `backup-key.txt` in the home
-    /// folder).
+    /// Write the backup key to this new file (default: `backup-key.txt` in the home folder).
     #[arg(long, value_name = "PATH")]
     pub(crate) backup_path: Option<PathBuf>,
     /// Take a profile with fewer devices, or a lower threshold, than is safe.

@@ -10,6 +10,7 @@ pub(crate) mod database;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod enable;
+pub(crate) mod encrypted;
 pub(crate) mod generate;
 pub(crate) mod policy;
 pub(crate) mod quota;

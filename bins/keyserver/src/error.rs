@@ -6,7 +6,7 @@ use ostrakon_server::{
     BuildError, HeldBy, HomeError, ProtectorError,
     admin::AskError,
     audit::ArchiveError,
-    ceremony::{ConveneError, ParseBackupError, Stand, WriteBackupError},
+    ceremony::{ConveneError, NotOfProfile, ParseBackupError, Stand, WriteBackupError},
     policy_engine::LoadPolicyError,
     setup::StoppedError,
 };
@@ -181,6 +181,9 @@ impl From<ConveneError> for Failure {
             }
             ConveneError::TooMany => said.hint(
                 "`keyserver ceremony list` lists them, `keyserver ceremony cancel` ends one",
+            ),
+            ConveneError::NotOfProfile(NotOfProfile::TooFew { .. }) => said.hint(
+                "where its key shard server answers, `ostrakon decrypt` decrypts it; a backup file is no secret",
             ),
             _ => said,
         }

@@ -153,6 +153,11 @@ impl Link {
         Self { kept, ..self }
     }
 
+    /// The server.
+    pub(crate) fn keyserver(&self) -> &VerifiedKeyserver {
+        &self.keyserver
+    }
+
     /// Fetches the card that a server shows. It is not verified yet.
     pub(crate) async fn fetch_card(
         config: &Config,

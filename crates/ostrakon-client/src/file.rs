@@ -7,12 +7,14 @@ mod head;
 mod open;
 mod output;
 mod recipient;
+mod sealed;
 mod stanza;
 mod stream;
 
 pub(crate) use open::{Locked, Unlock};
 pub(crate) use output::Output;
 pub(crate) use recipient::ProfileRecipient;
+pub use sealed::SealedFile;
 pub(crate) use stream::{decrypt, encrypt};
 
 use std::io;

@@ -50,7 +50,7 @@ pub use config::{Config, ConfigFile, ConfigProblem, ENTERPRISE_FILE, LoadConfigE
 pub use decrypt::{DecryptError, DecryptOptions};
 pub use encrypt::{EncryptError, EncryptOptions};
 pub use environment::Environment;
-pub use file::{EXTENSION, FileError};
+pub use file::{EXTENSION, FileError, SealedFile};
 pub use folder::{PathError, SecureFolder, SecurityGroup};
 pub use folders::CreateFolderError;
 pub use home::{Home, HomeError};

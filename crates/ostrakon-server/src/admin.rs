@@ -67,6 +67,9 @@ pub struct Status {
     /// Whether it was recovered, and waits to be enabled.
     #[serde(default)]
     pub staged: bool,
+    /// Since when it serves with care, because its state is not proved to be the newest.
+    #[serde(default)]
+    pub unproven_since: Option<UnixMillis>,
 }
 
 /// What is known of a server's newest backup key.
@@ -257,6 +260,7 @@ async fn status(State(node): State<Arc<Node>>) -> Response {
         generation: Some(pipeline.lineage.newest().generation().to_string()),
         backup,
         staged: false,
+        unproven_since: pipeline.lineage.doubt().unproven_since,
     })
     .into_response()
 }

@@ -5,6 +5,7 @@
 //! | [`Creation`] | making a server | the server that is made |
 //! | [`OfServer`] | a new backup key; going on with an older state | the server, running or not |
 //! | [`Ingestion`] | a lost server's identity | a machine that nobody knows |
+//! | [`FileOpening`] | the key of an encrypted backup file | a machine that nobody knows |
 //! | [`Verification`] | proofs of the shares of a backup key | a machine that nobody knows |
 //!
 //! A command waits for each of them: it shows what is asked ([`Convened`]), relays it to the devices, and
@@ -18,6 +19,7 @@
 mod backup_file;
 mod checks;
 mod creation;
+mod file_opening;
 mod held;
 mod ingestion;
 mod listing;
@@ -34,6 +36,7 @@ use ostrakon_shards::{
     profile::{ChainError, Profile, SignedVersion},
     random::RandomError,
     seal::{SealError, Sealed},
+    share::CombineError,
 };
 use ostrakon_types::{CeremonyId, DeviceId, ProfileId, UnixMillis, canonical};
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,7 @@ pub use self::{
     backup_file::{NewBackupFile, WriteBackupError},
     checks::{HolderCount, WeakProfile, Weakness},
     creation::Creation,
+    file_opening::{FileOpening, NotOfProfile},
     held::{Ask, Fulfilled, Operation},
     ingestion::{Ingested, Ingestion},
     listing::{About, Answered, Listed, ListedDevice, cancel, list},
@@ -191,6 +195,12 @@ pub enum ConveneError {
     /// A share that counted as good is none.
     #[error(transparent)]
     Share(#[from] OpenBackupShareError),
+    /// The encrypted file is not one that the profile's devices can open.
+    #[error(transparent)]
+    NotOfProfile(#[from] NotOfProfile),
+    /// The shares that devices gave do not come to the encrypted file's key.
+    #[error("the shares do not combine to the key of the encrypted file")]
+    Combine(#[from] CombineError),
 }
 
 fn not_approved(stand: &Stand) -> String {
@@ -221,15 +231,24 @@ impl Convened {
         versions: &[SignedVersion],
         enclosed: Option<&[u8]>,
     ) -> Result<Self, SealError> {
+        let to_all = |_: &DeviceId| enclosed.map(<[u8]>::to_vec);
+        Self::enclosing(tally, profile, versions, to_all)
+    }
+
+    /// The same, where each device needs something else.
+    fn enclosing(
+        tally: &Tally,
+        profile: &Profile,
+        versions: &[SignedVersion],
+        enclosed: impl Fn(&DeviceId) -> Option<Vec<u8>>,
+    ) -> Result<Self, SealError> {
         let ceremony = tally.ceremony();
         let description = ceremony.subject.describe(profile.version());
         let details = description.details.into_iter();
         let notices = tally.asked().map(|card| {
-            let enclosed = enclosed.map(<[u8]>::to_vec);
-            Ok((
-                card.id(),
-                tally.notice_for(card, recent(versions), enclosed)?,
-            ))
+            let id = card.id();
+            let enclosed = enclosed(&id);
+            Ok((id, tally.notice_for(card, recent(versions), enclosed)?))
         });
         let stranger = matches!(ceremony.requester, Requester::Machine(_));
         let compared = stranger && ceremony.subject.need() != Need::ShareProof;
@@ -247,6 +266,15 @@ impl Convened {
             notices: notices.collect::<Result<_, SealError>>()?,
         })
     }
+}
+
+/// Checks that a profile with these versions is fit to hold a backup key.
+///
+/// # Errors
+/// [`ConveneError::Weak`] says why it is not; another error, that it is no profile.
+pub fn check_profile(versions: &[SignedVersion]) -> Result<(), ConveneError> {
+    let (profile, _) = profile::newest(&[], versions)?;
+    Ok(checks::check(&profile)?)
 }
 
 /// Reads the text of a backup file, and checks it.

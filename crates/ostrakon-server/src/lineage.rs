@@ -39,6 +39,9 @@ use crate::home::Home;
 /// How often the next generation is tried for when other instances take its number.
 const RAISED: u32 = 16;
 
+/// Why a server that has met a newer state is not ready.
+pub(crate) const OUT_OF_DATE: &str = "state is out of date";
+
 /// How long one generation lasts while requests are settled, in milliseconds.
 const LASTS: i64 = 60 * 60 * 1000;
 
@@ -296,6 +299,12 @@ impl Lineage {
         *self.doubt.write().unwrap_or_else(PoisonError::into_inner) = doubt;
         self.raised.store(true, Ordering::Release);
         Ok(begun)
+    }
+
+    /// Whether this server's word was given before its epoch began: by a predecessor, of which it may lack what its
+    /// administrators have accepted that it lacks.
+    pub(crate) fn is_of_a_predecessor(&self, said_at: UnixMillis) -> bool {
+        said_at < read(&self.history).began_at()
     }
 
     /// Whether a profile must be shown before anything is answered for it.

@@ -10,6 +10,7 @@ use crate::{
     audit::{Keeper, Tallies},
     ceremony::{Pending, Room},
     home::Home,
+    lineage::OUT_OF_DATE,
     pipeline::Pipeline,
 };
 
@@ -60,7 +61,7 @@ impl Node {
         if self.draining.load(Ordering::Relaxed) {
             Some("shutting down")
         } else if self.pipeline.lineage.is_superseded() {
-            Some("state is out of date")
+            Some(OUT_OF_DATE)
         } else if !ledger.is_writable() && ledger.probe().await.is_err() {
             Some("ledger cannot be written")
         } else if self.pipeline.store.ping().await.is_err() {

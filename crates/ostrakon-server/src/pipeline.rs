@@ -295,13 +295,17 @@ impl Pipeline {
         if let Some(refusal) = refusal.filter(|_| !administers) {
             return Ok(refused(device, body, refusal));
         }
+        let joins = match sender.member() {
+            None => self.joins(device, body).await?,
+            Some(_) => None,
+        };
         let mut judged = Vec::with_capacity(body.items().len());
         for item in body.items() {
             if administers {
                 judged.push(Judged::nothing());
                 continue;
             }
-            match self.judge(device, sender.member(), body, item, now) {
+            match self.judge(device, sender.member(), joins.as_ref(), body, item, now) {
                 Some(item) => judged.push(item),
                 None => return Ok(refused(device, body, RefusalCode::NotAMember)),
             }

@@ -1,5 +1,7 @@
 //! Making a server, and changing one that does not run.
 
+mod status;
+
 use std::{fs, io, io::Write as _, path::Path};
 
 use jiff::Timestamp;
@@ -14,9 +16,7 @@ use ostrakon_types::{
 
 use crate::{
     Config,
-    admin::{AuditStatus, BackupStatus, RunState, Status},
-    audit::{look, unless_archived},
-    ceremony::newest_backup,
+    audit::unless_archived,
     clock::Clock,
     home::{HeldBy, Home, HomeError, HomeLock},
     lineage::Lineage,
@@ -25,6 +25,9 @@ use crate::{
     quota::{self, AtQuota, ClearQuotaError, ProfileName},
     server::BuildError,
 };
+
+pub(crate) use self::status::backup_status;
+pub use self::status::stopped_status;
 
 /// The policy that a new server gets when its operator has written none: it decrypts nothing.
 pub const STARTER_POLICY: &str = include_str!("../keyserver.starter.yml");
@@ -179,75 +182,6 @@ async fn begin(
     let root = *keyserver.root_key();
     Lineage::start(home, store, &identity.signer, root, now).await?;
     Ok(keyserver)
-}
-
-/// Tells about a server that does not run.
-///
-/// # Errors
-/// When there is none, or it runs.
-pub async fn stopped_status(home: &Home) -> Result<Status, BuildError> {
-    let _lock = home.lock()?;
-    home.check_finished()?;
-    let protector = ProtectorKey::load(&home.instance_key())?;
-    let store = Store::open(home.place()?, &protector).await?;
-    let status = status_of(home, &store, &protector).await;
-    store.close().await;
-    status
-}
-
-async fn status_of(
-    home: &Home,
-    store: &Store,
-    protector: &ProtectorKey,
-) -> Result<Status, BuildError> {
-    let record = store.server().await?.ok_or(StoreError::Missing)?;
-    let identity = Identity::load(store, protector.instance()).await?;
-    let policy = store.policy().await?;
-    Ok(Status {
-        kss_id: record.kss_id,
-        name: identity.keyserver.name().as_str().to_owned(),
-        state: RunState::Stopped,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        instance: protector.instance().to_string(),
-        database: store.kind().to_owned(),
-        protector: "key file".to_owned(),
-        policy_version: policy.as_ref().map(|policy| policy.version),
-        policy_loaded_at: policy.as_ref().map(|policy| policy.loaded_at),
-        profiles: store.count_profiles().await?,
-        not_ready: None,
-        audit: audit_status(home, store, &identity).await?,
-        generation: newest_generation(store).await?,
-        backup: backup_status(store).await?,
-        staged: store.is_staged().await?,
-    })
-}
-
-async fn audit_status(
-    home: &Home,
-    store: &Store,
-    identity: &Identity,
-) -> Result<AuditStatus, BuildError> {
-    let newest = store.newest_checkpoint().await?;
-    let head = store.audit_head(identity.audit.instance()).await?;
-    Ok(AuditStatus {
-        records: head.sequence,
-        checkpoint: newest.as_ref().map(|newest| newest.number),
-        checkpoint_at: newest.as_ref().map(|newest| newest.at),
-        writable: None,
-        trouble: look(home, store, identity).await?,
-    })
-}
-
-/// What is known of the newest backup key.
-pub(crate) async fn backup_status(store: &Store) -> Result<Option<BackupStatus>, BuildError> {
-    let file = newest_backup(store).await?;
-    Ok(file.as_ref().map(BackupStatus::of))
-}
-
-async fn newest_generation(store: &Store) -> Result<Option<String>, StoreError> {
-    let statements = store.generations().await?;
-    let newest = statements.last();
-    Ok(newest.map(|statement| statement.generation().to_string()))
 }
 
 /// Makes a server that does not run answer requests, or none, once it runs.

@@ -64,6 +64,7 @@ struct Statement {
 #[derive(Clone, Debug)]
 pub struct History {
     newest: SignedGeneration,
+    began_at: UnixMillis,
     digests: HashSet<Digest>,
 }
 
@@ -228,6 +229,9 @@ impl History {
             .map_err(|_| HistoryError::Signature(newest.generation()))?;
         Ok(Self {
             newest,
+            began_at: statements
+                .first()
+                .map_or(newest.issued_at(), SignedGeneration::issued_at),
             digests: statements.iter().map(SignedGeneration::digest).collect(),
         })
     }
@@ -243,6 +247,7 @@ impl History {
         }
         Ok(Self {
             newest: first,
+            began_at: first.issued_at(),
             digests: HashSet::from([first.digest()]),
         })
     }
@@ -251,6 +256,12 @@ impl History {
     #[must_use]
     pub fn newest(&self) -> &SignedGeneration {
         &self.newest
+    }
+
+    /// When the epoch began.
+    #[must_use]
+    pub fn began_at(&self) -> UnixMillis {
+        self.began_at
     }
 
     /// Whether the statement is one of these.

@@ -14,6 +14,7 @@ use ostrakon_types::{
     CryptographicId, DeviceId, Digest, MetaItem, ProfileId, SetId,
     canonical::{self, DecodeError},
 };
+use zeroize::Zeroizing;
 
 use crate::{
     base64_text::serde_as_base64,
@@ -67,6 +68,15 @@ pub struct SealedShard(Sealed);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SealedOwnerShare(Sealed);
 
+/// One of the owner's devices' share of a file's key, as it stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileShare {
+    /// What may be known of it.
+    pub public: PublicContext,
+    /// The share.
+    pub sealed: SealedOwnerShare,
+}
+
 /// What an owner's device gets: its shard, and what it takes to ask for others and to combine them.
 pub struct OwnerShare {
     /// The device's own shard.
@@ -77,7 +87,33 @@ pub struct OwnerShare {
     pub meta: MetaItem,
 }
 
-assert_secret!(OwnerShare);
+/// What an owner's device gives of a file's key to whoever puts it together. The path stays with it.
+pub struct GivenShare {
+    /// The device's shard.
+    pub shard: Shard,
+    /// What all shards of the set are checked against.
+    pub manifest: Manifest,
+}
+
+assert_secret!(OwnerShare, GivenShare);
+
+/// Why what was given is not the share of a file's key that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GivenShareError {
+    /// It is nothing that a device gives.
+    #[error("it is malformed")]
+    Malformed(#[from] DecodeError),
+    /// It holds no shard.
+    #[error("it holds no shard")]
+    Shard(#[from] ShardDecodeError),
+    /// It is that of another device, or of another file.
+    #[error("it is another one")]
+    OtherContext,
+    /// It was altered.
+    #[error("it is not what was split")]
+    OtherManifest(#[from] CheckShardError),
+}
 
 /// Why a shard could not be sealed.
 #[derive(Debug, thiserror::Error)]
@@ -226,6 +262,60 @@ pub fn open_as_owner(
     })
 }
 
+impl OwnerShare {
+    /// What of it goes to whoever puts the key together.
+    #[must_use]
+    pub fn give(self) -> GivenShare {
+        GivenShare {
+            shard: self.shard,
+            manifest: self.manifest,
+        }
+    }
+}
+
+impl FileShare {
+    /// Decodes a canonical one.
+    ///
+    /// # Errors
+    /// When the bytes are no canonical encoding of this version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        canonical::decode(bytes)
+    }
+
+    /// The canonical encoding.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical::encode(self)
+    }
+}
+
+impl GivenShare {
+    /// Its form on the way. Wiped on drop.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let shard = self.shard.to_bytes();
+        let shard = <&ByteSlice>::from(shard.as_slice());
+        secret::encode(&(VERSION, shard, &self.manifest))
+    }
+
+    /// Takes what a device gave, if it is the share that stands in the file in this context.
+    ///
+    /// # Errors
+    /// When it is another, or none.
+    pub fn from_bytes(bytes: &[u8], public: &PublicContext) -> Result<Self, GivenShareError> {
+        let (version, shard, manifest): (u8, &ByteSlice, Manifest) = secret::decode(bytes)?;
+        if version != VERSION {
+            return Err(ShardDecodeError::Version(version).into());
+        }
+        let shard = Shard::from_bytes(shard)?;
+        if !public.is_of(&shard) || public.manifest != manifest.digest() {
+            return Err(GivenShareError::OtherContext);
+        }
+        manifest.check(&shard)?;
+        Ok(Self { shard, manifest })
+    }
+}
+
 impl PublicContext {
     /// Decodes a canonical public context.
     ///
@@ -282,6 +372,8 @@ versioned!(PublicContext, 1 {
     index,
     manifest,
 });
+
+versioned!(FileShare, 1 { public, sealed });
 
 macro_rules! sealed_box {
     ($($type:ident),+) => { $(

@@ -20,7 +20,7 @@ use ostrakon_shards::{
     profile::{Profile, SignedHead, SignedVersion},
     record::{RecordKey, open_record},
     seal::{self, Sealed},
-    sealed_shard::{PublicContext, SealedOwnerShare, SealedShard},
+    sealed_shard::{FileShare, PublicContext, SealedOwnerShare, SealedShard},
     share::{Manifest, Shard},
     words::RecoveryWords,
 };
@@ -59,6 +59,7 @@ fn decode_all(bytes: &[u8]) -> usize {
     }
     decode!(
         Card,
+        FileShare,
         Manifest,
         PublicCard,
         PublicContext,

@@ -10,7 +10,7 @@ use ostrakon_server::{
 use ostrakon_types::ErrorChain;
 use serde_json::json;
 
-use super::{Context, administrators, ceremony, recovery::machine};
+use super::{Context, administrators, ceremony, encrypted, recovery::machine};
 use crate::{
     cli::{AskArgs, Format},
     error::{FAILED, Failure},
@@ -18,7 +18,7 @@ use crate::{
 
 /// Has every device prove its share.
 pub(crate) async fn verify(context: &Context, path: &Path, args: &AskArgs) -> Result<(), Failure> {
-    let file = read(path)?;
+    let file = read(path, args, context.format).await?;
     let versions = versions(&file, args)?;
     let newer = newer(context, &file).await;
     let behind = is_behind(&file, &versions);
@@ -94,13 +94,20 @@ pub(crate) async fn verify(context: &Context, path: &Path, args: &AskArgs) -> Re
     Ok(())
 }
 
-/// Reads a backup file.
-pub(crate) fn read(path: &Path) -> Result<BackupFile, Failure> {
+/// Reads a backup file. One that is encrypted is opened through its profile.
+pub(crate) async fn read(
+    path: &Path,
+    args: &AskArgs,
+    format: Format,
+) -> Result<BackupFile, Failure> {
     let is_pipe = |about: fs::Metadata| !about.is_file() && !about.is_dir();
     if fs::metadata(path).is_ok_and(is_pipe) {
         // To read it might wait for ever.
         let said = format!("`{}` is no file, but a pipe or a device", path.display());
         return Err(Failure::new(said).hint("name the backup file itself"));
+    }
+    if encrypted::is_encrypted(path)? {
+        return encrypted::read(path, args, format).await;
     }
     let text = read_text(path).map_err(Failure::file(path))?;
     if text.is_empty() {
@@ -113,12 +120,8 @@ pub(crate) fn read(path: &Path) -> Result<BackupFile, Failure> {
         ));
     }
     parse_backup(&text).map_err(|error| {
-        let said = Failure::new(format!("`{}`: {}", path.display(), ErrorChain(&error)));
-        if path.extension().is_some_and(|extension| extension == "age") {
-            said.hint("it is encrypted: `ostrakon decrypt` it first; a backup file is no secret")
-        } else {
-            said.hint("take another copy of the file: one changed byte is enough")
-        }
+        Failure::new(format!("`{}`: {}", path.display(), ErrorChain(&error)))
+            .hint("take another copy of the file: one changed byte is enough")
     })
 }
 

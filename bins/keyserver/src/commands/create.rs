@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
+use ostrakon_client::people::SignedVersion;
 use ostrakon_server::{
     Clock, DatabaseUri, Name,
-    ceremony::{Creation, NewBackupFile, Stand},
+    ceremony::{ConveneError, Creation, NewBackupFile, Stand, check_profile},
     setup,
 };
 use ostrakon_types::KssId;
@@ -24,24 +25,50 @@ pub(crate) async fn run(
         return enable::enable(context, backup).await;
     }
     let name = Name::new(name).map_err(|error| Failure::new(format!("bad name: {error}")))?;
-    if backup.backup_path.is_none() && backup.ask.profile.is_none() {
-        if backup.ignore_security_checks {
-            return Err(
-                Failure::new("there is nothing to check: no backup key is asked for").hint(
-                    "add `--backup-path PATH`, and `--profile CARD` where it is not known here",
-                ),
-            );
+    let versions = administrators::profile(&backup.ask)?;
+    if !backup.is_asked() {
+        if versions.is_empty() && backup.ignore_security_checks {
+            return Err(nothing_to_check());
         }
-        let made = setup::create(&context.home, name, database, &Clock::system()).await?;
-        told(context, made.kss_id(), None);
-        eprintln!("It has no backup key: should this machine be lost, so is its key. To make one:");
-        eprintln!(
-            "    keyserver --home {} save-backup-key --profile CARD PATH",
-            context.home.folder().display()
-        );
-        return Ok(());
+        let without = if versions.is_empty() {
+            Some("no profile of administrators is known on this machine".to_owned())
+        } else {
+            unfit(&versions, backup)?
+        };
+        if let Some(why) = without {
+            return without_backup(context, name, database, &why).await;
+        }
     }
     with_backup(context, name, database, backup).await
+}
+
+/// Why the profile that is known here does not get the backup key that nobody asked for by name, if so.
+fn unfit(versions: &[SignedVersion], backup: &BackupArgs) -> Result<Option<String>, Failure> {
+    if backup.ignore_security_checks {
+        return Ok(None);
+    }
+    match check_profile(versions) {
+        Ok(()) => Ok(None),
+        Err(ConveneError::Weak(weak)) => Ok(Some(weak.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn without_backup(
+    context: &Context,
+    name: Name,
+    database: Option<&DatabaseUri>,
+    why: &str,
+) -> Result<(), Failure> {
+    let made = setup::create(&context.home, name, database, &Clock::system()).await?;
+    told(context, made.kss_id(), None);
+    eprintln!("It has no backup key, since {why}.");
+    eprintln!("Should this machine be lost, so is the server's key. To make a backup key:");
+    eprintln!(
+        "    keyserver --home {} save-backup-key --profile CARD PATH",
+        context.home.folder().display()
+    );
+    Ok(())
 }
 
 /// Makes a server whose backup key is split among the devices of a profile.
@@ -61,8 +88,7 @@ pub(crate) async fn with_backup(
         backup.ask.wait_ms(),
         &Clock::system(),
     )?;
-    let path = backup.backup_path.clone();
-    let path = path.unwrap_or_else(|| context.home.folder().join("backup-key.txt"));
+    let path = backup.path(context);
     let file = NewBackupFile::reserve(&path)?;
     match ceremony::hold(&mut creation, &backup.ask, context.format).await? {
         Stand::Approved => {}
@@ -72,6 +98,25 @@ pub(crate) async fn with_backup(
     let keyserver = creation.finish(keep).await?;
     told(context, keyserver.kss_id(), Some(&path));
     Ok(())
+}
+
+/// Checks were to be left out, and there are none.
+pub(crate) fn nothing_to_check() -> Failure {
+    Failure::new("there is nothing to check: no backup key is asked for")
+        .hint("add `--backup-path PATH`, and `--profile CARD` where it is not known here")
+}
+
+impl BackupArgs {
+    /// Whether a backup key is asked for by name.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.backup_path.is_some() || self.ask.profile.is_some()
+    }
+
+    /// Where the backup file goes.
+    pub(crate) fn path(&self, context: &Context) -> PathBuf {
+        let path = self.backup_path.clone();
+        path.unwrap_or_else(|| context.home.folder().join("backup-key.txt"))
+    }
 }
 
 fn told(context: &Context, kss_id: KssId, backup: Option<&PathBuf>) {

@@ -1,6 +1,7 @@
 //! The main job on real files, in acts. Every act checks what it shows, and a check that fails ends
 //! the demonstration with an error.
 
+mod failover;
 mod files;
 mod people;
 mod recovery;
@@ -203,7 +204,8 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
     check(whole.fault_count == 0, "put right, the log is whole again")?;
 
     let shared = (files, shared.as_path());
-    recovery::play(&mut stage, &mut people, &mut user, shared, folder).await
+    recovery::play(&mut stage, &mut people, &mut user, shared, folder).await?;
+    failover::play(&mut stage, &mut people, &mut user, shared, folder).await
 }
 
 /// How many requests are made at once, and how many of them the quota allows.

@@ -12,21 +12,24 @@ use crate::{
     error::Failure,
 };
 
-/// Makes the server answer requests. With a path for a backup key, it is made first where there is none,
-/// which is the older spelling of `create`.
+/// Makes the server answer requests. Where a backup key is asked for, it gets one; and where there is no server,
+/// one is made first, which is the older spelling of `create`.
 pub(crate) async fn enable(context: &Context, backup: &BackupArgs) -> Result<(), Failure> {
-    let asked = backup.backup_path.as_ref();
-    if asked.is_some() && !context.home.has_database() {
+    if !backup.is_asked() {
+        if backup.ignore_security_checks {
+            return Err(create::nothing_to_check());
+        }
+        return switch(context, true).await;
+    }
+    if !context.home.has_database() {
         let name = Name::new("keyserver").map_err(|error| Failure::new(error.to_string()))?;
         return create::with_backup(context, name, None, backup).await;
     }
-    let Some(path) = asked else {
-        return switch(context, true).await;
-    };
-    let file = NewBackupFile::reserve(path)?;
+    let path = backup.path(context);
+    let file = NewBackupFile::reserve(&path)?;
     switch(context, true).await?;
     let unchecked = backup.ignore_security_checks;
-    let saved = save_backup_key::into(context, path, file, unchecked, &backup.ask);
+    let saved = save_backup_key::into(context, &path, file, unchecked, &backup.ask);
     saved.await.inspect_err(|_| {
         eprintln!("The server is enabled. It has no new backup key; an earlier one stays good.");
     })

@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(crate) async fn run(context: &Context, path: &Path, args: &AskArgs) -> Result<(), Failure> {
-    let file = backup_key::read(path)?;
+    let file = backup_key::read(path, args, context.format).await?;
     let versions = backup_key::versions(&file, args)?;
     let generation = file.generation();
     if backup_key::is_behind(&file, &versions) {

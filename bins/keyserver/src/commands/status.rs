@@ -3,6 +3,7 @@ use ostrakon_server::{
     admin::{AskError, AuditStatus, Client, RunState, Status},
     setup,
 };
+use ostrakon_types::UnixMillis;
 
 use super::Context;
 use crate::{cli::Format, error::Failure};
@@ -27,9 +28,7 @@ fn audit(audit: &AuditStatus) -> String {
     let records = format!("{} records", audit.records);
     let checkpoint = match (audit.checkpoint, audit.checkpoint_at) {
         (Some(number), Some(at)) => {
-            let at = Timestamp::from_millisecond(at.0).unwrap_or_default();
-            let at = at.strftime("%Y-%m-%d %H:%M:%S UTC");
-            format!("checkpoint {number} at {at}")
+            format!("checkpoint {number} at {}", moment(at))
         }
         _ => "no checkpoint yet".to_owned(),
     };
@@ -37,6 +36,28 @@ fn audit(audit: &AuditStatus) -> String {
         Some(false) => format!("{records}, {checkpoint}, cannot be written"),
         _ => format!("{records}, {checkpoint}"),
     }
+}
+
+fn moment(at: UnixMillis) -> String {
+    let at = Timestamp::from_millisecond(at.0).unwrap_or_default();
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// What it means that a state is not proved to be the newest, and what ends it.
+fn warn_of_care(status: &Status) {
+    if status.unproven_since.is_none() {
+        return;
+    }
+    eprintln!(
+        "warning: quota windows that began before that count as spent, and no profile is changed"
+    );
+    eprintln!(
+        "warning: {} ends that",
+        match status.backup {
+            Some(_) => "`keyserver accept-rollback`, or the newest state put in its place,",
+            None => "the newest state, put in its place,",
+        }
+    );
 }
 
 fn print(status: &Status) {
@@ -54,6 +75,12 @@ fn print(status: &Status) {
     if let Some(reason) = &status.not_ready {
         println!("not ready  {reason}");
     }
+    if let Some(since) = status.unproven_since {
+        println!(
+            "with care  since {}: its state may not be the newest",
+            moment(since)
+        );
+    }
     match status.policy_version {
         Some(version) => println!("policy     version {version}"),
         None => println!("policy     none yet: `keyserver.yml` is loaded when the server starts"),
@@ -68,6 +95,7 @@ fn print(status: &Status) {
     if let Some(generation) = &status.generation {
         println!("generation {generation}");
     }
+    warn_of_care(status);
     match &status.backup {
         Some(backup) => {
             let holders = &backup.holders;

@@ -2,7 +2,7 @@ use ostrakon_client::{
     BaseUrl,
     people::{Generation, Question, Requester},
 };
-use ostrakon_types::UnixMillis;
+use ostrakon_types::{ErrorChain, UnixMillis};
 use serde_json::json;
 
 use super::find;
@@ -17,19 +17,31 @@ pub(crate) async fn run(mut context: Context, id: &str, relays: &[BaseUrl]) -> R
     let waiting = find(&mut context, id, relays).await?;
     let newer = context.workstation.newer_backup(&waiting.question);
     let unheard = context.workstation.unheard_backup(&waiting.question);
+    let path = context.workstation.asked_path(&waiting.question);
+    let path =
+        path.map(|path| path.unwrap_or_else(|error| format!("UNKNOWN: {}", ErrorChain(&error))));
     match context.format {
-        Format::Json => json(&waiting.question, newer, unheard),
-        Format::Human => human(&waiting.question, newer, unheard),
+        Format::Json => json(&waiting.question, newer, unheard, path),
+        Format::Human => human(&waiting.question, newer, unheard, path),
     }
     Ok(())
 }
 
-fn human(question: &Question, newer: Option<Generation>, unheard: Option<Generation>) {
+fn human(
+    question: &Question,
+    newer: Option<Generation>,
+    unheard: Option<Generation>,
+    path: Option<String>,
+) {
     let ceremony = question.ceremony();
     let shown = question.description();
     line(&format!("asks to    {}", shown.title));
     for (label, text) in &shown.details {
         line(&format!("{label:<10} {text}"));
+    }
+    if let Some(path) = path {
+        // It is text from a file: no sign of it may move the cursor.
+        line(&format!("path       {}", path.escape_debug()));
     }
     line(&format!("profile    {}", question.profile().version().name));
     line(&format!("asked by   {}", requester(question)));
@@ -48,7 +60,12 @@ fn human(question: &Question, newer: Option<Generation>, unheard: Option<Generat
     }
 }
 
-fn json(question: &Question, newer: Option<Generation>, unheard: Option<Generation>) {
+fn json(
+    question: &Question,
+    newer: Option<Generation>,
+    unheard: Option<Generation>,
+    path: Option<String>,
+) {
     let ceremony = question.ceremony();
     let shown = question.description();
     let details = shown
@@ -60,6 +77,7 @@ fn json(question: &Question, newer: Option<Generation>, unheard: Option<Generati
         "kind": ceremony.subject.kind(),
         "title": shown.title,
         "details": details.collect::<Vec<_>>(),
+        "path": path,
         "profile": ceremony.profile,
         "requester": requester(question),
         "needed": ceremony.threshold,

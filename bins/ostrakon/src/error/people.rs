@@ -212,6 +212,12 @@ impl From<RecoverProfileError> for Failure {
             error @ RecoverProfileError::NotStaged => {
                 Self::of(&error).hint("`ostrakon profile recovery stage-new-device` comes first")
             }
+            error @ RecoverProfileError::KeyserverAway(_) => Self::of(&error).hint(
+                "recover and start the server first, and have it go on (`keyserver accept-rollback`); then finish here",
+            ),
+            error @ RecoverProfileError::NoKeyserver => {
+                Self::of(&error).hint("let a device come that uses it: `ostrakon device link`")
+            }
             error => Self::of(&error),
         }
     }

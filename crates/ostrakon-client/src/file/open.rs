@@ -9,7 +9,7 @@ use ostrakon_shards::{
     },
     share::{FileKey, Shard, combine},
 };
-use ostrakon_types::DeviceId;
+use ostrakon_types::{DeviceId, ProfileId};
 
 use super::{FileError, head, stanza::ShareStanza};
 
@@ -36,7 +36,7 @@ impl Locked {
         device: DeviceId,
         secret: &KemSecret,
     ) -> Result<Self, FileError> {
-        let shares = of_profile(head::shares(BufReader::new(&file))?, profile)?;
+        let shares = of_profile(head::shares(BufReader::new(&file))?, profile.id())?;
         let own = shares.iter().find(|share| share.public.device == device);
         let own = own.ok_or(FileError::NoShare)?;
         let sealed = SealedOwnerShare::from_bytes(&own.sealed).map_err(FileError::Sealed)?;
@@ -94,9 +94,11 @@ impl Locked {
 }
 
 /// The shares of one profile's devices, which must be of one set.
-fn of_profile(shares: Vec<ShareStanza>, profile: &Profile) -> Result<Vec<ShareStanza>, FileError> {
+pub(super) fn of_profile(
+    shares: Vec<ShareStanza>,
+    id: ProfileId,
+) -> Result<Vec<ShareStanza>, FileError> {
     let other = shares.first().map(|share| share.public.profile);
-    let id = profile.id();
     let own: Vec<_> = shares
         .into_iter()
         .filter(|share| share.public.profile == id)

@@ -34,7 +34,7 @@ pub(crate) fn encrypt(
 /// Decrypts all of `input` with its key. Unless this succeeds, nothing in `output` is to be trusted.
 pub(crate) fn decrypt(
     mut input: &File,
-    output: &File,
+    output: impl Write,
     key: &share::FileKey,
     advanced: &mut dyn FnMut(u64),
 ) -> Result<u64, FileError> {

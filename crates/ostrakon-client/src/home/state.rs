@@ -83,6 +83,12 @@ pub(crate) struct MetDevice {
     pub(crate) card: Card,
     #[n(1)]
     pub(crate) versions: Vec<SignedVersion>,
+    /// The profile's server, as the device knows it.
+    #[n(2)]
+    pub(crate) keyserver: Option<PinnedKeyserver>,
+    /// That server's word on which version is in force.
+    #[n(3)]
+    pub(crate) signed_head: Option<SignedHead>,
 }
 
 /// A backup key that this device knows of.

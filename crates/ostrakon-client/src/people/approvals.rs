@@ -21,8 +21,8 @@ use super::{
     look::{self, Place, Shown},
 };
 use crate::{
-    ask::{AskError, Expect, Link},
-    home::{AnsweredCeremony, KnownServer},
+    ask::{AskError, Expect, Link, impatient},
+    home::{AnsweredCeremony, KnownBackup, KnownServer},
     refresh::RefreshError,
     workstation::{Member, OpenError, Workstation},
 };
@@ -158,11 +158,15 @@ impl Workstation {
         let mut found = Approvals::default();
         let mut newest = Vec::new();
         if member.keyserver.is_some() {
-            self.refresh_profile().await.map_err(Box::new)?;
-            let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
-            let shown = self.shown_by_keyserver(member).await?;
-            newest.extend(shown.newest);
-            self.sort(&mut found, member, &Source::Keyserver, shown.notices);
+            if urls.is_empty() {
+                self.waits_at_server(&mut found, &mut newest).await?;
+            } else {
+                // Who is told where to look need not reach the server: it may be the one that is lost.
+                let patient = impatient(&self.config);
+                let patient = std::mem::replace(&mut self.config, patient);
+                let _ = self.waits_at_server(&mut found, &mut newest).await;
+                self.config = patient;
+            }
         }
         let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
         let places = self.places(member, urls);
@@ -200,6 +204,20 @@ impl Workstation {
         }
     }
 
+    /// Looks at this profile's server.
+    async fn waits_at_server(
+        &mut self,
+        found: &mut Approvals,
+        newest: &mut Vec<KnownBackup>,
+    ) -> Result<(), ListApprovalsError> {
+        self.refresh_profile().await.map_err(Box::new)?;
+        let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
+        let shown = self.shown_by_keyserver(member).await?;
+        newest.extend(shown.newest);
+        self.sort(found, member, &Source::Keyserver, shown.notices);
+        Ok(())
+    }
+
     async fn shown_by_keyserver(&self, member: &Member) -> Result<Shown, HoldError> {
         let (link, keyserver) = self.link_to(member, &Source::Keyserver).await?;
         let asked = self.ask_item(member, &link, Item::PendingCeremonies, Expect::More);
@@ -235,6 +253,14 @@ impl Workstation {
         let now = self.environment.now();
         !id.is_empty()
             && answered.any(|past| now < past.expires_at && past.id.to_string().starts_with(id))
+    }
+
+    /// The path of the file that a machine asks to read, as this device's own share of its key says. `None` when
+    /// something else is asked.
+    #[must_use]
+    pub fn asked_path(&self, question: &Question) -> Option<Result<String, ContributeError>> {
+        let member = self.member()?;
+        contribution::path(question, &member.keys, member.device.id())
     }
 
     /// Approves what waits.

@@ -8,10 +8,10 @@ use ostrakon_shards::{
     profile::{ChainError, Profile, ProfileVersion, SignedHead, SignedVersion, VersionError},
     random::RandomError,
     share::Threshold,
-    sign::{Signature, SignatureError},
+    sign::{Signature, SignatureError, VerifyKey},
 };
 use ostrakon_transport::message::{Failure, Item, ItemAnswer};
-use ostrakon_types::{Denial, DeviceId};
+use ostrakon_types::{Denial, DeviceId, Digest};
 
 use super::{DEFAULT_WAIT_MS, HoldError, ListenError, Person, front::Front};
 use crate::{
@@ -223,21 +223,7 @@ impl Workstation {
         let hash = signed.version().hash();
         let item = Item::ChangeProfile { version: signed };
         let answer = self.ask_item(member, &link, item, Expect::Nothing);
-        match answer.await? {
-            Some(ItemAnswer::ProfileChanged { version, head }) => {
-                let (shown, _) = head.verify(&root)?;
-                if version.version().hash() != hash || shown.hash != hash {
-                    return Err(ChangeProfileError::BadAnswer);
-                }
-                Ok((version, head))
-            }
-            Some(
-                ItemAnswer::Denied(Denial::Conflict) | ItemAnswer::Failed(Failure::ProfileConflict),
-            ) => Err(ChangeProfileError::Conflict),
-            Some(ItemAnswer::Denied(denial)) => Err(ChangeProfileError::Denied(denial)),
-            Some(ItemAnswer::Failed(failure)) => Err(ChangeProfileError::Failed(failure)),
-            _ => Err(ChangeProfileError::BadAnswer),
-        }
+        registered(answer.await?, &root, &hash)
     }
 
     /// Stores the version that continues what `member` knows.
@@ -280,6 +266,29 @@ impl Workstation {
         let address = front.address().to_string();
         self.change(&lock, |state| state.people_mut().listen = Some(address))?;
         Ok(front)
+    }
+}
+
+/// The version that a server, whose key is `root`, says it has brought into force: the one with this hash.
+pub(super) fn registered(
+    answer: Option<ItemAnswer>,
+    root: &VerifyKey,
+    hash: &Digest,
+) -> Result<(SignedVersion, SignedHead), ChangeProfileError> {
+    match answer {
+        Some(ItemAnswer::ProfileChanged { version, head }) => {
+            let (shown, _) = head.verify(root)?;
+            if version.version().hash() != *hash || shown.hash != *hash {
+                return Err(ChangeProfileError::BadAnswer);
+            }
+            Ok((version, head))
+        }
+        Some(
+            ItemAnswer::Denied(Denial::Conflict) | ItemAnswer::Failed(Failure::ProfileConflict),
+        ) => Err(ChangeProfileError::Conflict),
+        Some(ItemAnswer::Denied(denial)) => Err(ChangeProfileError::Denied(denial)),
+        Some(ItemAnswer::Failed(failure)) => Err(ChangeProfileError::Failed(failure)),
+        _ => Err(ChangeProfileError::BadAnswer),
     }
 }
 

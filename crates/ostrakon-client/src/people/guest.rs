@@ -225,8 +225,13 @@ impl Workstation {
         if recovering && offer.versions.is_empty() {
             let known = self.state().membership.as_ref();
             let known = known.ok_or(JoinError::NothingToShow)?;
-            let (profile, versions) = (known.head.profile, known.versions.clone());
-            host.send(pairing, keys, 0, &Lent { versions }).await?;
+            let profile = known.head.profile;
+            let lent = Lent {
+                versions: known.versions.clone(),
+                keyserver: known.keyserver.clone(),
+                signed_head: known.signed_head,
+            };
+            host.send(pairing, keys, 0, &lent).await?;
             let outcome: Outcome = canonical::decode(&fetch(1).await?)?;
             let farewell = Consent { signature: None };
             host.send(pairing, keys, 1, &farewell).await?;

@@ -4,28 +4,29 @@
 //! the newest is taken, and in the end M devices approve the version that takes this machine in. Their
 //! people compare the words of that ceremony, since nobody knows this machine yet.
 
+mod finalize;
+
 use std::sync::Arc;
 
 use ostrakon_shards::{
     card::{Card, DeviceKind},
-    ceremony::{OpenCeremonyError, Plan, Requester, Standing, Subject, Tally},
+    ceremony::OpenCeremonyError,
     device::DeviceKeys,
-    name::Name,
     profile::{ChainError, Profile, SignedVersion, VersionError},
     random::RandomError,
 };
 use ostrakon_types::{DeviceId, ProfileId};
 
+use self::finalize::enough_are_left;
 use super::{
-    AddDeviceError, ChangeOptions, ChangeProfileError, HoldError, HostOptions, JoinError, Person,
-    change::threshold,
+    AddDeviceError, ChangeProfileError, HoldError, HostOptions, JoinError, Person,
     front::Front,
     host::check_kind,
     wire::{Consent, Lent, Offer, Outcome},
 };
 use crate::{
-    folder::SecurityGroup,
-    home::{Membership, MetDevice, Recovery},
+    ask::AskError,
+    home::{MetDevice, Recovery},
     workstation::{OpenError, Workstation},
 };
 
@@ -66,11 +67,22 @@ pub enum RecoverProfileError {
     /// Nothing was staged.
     #[error("no device was staged")]
     NotStaged,
-    /// The profile has a server, which would have to know the change.
+    /// Too few people are left to approve anything.
     #[error(
-        "the profile has a key shard server: add this machine with `ostrakon device add` on another of its devices"
+        "it takes {needed} devices of people, and {left} are left: a key shard server approves no recovery"
     )]
-    Keyserver,
+    TooFew {
+        /// How many it takes.
+        needed: u8,
+        /// How many are left.
+        left: usize,
+    },
+    /// The profile has a server, and no device has said which.
+    #[error("the profile has a key shard server, and no device that came here knows it")]
+    NoKeyserver,
+    /// The profile has a server, which must know the change, and cannot be asked.
+    #[error("the profile's key shard server must take the recovered profile, and does not answer")]
+    KeyserverAway(#[source] AskError),
     /// The profile would not be one.
     #[error(transparent)]
     Version(#[from] VersionError),
@@ -155,14 +167,17 @@ impl Workstation {
             recovering: Some(true),
         };
         visit.send(0, &offer, front)?;
-        let versions = if options.recovery {
+        let lent = if options.recovery {
             let _: Consent = visit.receive(0, front).await?;
-            shown
+            Lent {
+                versions: shown,
+                keyserver: None,
+                signed_head: None,
+            }
         } else {
-            let lent: Lent = visit.receive(0, front).await?;
-            lent.versions
+            visit.receive(0, front).await?
         };
-        let profile = Profile::from_chain(versions.iter().cloned())?;
+        let profile = Profile::from_chain(lent.versions.iter().cloned())?;
         if profile.member(&id).is_none() {
             return Err(RecoverProfileError::NotInProfile(id));
         }
@@ -172,7 +187,12 @@ impl Workstation {
         };
         visit.send(1, &done, front)?;
         visit.part(self.environment.now(), front).await?;
-        Ok(MetDevice { card, versions })
+        Ok(MetDevice {
+            card,
+            versions: lent.versions,
+            keyserver: lent.keyserver,
+            signed_head: lent.signed_head,
+        })
     }
 
     /// Loads the profile that a device has shown.
@@ -262,6 +282,7 @@ impl Workstation {
         {
             return Err(RecoverProfileError::NotInProfile(stranger));
         }
+        enough_are_left(&profile, replaces)?;
         let lock = self.lock()?;
         self.change(&lock, |state| {
             state.people_mut().recovery_mut().staged = Some(replaces.to_vec());
@@ -269,92 +290,7 @@ impl Workstation {
         Ok(())
     }
 
-    /// Asks the profile's devices to take this machine in as it was staged, and is a device of the
-    /// profile from then on.
-    ///
-    /// # Errors
-    /// When nothing was staged, or too few devices approve.
-    pub async fn finalize_recovery(
-        &mut self,
-        options: &ChangeOptions,
-        person: &mut dyn Person,
-    ) -> Result<(), RecoverProfileError> {
-        if !self.can_recover() {
-            return Err(RecoverProfileError::Member);
-        }
-        let (profile, versions) = self.selected()?;
-        let replaces = self.recovery()?.staged;
-        let replaces = replaces.ok_or(RecoverProfileError::NotStaged)?;
-        let devices = &profile.version().devices;
-        if devices
-            .iter()
-            .any(|card| card.kind == DeviceKind::Keyserver)
-        {
-            return Err(RecoverProfileError::Keyserver);
-        }
-        let (keys, own) = self.own_card(None, DeviceKind::Workstation)?;
-        let mut draft = profile.draft()?;
-        draft.devices.retain(|card| !replaces.contains(&card.id()));
-        draft.devices.push(own.clone());
-        draft.threshold = threshold(&draft, options.threshold);
-        draft.check()?;
-        let plan = Plan {
-            subject: Subject::FinalizeRecovery {
-                draft: draft.clone(),
-            },
-            threshold: profile.threshold().needed(),
-            requester: Requester::Machine(own.clone()),
-            lifetime_ms: options.wait_ms,
-        };
-        let now = self.environment.now();
-        let mut tally = Tally::open(&profile, plan, &keys.signing, now)?;
-        let front = self.open_front(options.listen).await?;
-        let profile = Arc::new(profile);
-        let held = self.wait_for(&profile, &versions, &mut tally, &front, person);
-        let held = held.await;
-        front.close().await;
-        held?;
-        let completed = tally.complete(self.environment.now());
-        let completed = completed.map_err(|standing| match standing {
-            Standing::Denied { by } => HoldError::DeniedBy { by },
-            _ => HoldError::Expired,
-        })?;
-        let consent = (own.id(), draft.sign(&keys.signing));
-        let signatures = completed.version_signatures().chain([consent]);
-        let signed = SignedVersion::new(draft, signatures);
-        self.enter(&profile, versions, signed, own)
-    }
-
-    fn enter(
-        &mut self,
-        profile: &Profile,
-        mut versions: Vec<SignedVersion>,
-        signed: SignedVersion,
-        own: Card,
-    ) -> Result<(), RecoverProfileError> {
-        let profile = profile.advance(signed.clone())?;
-        versions.push(signed);
-        let personal = SecurityGroup {
-            name: Name::new("Personal").map_err(JoinError::from)?,
-            members: vec![profile.id()],
-        };
-        let membership = Membership {
-            device: own,
-            head: profile.head(),
-            versions,
-            signed_head: None,
-            keyserver: None,
-        };
-        let lock = self.lock()?;
-        self.change(&lock, |state| {
-            state.membership = Some(membership);
-            state.groups = vec![personal];
-            state.people_mut().recovery = None;
-        })?;
-        Ok(())
-    }
-
-    fn recovery(&self) -> Result<Recovery, RecoverProfileError> {
+    pub(super) fn recovery(&self) -> Result<Recovery, RecoverProfileError> {
         if !self.can_recover() {
             return Err(RecoverProfileError::Member);
         }
@@ -364,7 +300,7 @@ impl Workstation {
     }
 
     /// The selected profile, with what the devices that were met since know of it.
-    fn selected(&self) -> Result<(Profile, Vec<SignedVersion>), RecoverProfileError> {
+    pub(super) fn selected(&self) -> Result<(Profile, Vec<SignedVersion>), RecoverProfileError> {
         let recovery = self.recovery()?;
         let selected = recovery.selected.ok_or(RecoverProfileError::NotSelected)?;
         recovery

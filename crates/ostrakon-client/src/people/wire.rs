@@ -105,6 +105,12 @@ pub(crate) struct Lent {
     /// The profile as the guest knows it.
     #[n(0)]
     pub(crate) versions: Vec<SignedVersion>,
+    /// The profile's server.
+    #[n(1)]
+    pub(crate) keyserver: Option<PinnedKeyserver>,
+    /// Its word on which version is in force.
+    #[n(2)]
+    pub(crate) signed_head: Option<SignedHead>,
 }
 
 /// The guest's first letter.

@@ -8,9 +8,14 @@ use ostrakon_shards::{
     kem::KemSecret,
     name::Name,
     profile::ProfileVersion,
+    random,
+    sealed_shard::{FileShare, PublicContext, ShardContext, open_as_owner, seal_for_owner},
+    share::{FileKey, split},
     sign::SigningKey,
     suite::Suite,
 };
+
+use ostrakon_types::MetaItem;
 
 use super::*;
 use crate::{Clock, Home};
@@ -185,6 +190,69 @@ async fn a_share_that_is_not_the_devices_own_is_refused_and_others_suffice() {
         "{:?}",
         status.audit.trouble
     );
+}
+
+/// Planted bug that this was seen to catch: what a device gives taken as it comes.
+#[tokio::test]
+async fn a_bad_share_of_a_file_is_named_and_others_open_it() {
+    let team = Team::new();
+    let key = FileKey::generate(16).unwrap();
+    let set = split(&key, team.profile.threshold()).unwrap();
+    let cryptographic_id = random::id().unwrap();
+    let shares: Vec<FileShare> = set
+        .shards
+        .iter()
+        .zip(&team.devices)
+        .map(|(shard, (_, card))| {
+            let public = PublicContext {
+                set_id: set.set_id,
+                cryptographic_id,
+                profile: team.profile.id(),
+                device: card.id(),
+                threshold: shard.threshold(),
+                index: shard.index(),
+                manifest: set.manifest.digest(),
+            };
+            let meta = MetaItem {
+                meta: "Safe/backup-key.txt".to_owned(),
+                complete: true,
+            };
+            let context = ShardContext { public, meta };
+            let sealed =
+                seal_for_owner(Suite::X25519, shard, &set.manifest, &context, &card.kem).unwrap();
+            FileShare { public, sealed }
+        })
+        .collect();
+    let open = |shares: &[FileShare]| {
+        let versions = team.file.versions();
+        FileOpening::open(shares.to_vec(), versions, machine(), WAIT_MS, &clock())
+    };
+    let few = open(&shares[..2]).err().unwrap();
+    assert!(matches!(
+        few,
+        ConveneError::NotOfProfile(NotOfProfile::TooFew { needed: 3, left: 2 })
+    ));
+    let mut opening = open(&shares).unwrap();
+    let convened = opening.convened().clone();
+    assert!(convened.words.is_some());
+    let answer = |device: usize, of: usize| {
+        let (question, keys, _) = team.question(&convened, device);
+        // Each device gets its own share and no other.
+        assert_eq!(question.enclosed(), Some(&*shares[device].to_bytes()));
+        let (owner, _) = &team.devices[of];
+        let share = open_as_owner(&owner.kem, &shares[of].public, &shares[of].sealed).unwrap();
+        let given = share.give().to_bytes();
+        question.approve(keys, Some(&given)).unwrap()
+    };
+    let progress = opening.take(vec![answer(0, 1), answer(1, 1), answer(2, 2)]);
+    let progress = progress.await.unwrap();
+    let culprit = team.devices[0].1.id().to_string();
+    assert_eq!(progress.refused.len(), 1);
+    assert!(progress.refused[0].contains(&culprit), "{progress:?}");
+    assert!(matches!(progress.stand, Stand::Open { approved: 2, .. }));
+    let progress = opening.take(vec![answer(4, 4)]).await.unwrap();
+    assert_eq!(progress.stand, Stand::Approved);
+    assert_eq!(opening.finish().unwrap().as_bytes(), key.as_bytes());
 }
 
 /// Planted bug that this was seen to catch: a backup key put on record before its file is kept.

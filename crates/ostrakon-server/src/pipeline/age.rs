@@ -3,7 +3,7 @@
 use ostrakon_custody::{AuditEvent, Change};
 use ostrakon_shards::profile::{Profile, SignedHead, SignedVersion};
 use ostrakon_transport::message::{Failure, Item, ItemAnswer, RefusalCode, RequestBody};
-use ostrakon_types::{DeviceId, ErrorChain, UnixMillis};
+use ostrakon_types::{ErrorChain, UnixMillis};
 
 use super::{Pipeline, Unanswered};
 use crate::lineage::LineageError;
@@ -53,22 +53,21 @@ impl Pipeline {
         Ok(must.then_some(RefusalCode::ShowProfile))
     }
 
-    /// Takes a profile that a member shows, if this server has signed that it is the one in force.
+    /// Takes a profile that is shown, if this server has signed that it is the one in force. Who shows it knows that
+    /// word, and need not be a device of it: a machine on which it was recovered is not, yet.
     pub(super) async fn take_profile(
         &self,
-        device: DeviceId,
         versions: &[SignedVersion],
         head: &SignedHead,
         now: UnixMillis,
     ) -> Result<ItemAnswer, Unanswered> {
         const INVALID: ItemAnswer = ItemAnswer::Failed(Failure::InvalidProfile);
-        let Ok((signed, _)) = head.verify(self.keyserver.root_key()) else {
+        let Ok((signed, signed_at)) = head.verify(self.keyserver.root_key()) else {
             return Ok(INVALID);
         };
         let profile = match Profile::from_chain(versions.iter().cloned()) {
             Ok(profile)
                 if profile.head() == signed
-                    && profile.member(&device).is_some()
                     && profile.member(&self.keyserver.device_id()).is_some() =>
             {
                 profile
@@ -84,7 +83,12 @@ impl Pipeline {
             .zip(versions)
             .all(|(own, other)| own.version().hash() == other.version().hash());
         if shown > kept || !agree {
-            if self.lineage.doubt().unproven_since.is_none() || !agree {
+            let is_old = self.lineage.is_of_a_predecessor(signed_at);
+            if is_old && !agree {
+                // The profile went on in another version since.
+                return Ok(INVALID);
+            }
+            if !is_old && (self.lineage.doubt().unproven_since.is_none() || !agree) {
                 // This server signed what it does not know: its state is an old one.
                 tracing::error!(profile = %id, "a profile is shown that only a newer state can have");
                 let newest = self.lineage.newest();

@@ -2,7 +2,7 @@
 
 use ostrakon_custody::{Act, RequestItem};
 use ostrakon_shards::profile::{ChainError, Profile, SignedVersion};
-use ostrakon_transport::message::{Failure, ItemAnswer, MAX_CHAIN};
+use ostrakon_transport::message::{Failure, Item, ItemAnswer, MAX_CHAIN, RequestBody};
 use ostrakon_types::{
     ApprovalRequest, DeviceId, OpaqueId, ProfileId, ProfileRef, RequestKind, UnixMillis,
 };
@@ -26,15 +26,15 @@ impl Pipeline {
         if self.lineage.doubt().unproven_since.is_some() {
             return Judged::fails(Failure::StandBy);
         }
-        let version = signed.version();
-        let own = self.keyserver.device_id();
         // This server could not be asked for what belongs to a profile without it.
-        if version.member(&own).is_none() {
+        if signed
+            .version()
+            .member(&self.keyserver.device_id())
+            .is_none()
+        {
             return Judged::fails(Failure::InvalidProfile);
         }
-        let others = signed.signatures().iter().filter(|(id, _)| *id != own);
-        let signatures = others.copied().chain([(own, self.signer.join(version))]);
-        let signed = SignedVersion::new(version.clone(), signatures);
+        let signed = self.signed_here(signed);
         let next = match profile.advance(signed.clone()) {
             Ok(next) => next,
             // An answer was lost, and the change asked for again.
@@ -70,6 +70,37 @@ impl Pipeline {
         });
         judged.founded = Some((next, signed));
         judged
+    }
+
+    /// The version, with this server's own signature in place of whatever stands under its name.
+    fn signed_here(&self, signed: &SignedVersion) -> SignedVersion {
+        let version = signed.version();
+        let own = self.keyserver.device_id();
+        let others = signed.signatures().iter().filter(|(id, _)| *id != own);
+        let signatures = others.copied().chain([(own, self.signer.join(version))]);
+        SignedVersion::new(version.clone(), signatures)
+    }
+
+    /// The profile that takes in a device which nobody knows yet: a machine on which the profile was recovered,
+    /// and whose other devices have signed that. `None` for everybody else, so that a stranger learns nothing of
+    /// which profiles there are.
+    pub(super) async fn joins(
+        &self,
+        device: DeviceId,
+        body: &RequestBody,
+    ) -> Result<Option<Profile>, Unanswered> {
+        let [Item::ChangeProfile { version }] = body.items() else {
+            return Ok(None);
+        };
+        if version.version().member(&device).is_none() {
+            return Ok(None);
+        }
+        let chain = self.store.profile(&body.profile()).await?;
+        let Ok(profile) = Profile::from_chain(chain) else {
+            return Ok(None);
+        };
+        let follows = profile.advance(self.signed_here(version)).is_ok();
+        Ok(follows.then_some(profile))
     }
 
     /// What became of a change that was approved, or was in force already.

@@ -32,11 +32,13 @@ pub(super) struct Judged {
 }
 
 impl Pipeline {
-    /// Asks the policy about an item. `None` when the device is no member of the request's profile.
+    /// Asks the policy about an item. `None` when the device is no member of the request's profile. One that is
+    /// nobody yet may bring the version by which it `joins` that profile.
     pub(super) fn judge(
         &self,
         device: DeviceId,
         member: Option<&Member>,
+        joins: Option<&Profile>,
         body: &RequestBody,
         item: &Item,
         now: UnixMillis,
@@ -75,7 +77,8 @@ impl Pipeline {
             }
             Item::CreateProfile { version } => Some(self.judge_profile(device, body, version, now)),
             Item::ChangeProfile { version } => {
-                Some(self.judge_change(device, member_of()?, version, now))
+                let profile = member_of().map(|profile| &**profile).or(joins)?;
+                Some(self.judge_change(device, profile, version, now))
             }
             Item::CreateLocation { location, name } => {
                 let profile = member_of()?;
@@ -265,9 +268,7 @@ impl Pipeline {
                     _ => return Err(Unanswered::Unavailable),
                 }
             }
-            Item::ShowProfile { versions, head } => {
-                self.take_profile(device, versions, head, now).await?
-            }
+            Item::ShowProfile { versions, head } => self.take_profile(versions, head, now).await?,
             Item::ChangeProfile { .. } => self.changed(judged, now),
             Item::ProfileChain { after } => self.chain(&body.profile(), *after, now).await?,
             Item::OpenCeremony { .. }

@@ -1,5 +1,5 @@
 use minicbor::{Decode, Encode};
-use ostrakon_types::{DeviceId, Digest, KssId};
+use ostrakon_types::{CryptographicId, DeviceId, Digest, KssId, SetId};
 
 use crate::{
     backup::Challenge,
@@ -109,6 +109,22 @@ pub enum Subject {
         #[n(3)]
         challenge: Challenge,
     },
+    /// Lets a machine read an encrypted file: a backup file that its owner keeps in a secure folder.
+    #[n(8)]
+    OpenFile {
+        /// The file's key.
+        #[n(0)]
+        file: CryptographicId,
+        /// The splitting of that key.
+        #[n(1)]
+        set: SetId,
+        /// The digest of what its shares are checked against.
+        #[n(2)]
+        manifest: Digest,
+        /// The machine that gets to read it.
+        #[n(3)]
+        machine: Name,
+    },
 }
 
 /// What a device adds to its approval of a subject.
@@ -118,7 +134,7 @@ pub enum Need {
     Consent,
     /// Its signature under the profile's next version.
     VersionSignature,
-    /// Its share of a backup key.
+    /// Its share of a key.
     Share,
     /// A proof of that share, or that it has none.
     ShareProof,
@@ -146,6 +162,7 @@ impl Subject {
             Self::ChangeProfile { .. } => "change_profile",
             Self::AcceptRollback { .. } => "accept_rollback",
             Self::VerifyBackup { .. } => "verify_backup",
+            Self::OpenFile { .. } => "open_file",
         }
     }
 
@@ -153,7 +170,7 @@ impl Subject {
     #[must_use]
     pub const fn need(&self) -> Need {
         match self {
-            Self::Recover { .. } => Need::Share,
+            Self::Recover { .. } | Self::OpenFile { .. } => Need::Share,
             Self::VerifyBackup { .. } => Need::ShareProof,
             Self::ChangeProfile { .. } | Self::FinalizeRecovery { .. } => Need::VersionSignature,
             Self::CreateServer { .. }
@@ -182,7 +199,9 @@ impl Subject {
             | Self::Recover { kss_id, .. }
             | Self::AcceptRollback { kss_id, .. }
             | Self::VerifyBackup { kss_id, .. } => Some(kss_id),
-            Self::ChangeProfile { .. } | Self::FinalizeRecovery { .. } => None,
+            Self::ChangeProfile { .. } | Self::FinalizeRecovery { .. } | Self::OpenFile { .. } => {
+                None
+            }
         }
     }
 
@@ -191,7 +210,10 @@ impl Subject {
     pub const fn open_to_machines(&self) -> bool {
         matches!(
             self,
-            Self::Recover { .. } | Self::FinalizeRecovery { .. } | Self::VerifyBackup { .. }
+            Self::Recover { .. }
+                | Self::FinalizeRecovery { .. }
+                | Self::VerifyBackup { .. }
+                | Self::OpenFile { .. }
         )
     }
 
@@ -252,6 +274,11 @@ impl Subject {
             Self::VerifyBackup { generation, .. } => {
                 say("backup key", format!("generation {generation}"));
                 "prove that this device holds a share of a backup key"
+            }
+            Self::OpenFile { file, machine, .. } => {
+                say("file", file.to_string());
+                say("machine", quoted(machine));
+                "let another machine read an encrypted file"
             }
             Self::AcceptRollback { epoch, counter, .. } => {
                 say("goes on with", format!("state {epoch}.{counter}"));

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use ostrakon_types::{CeremonyId, DeviceId, KssId, UnixMillis, canonical};
+use ostrakon_types::{CeremonyId, CryptographicId, DeviceId, KssId, SetId, UnixMillis, canonical};
 use proptest::prelude::*;
 
 use super::{
@@ -179,6 +179,12 @@ fn subjects(profile: &Profile) -> Vec<Subject> {
             generation,
             file: sha256(b"file"),
             challenge: Challenge::generate().unwrap(),
+        },
+        Subject::OpenFile {
+            file: CryptographicId::from_bytes([4; 16]),
+            set: SetId::from_bytes([5; 16]),
+            manifest: sha256(b"manifest"),
+            machine: name(),
         },
         rollback(),
     ]
@@ -565,7 +571,7 @@ fn what_people_read_comes_from_the_fields() {
         .map(|subject| subject.describe(team.profile.version()).title)
         .collect();
     let kinds: BTreeSet<_> = subjects(&team.profile).iter().map(Subject::kind).collect();
-    assert_eq!((titles.len(), kinds.len()), (8, 8));
+    assert_eq!((titles.len(), kinds.len()), (9, 9));
     let words = tally.ceremony().words();
     assert_eq!(words.iter().count(), 8);
 }

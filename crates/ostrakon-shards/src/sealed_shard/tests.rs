@@ -188,3 +188,40 @@ fn a_sealer_who_lies_is_caught() {
     ));
     assert!(matches!(open(b""), Some(OpenShardError::OwnerShare(_))));
 }
+
+#[test]
+fn what_a_device_gives_is_its_share_of_that_file_and_names_no_path() {
+    let keys = KemSecret::generate().unwrap();
+    let (key, set) = two_of_three();
+    let opened = |at: usize| {
+        let own = context(&set, at);
+        let (shard, manifest) = (&set.shards[at], &set.manifest);
+        let sealed = seal_for_owner(Suite::X25519, shard, manifest, &own, keys.public()).unwrap();
+        let share = FileShare {
+            public: own.public,
+            sealed,
+        };
+        let share = FileShare::from_bytes(&share.to_bytes()).unwrap();
+        let given = open_as_owner(&keys, &share.public, &share.sealed).unwrap();
+        (share.public, given.give().to_bytes())
+    };
+    let (first, bytes) = opened(0);
+    let (_, others) = opened(1);
+    assert!(!bytes.windows(META.len()).any(|at| at == META.as_bytes()));
+    let given = GivenShare::from_bytes(&bytes, &first).unwrap();
+    let other = GivenShare::from_bytes(&others, &context(&set, 1).public).unwrap();
+    let combined = combine(&given.manifest, &[given.shard, other.shard]).unwrap();
+    assert_eq!(combined.key.as_bytes(), key.as_bytes());
+
+    // Another device's, and another file's, are good shares, but not the ones that were asked for.
+    let (_, foreign) = two_of_three();
+    for asked in [context(&set, 1).public, context(&foreign, 0).public] {
+        let refused = GivenShare::from_bytes(&bytes, &asked).err();
+        assert!(matches!(refused, Some(GivenShareError::OtherContext)));
+    }
+    for at in 0..bytes.len() {
+        let mut altered = bytes.to_vec();
+        altered[at] ^= 1;
+        assert!(GivenShare::from_bytes(&altered, &first).is_err(), "{at}");
+    }
+}

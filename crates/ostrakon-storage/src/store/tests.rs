@@ -707,7 +707,9 @@ async fn ceremonies_are_kept_answered_and_forgotten(fixture: Fixture) {
     tx.insert_profile(&profile, &signed, NOW).await.unwrap();
     for (number, kept) in [(1, true), (1, true), (2, true), (3, false)] {
         let notices = [(phone, sealed())];
-        let opened = tx.open_ceremony(&ceremony(number), &notices, NOW, 2).await;
+        let opened = tx
+            .open_ceremony(&ceremony(number), None, &notices, NOW, 2)
+            .await;
         assert_eq!(opened.unwrap(), kept, "{number}");
     }
     tx.commit().await.unwrap();

@@ -71,7 +71,11 @@ pub(super) async fn play(
     stage.stop().await
 }
 
-async fn back_up(home: &Home, people: &mut Administrator, path: &Path) -> Result<(), Failure> {
+pub(super) async fn back_up(
+    home: &Home,
+    people: &mut Administrator,
+    path: &Path,
+) -> Result<(), Failure> {
     let file = NewBackupFile::reserve(path)?;
     let ask = Ask {
         operation: Operation::SaveBackupKey {
