@@ -182,17 +182,11 @@ fn tell(convened: &Convened, relay: Option<&Relay>, served: bool, format: Format
         format!(" --words '{words}'")
     });
     let id = convened.id;
-    if served {
-        eprintln!("on each device that knows this server: ostrakon approvals approve {id}{words}");
+    let at = url.map_or_else(String::new, |url| format!(" --relay {url}"));
+    if served && !at.is_empty() {
+        eprintln!("(without `--relay` on a device that knows this server)");
     }
-    if let Some(url) = url {
-        let on = if served {
-            "on others"
-        } else {
-            "on each device"
-        };
-        eprintln!("{on}: ostrakon approvals approve {id} --relay {url}{words}");
-    }
+    eprintln!("on each device: ostrakon approvals approve {id}{at}{words}");
 }
 
 fn tell_progress(progress: &Progress, format: Format) {
