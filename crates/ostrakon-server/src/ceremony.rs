@@ -5,6 +5,7 @@
 //! | [`Creation`] | making a server | the server that is made |
 //! | [`OfServer`] | a new backup key; going on with an older state | the server, running or not |
 //! | [`Ingestion`] | a lost server's identity | a machine that nobody knows |
+//! | [`Joining`] | that another machine serves as an instance | a machine that nobody knows |
 //! | [`Verification`] | proofs of the shares of a backup key | a machine that nobody knows |
 //!
 //! A command carries each of them: it shows what is asked ([`Convened`]), relays it to the devices, and
@@ -16,8 +17,10 @@ mod checks;
 mod creation;
 mod held;
 mod ingestion;
+mod joining;
 mod of_server;
 mod profile;
+mod shares;
 mod verification;
 
 pub use ostrakon_shards::backup::{BackupFile, ParseBackupError};
@@ -37,6 +40,7 @@ pub use self::{
     creation::Creation,
     held::{Ask, Fulfilled, Operation},
     ingestion::{Ingested, Ingestion},
+    joining::Joining,
     of_server::OfServer,
     profile::{ParseCardError, parse_card},
     verification::{HolderReport, Proved, Verification},

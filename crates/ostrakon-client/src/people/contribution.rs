@@ -61,6 +61,9 @@ fn enclosed(question: &Question) -> Result<BackupFile, ContributeError> {
     let named = match &ceremony.subject {
         Subject::Recover {
             kss_id, generation, ..
+        }
+        | Subject::InitializeInstance {
+            kss_id, generation, ..
         } => file.kss_id() == *kss_id && file.generation() == *generation,
         Subject::VerifyBackup {
             kss_id,
@@ -83,6 +86,9 @@ fn enclosed(question: &Question) -> Result<BackupFile, ContributeError> {
 pub(super) fn used(question: &Question) -> Option<(KssId, Generation)> {
     match &question.ceremony().subject {
         Subject::Recover {
+            kss_id, generation, ..
+        }
+        | Subject::InitializeInstance {
             kss_id, generation, ..
         }
         | Subject::VerifyBackup {
