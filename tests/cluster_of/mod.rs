@@ -32,8 +32,13 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Makes a server in a fresh database, and lets `instances - 1` more machines in.
     pub(crate) fn new(database: &Server, instances: usize, policy: &str) -> Self {
+        Self::at(database.database(), instances, policy)
+    }
+
+    /// The same in the database at a URI, which must be empty.
+    pub(crate) fn at(uri: String, instances: usize, policy: &str) -> Self {
         let administrators = Administrators::new();
-        let (uri, first) = (database.database(), TestHome::empty());
+        let first = TestHome::empty();
         let (backup, card) = (first.path().join("backup.txt"), administrators.card());
         let backup = backup.to_str().unwrap();
         let args = ["create", "--db-uri", &uri, "--backup-path", backup];
@@ -101,7 +106,7 @@ pub(crate) fn eventually(what: &str, within: Duration, mut holds: impl FnMut() -
     let until = Instant::now() + within;
     while !holds() {
         assert!(Instant::now() < until, "it never holds: {what}");
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -112,8 +117,18 @@ pub(crate) struct Seen {
     pub(crate) denied: usize,
     /// The requests that were approved.
     pub(crate) ids: HashSet<RequestId>,
-    /// The longest that one had to wait for its answer, over all its tries.
+    /// The longest that one try took, whatever came of it.
     pub(crate) longest: Duration,
+}
+
+impl Seen {
+    /// Takes in what another crowd saw.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.approved += other.approved;
+        self.denied += other.denied;
+        self.ids.extend(other.ids);
+        self.longest = self.longest.max(other.longest);
+    }
 }
 
 /// How long one client goes on trying for one answer.
@@ -142,6 +157,7 @@ pub(crate) fn crowd(
                     let mut body = user.body(vec![file.item()]);
                     let begun = Instant::now();
                     let mut tried = client + number;
+                    let mut longest = Duration::ZERO;
                     let answer = loop {
                         assert!(begun.elapsed() < PATIENCE, "no answer in time");
                         let at = {
@@ -149,7 +165,10 @@ pub(crate) fn crowd(
                             all[tried % all.len()]
                         };
                         tried += 1;
-                        match user.try_ask(at, &body) {
+                        let sent = Instant::now();
+                        let answer = user.try_ask(at, &body);
+                        longest = longest.max(sent.elapsed());
+                        match answer {
                             Ok(answer @ Answer::Items(_)) => break answer,
                             // A retry after the envelope has expired is a fresh one with the same id.
                             Ok(Answer::Refused(_)) => body = user.again(&body),
@@ -158,7 +177,7 @@ pub(crate) fn crowd(
                         thread::sleep(Duration::from_millis(50));
                     };
                     let mut seen = seen.lock().unwrap();
-                    seen.longest = seen.longest.max(begun.elapsed());
+                    seen.longest = seen.longest.max(longest);
                     match answer.denial() {
                         None => {
                             assert!(answer.is(&file), "{answer:?}");
@@ -188,10 +207,13 @@ pub(crate) fn check(records: &Records, user: &TestUser, seen: &Seen, limit: u64)
         .collect();
     let ids: HashSet<_> = released.iter().map(|of| of.request).collect();
     assert_eq!(ids.len(), released.len(), "each approval is on record once");
-    assert_eq!(
-        released.len() as u64,
-        counted,
-        "what is on record is counted"
+    assert!(
+        released.len() as u64 >= counted,
+        "what is counted is on record"
+    );
+    assert!(
+        seen.approved as u64 <= counted,
+        "what was answered is counted"
     );
     assert!(counted <= limit, "{counted} of {limit}");
     assert!(seen.ids.is_subset(&ids), "what was answered is on record");

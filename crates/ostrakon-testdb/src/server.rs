@@ -1,5 +1,6 @@
 use std::{
     fs::{self, File},
+    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -33,6 +34,8 @@ pub struct Server {
     port: u16,
     child: Mutex<Option<Child>>,
     settings: Vec<String>,
+    /// The size of a disk of its own, in MiB, if it has one.
+    disk: Option<u32>,
 }
 
 /// How the folders of servers are called: then comes the id of the process that made it.
@@ -57,19 +60,20 @@ impl Server {
     /// Makes a data folder and starts a server in it, with further settings as `name=value`.
     #[must_use]
     pub fn start(engine: Engine, settings: &[&str]) -> Self {
-        sweep();
-        Self::start_in(engine, &std::env::temp_dir(), settings)
+        Self::install(engine, settings, None)
     }
 
-    /// The same, with its data in a folder below `parent`, such as a small file system of the test's own.
+    /// The same, with its data on a disk of its own of so many MiB, which nobody else sees. What it holds is
+    /// gone with the server's process.
     #[must_use]
-    pub fn start_in(engine: Engine, parent: &Path, settings: &[&str]) -> Self {
-        let prefix = format!("{PREFIX}{}-", std::process::id());
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
-        Self::install(engine, folder.unwrap(), settings)
+    pub fn start_on_a_small_disk(engine: Engine, mebibytes: u32) -> Self {
+        Self::install(engine, &[], Some(mebibytes))
     }
 
-    fn install(engine: Engine, folder: TempDir, settings: &[&str]) -> Self {
+    fn install(engine: Engine, settings: &[&str], disk: Option<u32>) -> Self {
+        sweep();
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         // Whoever serves is not root in all cases.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(folder.path(), mode).unwrap();
@@ -79,6 +83,7 @@ impl Server {
             folder,
             child: Mutex::new(None),
             settings: settings.iter().map(ToString::to_string).collect(),
+            disk,
         };
         match engine {
             Engine::MariaDb => maria::install(&server.data()),
@@ -95,6 +100,9 @@ impl Server {
             Engine::MariaDb => maria::serve(&self.data(), self.port, &self.settings),
             Engine::Postgres => pg::serve(&self.data(), self.port, &self.settings),
         };
+        if let Some(mebibytes) = self.disk {
+            command = on_a_disk(&command, mebibytes, &self.data());
+        }
         let log_too = log.try_clone().unwrap();
         command.stdin(Stdio::null()).stdout(log).stderr(log_too);
         *self.lock() = Some(spawn(command));
@@ -105,10 +113,30 @@ impl Server {
                 ended.is_none() && Instant::now() < until,
                 "{:?} does not start: {ended:?}\n{}",
                 self.engine,
-                fs::read_to_string(self.log()).unwrap_or_default()
+                self.wrote()
             );
             thread::sleep(Duration::from_millis(30));
         }
+    }
+
+    /// Uses up all the room on the server's own disk.
+    pub fn fill_disk(&self) {
+        let mut file = File::create(self.filler()).unwrap();
+        let zeros = [0; 4096];
+        while file.write_all(&zeros).is_ok() {}
+    }
+
+    /// Takes back what [`Server::fill_disk`] used up.
+    pub fn free_disk(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    /// A file on the server's own disk, which only it sees, by way of its process.
+    fn filler(&self) -> PathBuf {
+        let data = self.data();
+        let data = data.strip_prefix("/").unwrap();
+        let root = format!("/proc/{}/root", self.pid().as_raw_nonzero());
+        Path::new(&root).join(data).join("filler")
     }
 
     /// Makes a fresh, empty database. Returns a URI of it, for a user who may do everything there.
@@ -139,6 +167,42 @@ impl Server {
         }
     }
 
+    /// Makes an empty database and a user of the same name who may do everything in it, and nothing else.
+    /// Returns the URI for that user through a port, at which a test's proxy may listen.
+    pub fn database_of_a_user(&self, name: &str, port: u16) -> String {
+        match self.engine {
+            Engine::MariaDb => {
+                self.run(&format!(
+                    "CREATE DATABASE {name}; CREATE USER {name}@'%' IDENTIFIED BY 'pass';
+                     GRANT ALL ON {name}.* TO {name}@'%'"
+                ));
+                format!(
+                    "mysql:host=127.0.0.1,port={port},user={name},password=pass,database={name}"
+                )
+            }
+            Engine::Postgres => {
+                self.run(&format!("CREATE USER {name} PASSWORD 'pass'"));
+                self.run(&format!(
+                    "CREATE DATABASE {name} OWNER {name} TEMPLATE template0"
+                ));
+                format!("postgresql://{name}:pass@127.0.0.1:{port}/{name}")
+            }
+        }
+    }
+
+    /// Runs statements in a database, which may fail, and returns what they print or what was wrong.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn try_run_in(&self, database: Option<&str>, sql: &str) -> Result<String, String> {
+        let out = self.client(database, sql).output().unwrap();
+        if out.status.success() {
+            Ok(String::from_utf8(out.stdout).unwrap())
+        } else {
+            Err(String::from_utf8_lossy(&out.stderr).into_owned())
+        }
+    }
+
     /// Runs statements outside of any database, as the administrator, and returns what they print.
     pub fn run(&self, sql: &str) -> String {
         self.run_in(None, sql)
@@ -146,13 +210,14 @@ impl Server {
 
     /// Runs statements in a database, as the administrator, and returns what they print.
     pub fn run_in(&self, database: Option<&str>, sql: &str) -> String {
-        let out = self.client(database, sql).output().unwrap();
-        assert!(
-            out.status.success(),
-            "{sql}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        String::from_utf8(out.stdout).unwrap()
+        let ran = self.try_run_in(database, sql);
+        ran.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// What it has written since it was last started.
+    #[must_use]
+    pub fn wrote(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
     }
 
     /// The port at which it listens, on 127.0.0.1.
@@ -305,6 +370,23 @@ pub(crate) fn as_user(user: &str, program: &Path) -> Command {
         .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
         .env("LC_ALL", "C");
     command
+}
+
+/// The command, with its data folder on a disk in memory, in a mount namespace of its own. It needs no rights
+/// of root.
+fn on_a_disk(command: &Command, mebibytes: u32, data: &Path) -> Command {
+    let script = format!(
+        "cp -a \"$0\" \"$0.kept\" && mount -t tmpfs -o size={mebibytes}M,mode=0777 tmpfs \"$0\" &&
+         cp -a \"$0.kept/.\" \"$0\" && rm -r \"$0.kept\" && exec \"$@\""
+    );
+    let mut wrapped = Command::new("unshare");
+    wrapped.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        wrapped.args(["--user", "--map-root-user"]);
+    }
+    wrapped.args(["sh", "-c", &script]).arg(data);
+    wrapped.arg(command.get_program()).args(command.get_args());
+    wrapped
 }
 
 /// Makes a folder that belongs to `user` where this process is root.
