@@ -217,13 +217,24 @@ fn a_cluster_on_postgres_outlives_its_faults() {
     stage.end();
 }
 
-/// A disk on which there is no room for another row.
+/// All tables are in one file, which may not grow for a while: to the server, the disk is full.
 #[test]
 fn a_full_disk_releases_nothing_and_takes_up_again() {
-    let database = Server::start_on_a_small_disk(Engine::MariaDb, 240);
+    let room = |mebibytes: u32| {
+        let file = format!("innodb-data-file-path=ibdata1:12M:autoextend:max:{mebibytes}M");
+        ["innodb-file-per-table=0".to_owned(), file]
+    };
+    let [one, little] = &room(48);
+    let [_, much] = &room(200);
+    let database = Server::start(Engine::MariaDb, &[one, little]);
     let mut stage = Stage::on(database, 2);
     stage.act("the disk is full", |stage| {
-        stage.database.fill_disk();
+        let in_kss = |sql: &str| stage.database.try_run_in(Some("kss"), sql);
+        in_kss("CREATE TABLE filler (bytes LONGBLOB)").unwrap();
+        for size in [1_000_000, 100_000, 8_000] {
+            let sql = format!("INSERT INTO filler VALUES (REPEAT('x', {size}))");
+            while in_kss(&sql).is_ok() {}
+        }
         // What room there is in the tables' own files is used up by what is recorded: denials, of long
         // names.
         let at = stage.addresses.lock().unwrap()[0];
@@ -241,7 +252,8 @@ fn a_full_disk_releases_nothing_and_takes_up_again() {
             let body = stage.user.body(vec![file.item()]);
             !stage.user.ask(at, &body).releases()
         });
-        stage.database.free_disk();
+        stage.database.stop();
+        stage.database.restart_with(&[one, much]);
     });
     stage.end();
 }

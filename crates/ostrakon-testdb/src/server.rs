@@ -1,6 +1,5 @@
 use std::{
     fs::{self, File},
-    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -33,9 +32,7 @@ pub struct Server {
     folder: TempDir,
     port: u16,
     child: Mutex<Option<Child>>,
-    settings: Vec<String>,
-    /// The size of a disk of its own, in MiB, if it has one.
-    disk: Option<u32>,
+    settings: Mutex<Vec<String>>,
 }
 
 /// How the folders of servers are called: then comes the id of the process that made it.
@@ -60,17 +57,10 @@ impl Server {
     /// Makes a data folder and starts a server in it, with further settings as `name=value`.
     #[must_use]
     pub fn start(engine: Engine, settings: &[&str]) -> Self {
-        Self::install(engine, settings, None)
+        Self::install(engine, settings)
     }
 
-    /// The same, with its data on a disk of its own of so many MiB, which nobody else sees. What it holds is
-    /// gone with the server's process.
-    #[must_use]
-    pub fn start_on_a_small_disk(engine: Engine, mebibytes: u32) -> Self {
-        Self::install(engine, &[], Some(mebibytes))
-    }
-
-    fn install(engine: Engine, settings: &[&str], disk: Option<u32>) -> Self {
+    fn install(engine: Engine, settings: &[&str]) -> Self {
         sweep();
         let prefix = format!("{PREFIX}{}-", std::process::id());
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
@@ -82,8 +72,7 @@ impl Server {
             port: free_port(),
             folder,
             child: Mutex::new(None),
-            settings: settings.iter().map(ToString::to_string).collect(),
-            disk,
+            settings: Mutex::new(owned(settings)),
         };
         match engine {
             Engine::MariaDb => maria::install(&server.data()),
@@ -93,16 +82,19 @@ impl Server {
         server
     }
 
+    /// Starts the server, which must not be running, with other settings.
+    pub fn restart_with(&self, settings: &[&str]) {
+        *self.settings() = owned(settings);
+        self.restart();
+    }
+
     /// Starts the server, which must not be running.
     pub fn restart(&self) {
         let log = File::create(self.log()).unwrap();
         let mut command = match self.engine {
-            Engine::MariaDb => maria::serve(&self.data(), self.port, &self.settings),
-            Engine::Postgres => pg::serve(&self.data(), self.port, &self.settings),
+            Engine::MariaDb => maria::serve(&self.data(), self.port, &self.settings()),
+            Engine::Postgres => pg::serve(&self.data(), self.port, &self.settings()),
         };
-        if let Some(mebibytes) = self.disk {
-            command = on_a_disk(&command, mebibytes, &self.data());
-        }
         let log_too = log.try_clone().unwrap();
         command.stdin(Stdio::null()).stdout(log).stderr(log_too);
         *self.lock() = Some(spawn(command));
@@ -117,26 +109,6 @@ impl Server {
             );
             thread::sleep(Duration::from_millis(30));
         }
-    }
-
-    /// Uses up all the room on the server's own disk.
-    pub fn fill_disk(&self) {
-        let mut file = File::create(self.filler()).unwrap();
-        let zeros = [0; 4096];
-        while file.write_all(&zeros).is_ok() {}
-    }
-
-    /// Takes back what [`Server::fill_disk`] used up.
-    pub fn free_disk(&self) {
-        fs::remove_file(self.filler()).unwrap();
-    }
-
-    /// A file on the server's own disk, which only it sees, by way of its process.
-    fn filler(&self) -> PathBuf {
-        let data = self.data();
-        let data = data.strip_prefix("/").unwrap();
-        let root = format!("/proc/{}/root", self.pid().as_raw_nonzero());
-        Path::new(&root).join(data).join("filler")
     }
 
     /// Makes a fresh, empty database. Returns a URI of it, for a user who may do everything there.
@@ -299,6 +271,10 @@ impl Server {
         self.folder.path().join("log")
     }
 
+    fn settings(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -353,6 +329,10 @@ fn sweep() {
     });
 }
 
+fn owned(settings: &[&str]) -> Vec<String> {
+    settings.iter().map(ToString::to_string).collect()
+}
+
 fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
@@ -370,23 +350,6 @@ pub(crate) fn as_user(user: &str, program: &Path) -> Command {
         .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
         .env("LC_ALL", "C");
     command
-}
-
-/// The command, with its data folder on a disk in memory, in a mount namespace of its own. It needs no rights
-/// of root.
-fn on_a_disk(command: &Command, mebibytes: u32, data: &Path) -> Command {
-    let script = format!(
-        "cp -a \"$0\" \"$0.kept\" && mount -t tmpfs -o size={mebibytes}M,mode=0777 tmpfs \"$0\" &&
-         cp -a \"$0.kept/.\" \"$0\" && rm -r \"$0.kept\" && exec \"$@\""
-    );
-    let mut wrapped = Command::new("unshare");
-    wrapped.arg("--mount");
-    if !rustix::process::geteuid().is_root() {
-        wrapped.args(["--user", "--map-root-user"]);
-    }
-    wrapped.args(["sh", "-c", &script]).arg(data);
-    wrapped.arg(command.get_program()).args(command.get_args());
-    wrapped
 }
 
 /// Makes a folder that belongs to `user` where this process is root.
