@@ -87,7 +87,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Edges that only tests may have, over those of [`LAYERS`]: who, and whom.
-const TEST_EDGES: &[(&str, &str)] = &[("ostrakon-storage", "ostrakon-testdb")];
+const TEST_EDGES: &[(&str, &str)] = &[
+    ("ostrakon-storage", "ostrakon-testdb"),
+    ("ostrakon-tests", "ostrakon-testdb"),
+];
 
 /// The plain values, which everyone may name.
 const VALUES: &str = "ostrakon-types";

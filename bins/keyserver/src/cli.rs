@@ -40,6 +40,13 @@ pub(crate) enum Format {
     Cef,
 }
 
+/// What to do with instances.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InstanceCommand {
+    /// List them: who is there, and since when not.
+    List,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -64,6 +71,18 @@ pub(crate) enum Command {
         #[command(flatten)]
         backup: BackupArgs,
     },
+    /// Let this machine serve as an instance of the server in a shared database. The devices that hold the
+    /// server's backup key must approve it.
+    Initialize {
+        /// The database, as for `create --db-uri`.
+        #[arg(long, value_name = "URI")]
+        db_uri: String,
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Show the instances that share the server's database.
+    #[command(subcommand)]
+    Instance(InstanceCommand),
     /// Answer requests again, or begin to after a recovery.
     Enable {
         #[command(flatten)]

@@ -12,6 +12,8 @@ pub(crate) mod dev;
 pub(crate) mod enable;
 pub(crate) mod encrypted;
 pub(crate) mod generate;
+pub(crate) mod initialize;
+pub(crate) mod instance;
 pub(crate) mod policy;
 pub(crate) mod quota;
 pub(crate) mod recovery;

@@ -75,6 +75,10 @@ async fn run(cli: Cli, registry: &Registry) -> Result<(), Failure> {
             let database = database.transpose()?;
             commands::create::run(&home?, &name, database.as_ref(), &backup).await
         }
+        Command::Initialize { db_uri, ask } => {
+            commands::initialize::run(&home?, &db_uri, &ask).await
+        }
+        Command::Instance(command) => commands::instance::run(&home?, command).await,
         Command::Enable { backup } => commands::enable::enable(&home?, &backup).await,
         Command::Disable => commands::enable::switch(&home?, false).await,
         Command::Status => commands::status::run(&home?).await,

@@ -6,6 +6,7 @@
 //! | [`OfServer`] | a new backup key; going on with an older state | the server, running or not |
 //! | [`Ingestion`] | a lost server's identity | a machine that nobody knows |
 //! | [`FileOpening`] | the key of an encrypted backup file | a machine that nobody knows |
+//! | [`Joining`] | that another machine serves as an instance | a machine that nobody knows |
 //! | [`Verification`] | proofs of the shares of a backup key | a machine that nobody knows |
 //!
 //! A command waits for each of them: it shows what is asked ([`Convened`]), relays it to the devices, and
@@ -22,11 +23,13 @@ mod creation;
 mod file_opening;
 mod held;
 mod ingestion;
+mod joining;
 mod listing;
 mod of_server;
 mod pending;
 mod profile;
 mod relayed;
+mod shares;
 mod verification;
 
 pub use ostrakon_shards::backup::{BackupFile, ParseBackupError};
@@ -48,6 +51,7 @@ pub use self::{
     file_opening::{FileOpening, NotOfProfile},
     held::{Ask, Fulfilled, Operation},
     ingestion::{Ingested, Ingestion},
+    joining::Joining,
     listing::{About, Answered, Listed, ListedDevice, cancel, list},
     of_server::OfServer,
     profile::{ParseCardError, parse_card},

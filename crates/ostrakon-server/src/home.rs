@@ -113,6 +113,11 @@ impl Home {
         self.folder.join("database.password")
     }
 
+    /// Writes a file into the folder that must not be there yet, mode 0600, durably.
+    pub(crate) fn write_new(&self, name: &str, text: &str) -> Result<(), HomeError> {
+        write_new(&self.folder.join(name), text)
+    }
+
     /// Whether there is a server, or the making of one has begun.
     #[must_use]
     pub fn has_database(&self) -> bool {

@@ -19,6 +19,7 @@ mod cluster;
 pub mod config;
 mod directory;
 mod home;
+pub mod instances;
 mod lineage;
 mod node;
 mod offline;

@@ -86,6 +86,19 @@ pub enum LineageError {
 }
 
 impl Lineage {
+    /// Notes beside a new instance how new the state is that it shares.
+    pub(crate) async fn join(
+        home: &Home,
+        store: &Store,
+        root: &VerifyKey,
+    ) -> Result<(), LineageError> {
+        let history = History::new(&store.generations().await?, root)?;
+        let file = home.generation();
+        StateFile::new(*history.newest(), None, &home.instance_key())
+            .write(&file)
+            .map_err(failed(&file))
+    }
+
     /// Judges the state that is there at a start. A server that never said how old its state is, because
     /// it is new, says so now.
     pub(crate) async fn start(

@@ -123,6 +123,26 @@ impl Store {
         Self::of(db, keys).await
     }
 
+    /// The newest backup file in a shared database, if it has one. It is no secret: who reads it needs no
+    /// key.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when there is no server's state, and whatever the database meets.
+    pub async fn newest_backup_in(uri: &DatabaseUri) -> Result<Option<String>, StoreError> {
+        let db = Db::connect(uri).await?;
+        let newest = backups::newest_in(&db).await;
+        db.close().await;
+        newest
+    }
+
+    /// Takes away what lets an instance use the shared database.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn part(&self, instance: InstanceId) -> Result<(), StoreError> {
+        Keys::part(&self.db, instance).await
+    }
+
     async fn connect(place: Place) -> Result<Db, StoreError> {
         match place {
             Place::File(path) => Db::open_file(&path).await,

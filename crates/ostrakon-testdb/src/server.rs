@@ -32,7 +32,7 @@ pub struct Server {
     folder: TempDir,
     port: u16,
     child: Mutex<Option<Child>>,
-    settings: Vec<String>,
+    settings: Mutex<Vec<String>>,
 }
 
 /// How the folders of servers are called: then comes the id of the process that made it.
@@ -57,19 +57,13 @@ impl Server {
     /// Makes a data folder and starts a server in it, with further settings as `name=value`.
     #[must_use]
     pub fn start(engine: Engine, settings: &[&str]) -> Self {
+        Self::install(engine, settings)
+    }
+
+    fn install(engine: Engine, settings: &[&str]) -> Self {
         sweep();
-        Self::start_in(engine, &std::env::temp_dir(), settings)
-    }
-
-    /// The same, with its data in a folder below `parent`, such as a small file system of the test's own.
-    #[must_use]
-    pub fn start_in(engine: Engine, parent: &Path, settings: &[&str]) -> Self {
         let prefix = format!("{PREFIX}{}-", std::process::id());
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
-        Self::install(engine, folder.unwrap(), settings)
-    }
-
-    fn install(engine: Engine, folder: TempDir, settings: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         // Whoever serves is not root in all cases.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(folder.path(), mode).unwrap();
@@ -78,7 +72,7 @@ impl Server {
             port: free_port(),
             folder,
             child: Mutex::new(None),
-            settings: settings.iter().map(ToString::to_string).collect(),
+            settings: Mutex::new(owned(settings)),
         };
         match engine {
             Engine::MariaDb => maria::install(&server.data()),
@@ -88,12 +82,18 @@ impl Server {
         server
     }
 
+    /// Starts the server, which must not be running, with other settings.
+    pub fn restart_with(&self, settings: &[&str]) {
+        *self.settings() = owned(settings);
+        self.restart();
+    }
+
     /// Starts the server, which must not be running.
     pub fn restart(&self) {
         let log = File::create(self.log()).unwrap();
         let mut command = match self.engine {
-            Engine::MariaDb => maria::serve(&self.data(), self.port, &self.settings),
-            Engine::Postgres => pg::serve(&self.data(), self.port, &self.settings),
+            Engine::MariaDb => maria::serve(&self.data(), self.port, &self.settings()),
+            Engine::Postgres => pg::serve(&self.data(), self.port, &self.settings()),
         };
         let log_too = log.try_clone().unwrap();
         command.stdin(Stdio::null()).stdout(log).stderr(log_too);
@@ -105,7 +105,7 @@ impl Server {
                 ended.is_none() && Instant::now() < until,
                 "{:?} does not start: {ended:?}\n{}",
                 self.engine,
-                fs::read_to_string(self.log()).unwrap_or_default()
+                self.wrote()
             );
             thread::sleep(Duration::from_millis(30));
         }
@@ -139,6 +139,42 @@ impl Server {
         }
     }
 
+    /// Makes an empty database and a user of the same name who may do everything in it, and nothing else.
+    /// Returns the URI for that user through a port, at which a test's proxy may listen.
+    pub fn database_of_a_user(&self, name: &str, port: u16) -> String {
+        match self.engine {
+            Engine::MariaDb => {
+                self.run(&format!(
+                    "CREATE DATABASE {name}; CREATE USER {name}@'%' IDENTIFIED BY 'pass';
+                     GRANT ALL ON {name}.* TO {name}@'%'"
+                ));
+                format!(
+                    "mysql:host=127.0.0.1,port={port},user={name},password=pass,database={name}"
+                )
+            }
+            Engine::Postgres => {
+                self.run(&format!("CREATE USER {name} PASSWORD 'pass'"));
+                self.run(&format!(
+                    "CREATE DATABASE {name} OWNER {name} TEMPLATE template0"
+                ));
+                format!("postgresql://{name}:pass@127.0.0.1:{port}/{name}")
+            }
+        }
+    }
+
+    /// Runs statements in a database, which may fail, and returns what they print or what was wrong.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn try_run_in(&self, database: Option<&str>, sql: &str) -> Result<String, String> {
+        let out = self.client(database, sql).output().unwrap();
+        if out.status.success() {
+            Ok(String::from_utf8(out.stdout).unwrap())
+        } else {
+            Err(String::from_utf8_lossy(&out.stderr).into_owned())
+        }
+    }
+
     /// Runs statements outside of any database, as the administrator, and returns what they print.
     pub fn run(&self, sql: &str) -> String {
         self.run_in(None, sql)
@@ -146,13 +182,14 @@ impl Server {
 
     /// Runs statements in a database, as the administrator, and returns what they print.
     pub fn run_in(&self, database: Option<&str>, sql: &str) -> String {
-        let out = self.client(database, sql).output().unwrap();
-        assert!(
-            out.status.success(),
-            "{sql}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        String::from_utf8(out.stdout).unwrap()
+        let ran = self.try_run_in(database, sql);
+        ran.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// What it has written since it was last started.
+    #[must_use]
+    pub fn wrote(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
     }
 
     /// The port at which it listens, on 127.0.0.1.
@@ -234,6 +271,10 @@ impl Server {
         self.folder.path().join("log")
     }
 
+    fn settings(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -286,6 +327,10 @@ fn sweep() {
             }
         }
     });
+}
+
+fn owned(settings: &[&str]) -> Vec<String> {
+    settings.iter().map(ToString::to_string).collect()
 }
 
 fn free_port() -> u16 {

@@ -108,8 +108,8 @@ impl TestHome {
         block_on(async {
             let _lock = self.home().lock().expect("the server has ended");
             let key = ProtectorKey::load(&self.home().instance_key()).expect("a key file");
-            let store = Store::open(&self.home().database(), &key).await;
-            let store = store.expect("a database");
+            let place = self.home().place().expect("a place");
+            let store = Store::open(place, &key).await.expect("a database");
             let identity = Identity::load(&store, key.instance()).await;
             let mut audit = Vec::new();
             let identity = identity.expect("an identity");

@@ -134,6 +134,13 @@ impl TestUser {
         RequestBody::new(id, at, self.profile, items).expect("a request")
     }
 
+    /// The same request, issued now: what a client sends again once the first envelope has expired.
+    #[must_use]
+    pub fn again(&self, body: &RequestBody) -> RequestBody {
+        let items = body.items().to_vec();
+        RequestBody::new(body.request_id(), now(), self.profile, items).expect("a request")
+    }
+
     /// Seals a request.
     #[must_use]
     pub fn seal(&self, body: &RequestBody) -> (Vec<u8>, PendingResponse) {

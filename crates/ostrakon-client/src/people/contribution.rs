@@ -122,6 +122,9 @@ fn enclosed(question: &Question) -> Result<BackupFile, ContributeError> {
     let named = match &ceremony.subject {
         Subject::Recover {
             kss_id, generation, ..
+        }
+        | Subject::InitializeInstance {
+            kss_id, generation, ..
         } => file.kss_id() == *kss_id && file.generation() == *generation,
         Subject::VerifyBackup {
             kss_id,
@@ -144,6 +147,9 @@ fn enclosed(question: &Question) -> Result<BackupFile, ContributeError> {
 pub(super) fn used(question: &Question) -> Option<KnownBackup> {
     match question.ceremony().subject {
         Subject::Recover {
+            kss_id, generation, ..
+        }
+        | Subject::InitializeInstance {
             kss_id, generation, ..
         }
         | Subject::VerifyBackup {

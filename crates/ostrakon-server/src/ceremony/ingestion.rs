@@ -1,9 +1,7 @@
 use ostrakon_custody::{AuditEvent, Change, Identity};
 use ostrakon_shards::{
     backup::{BackupFile, Recovered},
-    card::DeviceKind,
-    ceremony::{Plan, Requester, Subject, Tally},
-    device::DeviceKeys,
+    ceremony::Subject,
     identity::VerifiedKeyserver,
     name::Name,
     profile::SignedVersion,
@@ -11,7 +9,7 @@ use ostrakon_shards::{
 };
 use ostrakon_storage::{ProtectorKey, Store};
 
-use super::{Asking, ConveneError, Convened, Progress, held::approved_by, profile::newest, take};
+use super::{Asking, ConveneError, Convened, Progress, shares::Shares};
 use crate::{
     Clock, Home,
     home::{HeldBy, HomeLock},
@@ -25,9 +23,7 @@ use crate::{
 pub struct Ingestion {
     home: Home,
     clock: Clock,
-    file: BackupFile,
-    tally: Tally,
-    convened: Convened,
+    shares: Shares,
     _lock: HomeLock,
 }
 
@@ -53,27 +49,15 @@ impl Ingestion {
         clock: &Clock,
     ) -> Result<Self, ConveneError> {
         let lock = check_new(home, HeldBy::Ceremony)?;
-        let (profile, versions) = newest(file.versions(), versions)?;
-        let keys = DeviceKeys::generate()?;
-        let card = keys.card(DeviceKind::Workstation, machine.clone());
-        let plan = Plan {
-            subject: Subject::Recover {
-                kss_id: file.kss_id(),
-                generation: file.generation(),
-                machine,
-            },
-            threshold: file.threshold().needed(),
-            requester: Requester::Machine(card),
-            lifetime_ms: wait_ms,
+        let subject = Subject::Recover {
+            kss_id: file.kss_id(),
+            generation: file.generation(),
+            machine: machine.clone(),
         };
-        let tally = Tally::open(&profile, plan, &keys.signing, clock.now())?;
-        let enclosed = file.to_bytes();
         Ok(Self {
-            convened: Convened::of(&tally, &profile, &versions, Some(&enclosed))?,
+            shares: Shares::ask(file, versions, machine, subject, wait_ms, clock.now())?,
             home: home.clone(),
             clock: clock.clone(),
-            file,
-            tally,
             _lock: lock,
         })
     }
@@ -86,19 +70,10 @@ impl Ingestion {
         let Self {
             home,
             clock,
-            file,
-            tally,
+            shares,
             ..
         } = self;
-        let completed = tally.complete(clock.now());
-        let completed = completed.map_err(|stand| ConveneError::NotApproved(stand.into()))?;
-        let given = completed.shares().unwrap_or_default();
-        let shares = given
-            .iter()
-            .map(|given| file.check_share(given.device, &given.share))
-            .collect::<Result<Vec<_>, _>>()?;
-        let recovered = file.recover(&shares)?;
-        let approved = approved_by(&completed);
+        let (file, recovered, approved) = shares.open(clock.now())?;
         let keyserver = or_nothing(&home, ConveneError::from, async || {
             let restored = restore(&home, &clock, &file, &recovered, approved).await;
             restored.map_err(ConveneError::from)
@@ -140,27 +115,10 @@ async fn restore(
 
 impl Asking for Ingestion {
     fn convened(&self) -> &Convened {
-        &self.convened
+        &self.shares.convened
     }
 
-    /// A share that is not the one that was made for its device does not count, and is told of.
     async fn take(&mut self, answers: Vec<Sealed>) -> Result<Progress, ConveneError> {
-        let now = self.clock.now();
-        let mut progress = take(&mut self.tally, &answers, now);
-        for device in progress.answered.clone() {
-            let why = match self.tally.share_of(&device) {
-                Ok(Some(share)) => match self.file.check_share(device, &share) {
-                    Ok(_) => continue,
-                    Err(error) => error.to_string(),
-                },
-                // It denied.
-                Ok(None) => continue,
-                Err(error) => format!("the share of device {device}: {error}"),
-            };
-            self.tally.set_aside(&device);
-            progress.refused.push(why);
-        }
-        progress.stand = self.tally.standing(now).into();
-        Ok(progress)
+        Ok(self.shares.take(&answers, self.clock.now()))
     }
 }

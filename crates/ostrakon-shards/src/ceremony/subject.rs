@@ -51,6 +51,9 @@ pub enum Subject {
         /// The machine.
         #[n(1)]
         instance: Name,
+        /// The generation of the backup key whose shares are asked for.
+        #[n(2)]
+        generation: Generation,
     },
     /// Rebuilds a lost server's identity from its backup key.
     #[n(3)]
@@ -170,12 +173,13 @@ impl Subject {
     #[must_use]
     pub const fn need(&self) -> Need {
         match self {
-            Self::Recover { .. } | Self::OpenFile { .. } => Need::Share,
+            Self::Recover { .. } | Self::InitializeInstance { .. } | Self::OpenFile { .. } => {
+                Need::Share
+            }
             Self::VerifyBackup { .. } => Need::ShareProof,
             Self::ChangeProfile { .. } | Self::FinalizeRecovery { .. } => Need::VersionSignature,
             Self::CreateServer { .. }
             | Self::SaveBackupKey { .. }
-            | Self::InitializeInstance { .. }
             | Self::AcceptRollback { .. } => Need::Consent,
         }
     }
@@ -210,7 +214,8 @@ impl Subject {
     pub const fn open_to_machines(&self) -> bool {
         matches!(
             self,
-            Self::Recover { .. }
+            Self::InitializeInstance { .. }
+                | Self::Recover { .. }
                 | Self::FinalizeRecovery { .. }
                 | Self::VerifyBackup { .. }
                 | Self::OpenFile { .. }
@@ -250,7 +255,12 @@ impl Subject {
                 }
                 "make a new backup key for a key shard server"
             }
-            Self::InitializeInstance { instance, .. } => {
+            Self::InitializeInstance {
+                instance,
+                generation,
+                ..
+            } => {
+                say("backup key", format!("generation {generation}"));
                 say("machine", quoted(instance));
                 "let another machine serve as this key shard server"
             }

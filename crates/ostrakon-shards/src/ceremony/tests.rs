@@ -166,6 +166,7 @@ fn subjects(profile: &Profile) -> Vec<Subject> {
         Subject::InitializeInstance {
             kss_id,
             instance: name(),
+            generation,
         },
         Subject::Recover {
             kss_id,

@@ -2,7 +2,7 @@ use ostrakon_shards::generation::Generation;
 use ostrakon_types::UnixMillis;
 
 use super::{Store, Transaction};
-use crate::StoreError;
+use crate::{StoreError, engine::Db};
 
 impl Store {
     /// The newest backup file that was made, if any was.
@@ -10,13 +10,17 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn newest_backup(&self) -> Result<Option<String>, StoreError> {
-        let row = self
-            .db
-            .query("SELECT file FROM backups ORDER BY epoch DESC, counter DESC LIMIT 1")
-            .fetch_optional(&mut self.db.reader().await?)
-            .await?;
-        Ok(row.map(|row| row.try_get("file")).transpose()?)
+        newest_in(&self.db).await
     }
+}
+
+/// The newest backup file in a database.
+pub(super) async fn newest_in(db: &Db) -> Result<Option<String>, StoreError> {
+    let row = db
+        .query("SELECT file FROM backups ORDER BY epoch DESC, counter DESC LIMIT 1")
+        .fetch_optional(&mut db.reader().await?)
+        .await?;
+    Ok(row.map(|row| row.try_get("file")).transpose()?)
 }
 
 impl Transaction<'_> {

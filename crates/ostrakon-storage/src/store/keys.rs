@@ -60,6 +60,18 @@ impl Keys {
         }
     }
 
+    /// Takes away what lets an instance use the shared database.
+    pub(super) async fn part(db: &Db, instance: InstanceId) -> Result<(), StoreError> {
+        let mut conn = db.writer().await?;
+        for name in names(db, instance) {
+            conn.query("DELETE FROM settings WHERE name = ?")
+                .bind(name)
+                .execute(&mut conn)
+                .await?;
+        }
+        Ok(())
+    }
+
     /// The root key, to go into a backup file.
     pub(super) async fn root(db: &Db, protector: &ProtectorKey) -> Result<RecordKey, StoreError> {
         let [fingerprint, wrapped] = names(db, protector.instance());

@@ -1,0 +1,138 @@
+//! Many instances, one key shard server, on a real shared database.
+//!
+//! Bugs planted to see these tests fail: the condition left out of the statement that counts (more than a
+//! thousand are approved); the change number left out of the transaction that records (an instance decides
+//! by the policy that another has replaced).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failure here is a failure of the test"
+)]
+
+mod cluster_of;
+mod devices;
+
+use std::{sync::Mutex, time::Duration};
+
+use cluster_of::{Cluster, check, crowd, eventually};
+use ostrakon_testdb::{Server, mariadb, postgres};
+use ostrakon_testkit::{APPROVE_ALL, Asked, TestUser, daily_limit};
+use ostrakon_types::Denial;
+
+const LIMIT: u64 = 1000;
+
+#[test]
+fn instances_on_mariadb_are_one_server() {
+    instances_are_one_server(mariadb());
+}
+
+#[test]
+fn instances_on_postgres_are_one_server() {
+    instances_are_one_server(postgres());
+}
+
+fn instances_are_one_server(database: &Server) {
+    let cluster = Cluster::new(database, 4, &daily_limit(LIMIT));
+    let mut servers = cluster.serve_all();
+    let ids: Vec<_> = servers
+        .iter()
+        .map(|server| server.identity.kss_id())
+        .collect();
+    assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
+    eventually("four are online", Duration::from_secs(20), || {
+        cluster.online() == 4
+    });
+
+    // Whoever is known to one is known to all.
+    let user = TestUser::onboard(&servers[0].identity, servers[0].address);
+    let addresses = Mutex::new(servers.iter().map(|server| server.address).collect());
+    let seen = crowd(&user, 64, &addresses, |_| false);
+    assert_eq!(seen.approved as u64, LIMIT, "{} denied", seen.denied);
+
+    policies_are_everywhere_at_once(&cluster, &servers, &user);
+    switching_is_everywhere_at_once(&cluster, &servers, &user);
+
+    // Who stops says so, and who is killed is missed.
+    servers.remove(3).stop();
+    assert_eq!(cluster.online(), 3);
+    servers.remove(2).kill();
+    eventually("two are online", Duration::from_secs(20), || {
+        cluster.online() == 2
+    });
+    for server in servers {
+        server.stop();
+    }
+    let records = cluster.records();
+    check(&records, &user, &seen, LIMIT);
+}
+
+/// What one instance has put in force, no other decides against from then on.
+fn policies_are_everywhere_at_once(
+    cluster: &Cluster,
+    servers: &[ostrakon_testkit::Keyserver],
+    user: &TestUser,
+) {
+    for round in 0..6 {
+        let (by, policy) = match round % 2 {
+            0 => (round % servers.len(), APPROVE_ALL),
+            _ => (round % servers.len(), "decrypt: []\n"),
+        };
+        cluster.homes[by].write_policy(policy);
+        cluster.done(by, &["policy", "--load"]);
+        for server in servers {
+            let file = user.file("Public/a");
+            let asked = user.decrypt(server.address, &file);
+            let approved = asked.is(&file);
+            assert_eq!(approved, round % 2 == 0, "round {round}: {asked:?}");
+        }
+    }
+}
+
+fn switching_is_everywhere_at_once(
+    cluster: &Cluster,
+    servers: &[ostrakon_testkit::Keyserver],
+    user: &TestUser,
+) {
+    cluster.homes[0].write_policy(APPROVE_ALL);
+    cluster.done(0, &["policy", "--load"]);
+    for (by, command) in [(1, "disable"), (2, "enable"), (3, "disable"), (0, "enable")] {
+        cluster.done(by, &[command]);
+        for server in servers {
+            let file = user.file("Public/a");
+            let asked = user.decrypt(server.address, &file);
+            let denied = asked.denial() == Some(Denial::Disabled);
+            assert_eq!(denied, command == "disable", "{command} at {by}: {asked:?}");
+        }
+    }
+}
+
+/// Threat 1: the same bytes, sent to all instances at once, are charged once and answered alike.
+#[test]
+fn a_request_is_charged_once_at_whichever_instances_it_arrives() {
+    let cluster = Cluster::new(postgres(), 3, &daily_limit(LIMIT));
+    let servers = cluster.serve_all();
+    let user = TestUser::onboard(&servers[0].identity, servers[0].address);
+    let file = user.file("Public/a");
+    let body = user.body(vec![file.item()]);
+    let (envelope, pending) = user.seal(&body);
+    std::thread::scope(|scope| {
+        for number in 0..100 {
+            let at = servers[number % servers.len()].address;
+            let (envelope, pending, file) = (&envelope, &pending, &file);
+            scope.spawn(move || {
+                let answer = ostrakon_testkit::user::post(at, envelope);
+                let asked: Asked = ostrakon_testkit::user::opened(&answer, pending);
+                assert!(asked.is(file), "{asked:?}");
+            });
+        }
+    });
+    for server in servers {
+        server.stop();
+    }
+    let records = cluster.records();
+    assert_eq!(records.counted(&user.profile), 1);
+    assert_eq!(records.released().len(), 1);
+}

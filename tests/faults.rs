@@ -1,0 +1,259 @@
+//! What a cluster does when an instance, its database, or the way between them fails: every answered request
+//! is in the audit log, no limit is exceeded, nobody is charged twice, and service resumes by itself.
+//!
+//! Bugs planted to see these tests fail: a lost connection taken for a failed transaction, so that its
+//! requests are settled anew without a look at what was recorded (more are counted than were answered); a
+//! database that has gone quiet waited for without an end (the longest answer takes as long as it is quiet).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failure here is a failure of the test"
+)]
+
+mod cluster_of;
+mod devices;
+mod proxy;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use cluster_of::{Cluster, Seen, check, crowd, eventually};
+use ostrakon_testdb::{Engine, Server};
+use ostrakon_testkit::{Asked as Answer, Keyserver, Serve, TestUser};
+use proxy::{Proxy, Way};
+use rustix::process::Signal;
+
+const LIMIT: u64 = 3000;
+const CLIENTS: usize = 8;
+
+/// An answer, be it that nothing can be decided now, comes within this time, also when the database is quiet.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(25);
+
+/// Decrypts what is public, [`LIMIT`] times a day.
+fn policy() -> String {
+    format!(
+        "decrypt:\n\
+         - - {{rule: meta-rule, paths: [/Public]}}\n  \
+           - {{rule: per-profile-throttle-rule, rule_id: daily, per_day: {LIMIT}}}\n"
+    )
+}
+
+/// A cluster under load, its database behind a proxy.
+struct Stage {
+    database: Server,
+    proxy: Proxy,
+    cluster: Cluster,
+    servers: Mutex<Vec<Option<Keyserver>>>,
+    addresses: Mutex<Vec<SocketAddr>>,
+    user: TestUser,
+    seen: Seen,
+}
+
+impl Stage {
+    fn on(database: Server, instances: usize) -> Self {
+        let proxy = Proxy::to(database.port());
+        // A user with no more rights than it needs: who may do anything is not stopped by a read-only server.
+        let uri = database.database_of_a_user("kss", proxy.port());
+        let cluster = Cluster::at(uri, instances, &policy());
+        let servers = cluster.serve_all();
+        let user = TestUser::onboard(&servers[0].identity, servers[0].address);
+        Self {
+            addresses: Mutex::new(servers.iter().map(|server| server.address).collect()),
+            servers: Mutex::new(servers.into_iter().map(Some).collect()),
+            database,
+            proxy,
+            cluster,
+            user,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Lets something happen while clients ask, and waits until all instances answer as before.
+    fn act(&mut self, what: &str, happens: impl FnOnce(&Self)) {
+        let over = AtomicBool::new(false);
+        let seen = thread::scope(|scope| {
+            let this = &*self;
+            let over = &over;
+            let asking = scope.spawn(move || {
+                let done = |_| over.load(Ordering::Relaxed);
+                crowd(&this.user, CLIENTS, &this.addresses, done)
+            });
+            // Some are answered before.
+            thread::sleep(Duration::from_millis(400));
+            happens(this);
+            let all = this.addresses.lock().unwrap().clone();
+            for at in all {
+                let _told = Told(this);
+                eventually(what, Duration::from_secs(40), || {
+                    let file = this.user.file("Public/a");
+                    let body = this.user.body(vec![file.item()]);
+                    let asked = this.user.try_ask(at, &body);
+                    // One that is answered after all counts as seen by nobody.
+                    asked.is_ok_and(|asked| asked.is(&file))
+                });
+            }
+            over.store(true, Ordering::Relaxed);
+            asking.join().unwrap()
+        });
+        assert!(seen.longest < ANSWERS_WITHIN, "{what}: {seen:?}");
+        eprintln!(
+            "{what}: {} approved, longest {:?}",
+            seen.approved, seen.longest
+        );
+        self.seen.add(seen);
+    }
+
+    /// Uses the quota up, and checks what is on record.
+    fn end(mut self) {
+        let seen = crowd(&self.user, CLIENTS, &self.addresses, |_| false);
+        self.seen.add(seen);
+        for server in self.servers.into_inner().unwrap().into_iter().flatten() {
+            server.stop();
+        }
+        let records = self.cluster.records();
+        assert_eq!(
+            records.counted(&self.user.profile),
+            LIMIT,
+            "all of it was had"
+        );
+        check(&records, &self.user, &self.seen, LIMIT);
+    }
+
+    /// Kills an instance, and starts it again a second later.
+    fn kill_instance(&self, number: usize) {
+        let server = self.servers.lock().unwrap()[number].take().unwrap();
+        let at = server.address;
+        server.kill();
+        thread::sleep(Duration::from_secs(1));
+        let server = Serve::on(&self.cluster.homes[number]).at(at).start();
+        self.servers.lock().unwrap()[number] = Some(server);
+    }
+}
+
+/// Says what the programs wrote when the test fails.
+struct Told<'s>(&'s Stage);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for server in self.0.servers.lock().unwrap().iter().flatten() {
+                eprintln!("{}", server.log());
+            }
+            eprintln!("{}", self.0.database.wrote());
+        }
+    }
+}
+
+fn faults(engine: Engine) -> Stage {
+    let mut stage = Stage::on(Server::start(engine, &[]), 3);
+    stage.act("an instance is killed", |stage| stage.kill_instance(1));
+    stage.act("the database is restarted", |stage| {
+        stage.database.stop();
+        thread::sleep(Duration::from_secs(1));
+        stage.database.restart();
+    });
+    stage.act("the database is killed", |stage| {
+        stage.database.kill();
+        stage.database.restart();
+    });
+    stage.act("the database is quiet for a while", |stage| {
+        stage.database.signal(Signal::STOP);
+        thread::sleep(Duration::from_secs(12));
+        stage.database.signal(Signal::CONT);
+    });
+    stage.act("every connection is reset", |stage| stage.proxy.reset());
+    stage.act("the way is slow", |stage| {
+        stage.proxy.set(Way::Slow);
+        thread::sleep(Duration::from_secs(3));
+        stage.proxy.set(Way::Open);
+    });
+    stage.act("the way swallows everything", |stage| {
+        stage.proxy.set(Way::Swallows);
+        thread::sleep(Duration::from_secs(12));
+        stage.proxy.set(Way::Open);
+        stage.proxy.reset();
+    });
+    stage.act("the way is shut", |stage| {
+        stage.proxy.set(Way::Shut);
+        stage.proxy.reset();
+        thread::sleep(Duration::from_secs(3));
+        stage.proxy.set(Way::Open);
+    });
+    stage
+}
+
+#[test]
+fn a_cluster_on_mariadb_outlives_its_faults() {
+    let mut stage = faults(Engine::MariaDb);
+    stage.act("the database takes no writes", |stage| {
+        stage.database.run("SET GLOBAL read_only = 1");
+        thread::sleep(Duration::from_secs(3));
+        stage.database.run("SET GLOBAL read_only = 0");
+    });
+    stage.end();
+}
+
+#[test]
+fn a_cluster_on_postgres_outlives_its_faults() {
+    let mut stage = faults(Engine::Postgres);
+    stage.act("the database takes no writes", |stage| {
+        let set = |value| format!("ALTER DATABASE kss SET default_transaction_read_only = {value}");
+        // It holds for new connections alone.
+        stage.database.run(&set("on"));
+        stage.proxy.reset();
+        thread::sleep(Duration::from_secs(3));
+        stage.database.run(&set("off"));
+    });
+    stage.end();
+}
+
+/// All tables are in one file, which may not grow for a while: to the server, the disk is full.
+#[test]
+fn a_full_disk_releases_nothing_and_takes_up_again() {
+    let room = |mebibytes: u32| {
+        let file = format!("innodb-data-file-path=ibdata1:12M:autoextend:max:{mebibytes}M");
+        ["innodb-file-per-table=0".to_owned(), file]
+    };
+    let [one, little] = &room(48);
+    let [_, much] = &room(200);
+    let database = Server::start(Engine::MariaDb, &[one, little]);
+    let mut stage = Stage::on(database, 2);
+    stage.act("the disk is full", |stage| {
+        let in_kss = |sql: &str| stage.database.try_run_in(Some("kss"), sql);
+        in_kss("CREATE TABLE filler (bytes LONGBLOB)").unwrap();
+        for size in [1_000_000, 100_000, 8_000] {
+            let sql = format!("INSERT INTO filler VALUES (REPEAT('x', {size}))");
+            while in_kss(&sql).is_ok() {}
+        }
+        // What room there is in the tables' own files is used up by what is recorded: denials, of long
+        // names.
+        let at = stage.addresses.lock().unwrap()[0];
+        let names = (0..100).map(|number| format!("Elsewhere/{number}/{}", "x".repeat(1500)));
+        let files: Vec<_> = names.map(|name| stage.user.file(&name)).collect();
+        for items in [100, 10, 1] {
+            eventually("nothing is recorded", Duration::from_secs(30), || {
+                let items = files.iter().take(items).map(|file| file.item());
+                let body = stage.user.body(items.collect());
+                !matches!(stage.user.ask(at, &body), Answer::Items(_))
+            });
+        }
+        let file = stage.user.file("Public/a");
+        eventually("nothing is released", Duration::from_secs(30), || {
+            let body = stage.user.body(vec![file.item()]);
+            !stage.user.ask(at, &body).releases()
+        });
+        stage.database.stop();
+        stage.database.restart_with(&[one, much]);
+    });
+    stage.end();
+}
