@@ -192,7 +192,10 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
     let mut found = AuditSummary::default();
     let is_named = |told: &Told| told.fault.kind == FaultKind::Changed;
     while !found.faults.iter().any(is_named) && changed.flip_next()? {
-        found = verify(stage.home(), &options, &Clock::system()).await?;
+        // The instance's id stands elsewhere, too, where a changed bit may shut the whole database.
+        if let Ok(summary) = verify(stage.home(), &options, &Clock::system()).await {
+            found = summary;
+        }
     }
     newest.put_back()?;
     check(
