@@ -11,6 +11,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_methods,
     clippy::missing_panics_doc,
     reason = "fixtures: a failure here is a failure of the test"
 )]

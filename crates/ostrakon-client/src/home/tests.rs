@@ -90,7 +90,6 @@ fn one_process_at_a_time_changes_the_folder() {
     assert!(attempt().is_ok());
 }
 
-/// Planted bug that this was seen to catch: the time until which one can be made not compared.
 #[test]
 fn a_backup_key_that_was_not_made_in_time_is_forgotten() {
     let kss_id = ostrakon_types::KssId::from_digest(ostrakon_types::Digest::from_bytes([7; 32]));

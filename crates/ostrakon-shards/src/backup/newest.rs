@@ -55,7 +55,6 @@ mod tests {
     use crate::{generation::SignedGeneration, identity::RootKeyRecord};
     use ostrakon_types::UnixMillis;
 
-    /// Planted bug that this was seen to catch: the generation left out of what is signed.
     #[test]
     fn the_newest_backup_key_is_the_servers_word() {
         let root = SigningKey::generate().unwrap();

@@ -194,8 +194,8 @@ const NOTE: Text = or_nothing!(
 );
 
 impl Transaction<'_> {
-    /// Keeps a ceremony with its notices, and what it is about where the relay is to know. `false` when its requester has `most` open already. Kept
-    /// again, by the same requester, it stays as it is.
+    /// Keeps a ceremony with its notices, and what it is about where the relay is to know. `false` when its
+    /// requester has `most` open already. Kept again, by the same requester, it stays as it is.
     ///
     /// # Errors
     /// When the database fails.
