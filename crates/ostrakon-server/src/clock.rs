@@ -5,16 +5,23 @@ use std::{
 };
 
 use ostrakon_types::UnixMillis;
+use rustix::time::{ClockId, clock_gettime};
+
+type Read = dyn Fn() -> UnixMillis + Send + Sync;
+type SinceBoot = dyn Fn() -> i64 + Send + Sync;
 
 /// The wall clock. All that the server knows of time comes from here.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> UnixMillis + Send + Sync>);
+pub struct Clock {
+    wall: Arc<Read>,
+    since_boot: Option<Arc<SinceBoot>>,
+}
 
 impl Clock {
     /// The operating system's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self::from_fn(|| {
+        let wall = || {
             #[expect(
                 clippy::disallowed_methods,
                 reason = "the one place that reads the clock"
@@ -23,19 +30,36 @@ impl Clock {
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
             UnixMillis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
-        })
+        };
+        // It goes on while the machine sleeps, and nobody can set it.
+        let since_boot = || {
+            let time = clock_gettime(ClockId::Boottime);
+            time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+        };
+        Self {
+            wall: Arc::new(wall),
+            since_boot: Some(Arc::new(since_boot)),
+        }
     }
 
-    /// A clock that shows what `now` returns.
+    /// A clock that shows what `now` returns. That it jumps is not noticed.
     #[must_use]
     pub fn from_fn(now: impl Fn() -> UnixMillis + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+        Self {
+            wall: Arc::new(now),
+            since_boot: None,
+        }
     }
 
     /// What it shows.
     #[must_use]
     pub fn now(&self) -> UnixMillis {
-        (self.0)()
+        (self.wall)()
+    }
+
+    /// How long the machine has been running, in milliseconds, where that is known.
+    pub(crate) fn since_boot(&self) -> Option<i64> {
+        self.since_boot.as_ref().map(|read| read())
     }
 }
 

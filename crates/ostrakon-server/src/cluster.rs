@@ -54,6 +54,7 @@ pub(crate) async fn be_present(node: Arc<Node>) {
     let mut entered = false;
     loop {
         tick.tick().await;
+        compare_clocks(&node).await;
         let presence = node.presence();
         let told = if entered {
             store.touch(&presence, false).await
@@ -67,6 +68,28 @@ pub(crate) async fn be_present(node: Arc<Node>) {
             }
         }
     }
+}
+
+/// Notes how far the clock of this machine is from the database's, as far as the way there tells.
+async fn compare_clocks(node: &Node) {
+    let Pipeline {
+        store,
+        clock,
+        watch,
+        ..
+    } = &node.pipeline;
+    let before = clock.now().0;
+    let Ok(Some(there)) = store.database_time().await else {
+        return;
+    };
+    let after = clock.now().0;
+    // What the way takes is no difference.
+    let ahead = match there.0 {
+        there if there < before => before - there,
+        there if there > after => after - there,
+        _ => 0,
+    };
+    watch.note_ahead(ahead);
 }
 
 impl Node {

@@ -15,6 +15,7 @@ pub mod audit;
 mod basis;
 pub mod ceremony;
 mod clock;
+mod clock_watch;
 mod cluster;
 pub mod config;
 mod directory;

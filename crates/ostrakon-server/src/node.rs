@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ostrakon_custody::{Change, LedgerError};
+use ostrakon_custody::{AuditEvent, Change, LedgerError};
 
 use ostrakon_storage::InstanceId;
 use ostrakon_transport::binding::Announcement;
@@ -9,6 +9,7 @@ use ostrakon_types::ErrorChain;
 use crate::{
     audit::{Keeper, Tallies},
     ceremony::{Pending, Room},
+    clock_watch::ClockFault,
     home::Home,
     lineage::OUT_OF_DATE,
     pipeline::Pipeline,
@@ -62,6 +63,11 @@ impl Node {
             Some("shutting down")
         } else if self.pipeline.lineage.is_superseded() {
             Some(OUT_OF_DATE)
+        } else if let Some(fault) = self.pipeline.clock_fault() {
+            Some(match fault {
+                ClockFault::Set(_) => "clock was set",
+                ClockFault::Apart(_) => "clock differs from the database's",
+            })
         } else if !ledger.is_writable() && ledger.probe().await.is_err() {
             Some("ledger cannot be written")
         } else if self.pipeline.store.ping().await.is_err() {
@@ -142,6 +148,43 @@ impl Node {
             .await?;
         pipeline.held_down.store(false, Ordering::Release);
         pipeline.enabled.store(enabled, Ordering::Release);
+        if enabled {
+            // Who enables it has looked at its clock.
+            pipeline.watch.accept();
+        }
         Ok(())
+    }
+
+    /// Puts on record that the clock is not believed any more, or is again.
+    pub(crate) async fn record_clock(&self, before: Option<ClockFault>) -> Option<ClockFault> {
+        let fault = self.pipeline.clock_fault();
+        if fault.is_some() == before.is_some() {
+            return fault;
+        }
+        let detail = match fault {
+            Some(fault) => {
+                tracing::error!(
+                    "{fault}: no request is answered until it is right, or `keyserver enable`"
+                );
+                format!("{fault}: no request is answered")
+            }
+            None => {
+                tracing::info!("the clock is taken for right again");
+                "taken for right again".to_owned()
+            }
+        };
+        let event = AuditEvent::Administered {
+            action: "clock".to_owned(),
+            detail,
+        };
+        let pipeline = &self.pipeline;
+        match pipeline.ledger.note(event, pipeline.clock.now()).await {
+            Ok(()) => fault,
+            Err(error) => {
+                tracing::error!(error = %ErrorChain(&error), "that cannot be recorded");
+                // It is tried again.
+                before
+            }
+        }
     }
 }

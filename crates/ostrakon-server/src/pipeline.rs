@@ -35,6 +35,7 @@ use crate::{
     audit::{Reason, Tallies},
     basis::Basis,
     clock::Clock,
+    clock_watch::{ClockFault, ClockWatch},
     directory::{Directory, Member, Seen},
     lineage::Lineage,
     policy::InForce,
@@ -46,6 +47,7 @@ use crate::{
 /// All that the way of a request needs.
 pub(crate) struct Pipeline {
     pub(crate) clock: Clock,
+    pub(crate) watch: ClockWatch,
     pub(crate) store: Arc<Store>,
     pub(crate) keyserver: VerifiedKeyserver,
     pub(crate) lineage: Lineage,
@@ -158,6 +160,9 @@ impl Pipeline {
     /// Answers one envelope with another.
     pub(crate) async fn answer(&self, envelope: &[u8]) -> Result<Vec<u8>, Unanswered> {
         let now = self.clock.now();
+        if self.clock_fault().is_some() {
+            return Err(Unanswered::Unavailable);
+        }
         let (authentic, mut sender) = match SessionMessage::parse(envelope) {
             Some(message) => {
                 let resumed = self.sessions.resume(&message, &self.directory, now);
@@ -407,6 +412,11 @@ impl Pipeline {
         };
         let recorded = self.ledger.note(event, now).await;
         recorded.map_err(|_| Unanswered::Unavailable)
+    }
+
+    /// Why the clock is not believed, and so nothing decided, if that is so.
+    pub(crate) fn clock_fault(&self) -> Option<ClockFault> {
+        self.watch.fault(self.clock.now(), self.clock.since_boot())
     }
 
     pub(crate) fn is_enabled(&self) -> bool {

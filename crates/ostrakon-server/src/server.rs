@@ -35,6 +35,7 @@ use crate::{
     basis::Basis,
     ceremony::Pending,
     clock::Clock,
+    clock_watch::ClockWatch,
     cluster,
     config::{Config, ConfigError},
     directory::Directory,
@@ -57,6 +58,9 @@ const RELAYED_PER_MINUTE: u32 = 600;
 
 /// How often requests that are too old to be retried are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// How often it is looked whether the clock was set, for the record: each request looks for itself.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// How often what was turned away is recorded.
 const TALLY_EVERY: Duration = Duration::from_secs(60);
@@ -261,6 +265,7 @@ impl Server {
             ledger,
             policy,
             clock,
+            watch: ClockWatch::default(),
             store,
         };
         let node = Arc::new(Node {
@@ -320,6 +325,7 @@ impl Server {
         let forgetting = tokio::spawn(forget(Arc::clone(&self.node)));
         let keeping = tokio::spawn(keep(Arc::clone(&self.node)));
         let tallying = tokio::spawn(tally(Arc::clone(&self.node)));
+        let watching = tokio::spawn(watch_clock(Arc::clone(&self.node)));
         let following = tokio::spawn(cluster::follow(Arc::clone(&self.node)));
         let presence = tokio::spawn(cluster::be_present(Arc::clone(&self.node)));
 
@@ -328,7 +334,7 @@ impl Server {
         let _ = drain.send(true);
         let drained = public.await.unwrap_or(Drained { cut_off: 0 });
         let _ = admin.await;
-        for task in [forgetting, keeping, tallying, following, presence] {
+        for task in [forgetting, keeping, tallying, watching, following, presence] {
             task.abort();
             let _ = task.await;
         }
@@ -380,6 +386,16 @@ async fn tally(node: Arc<Node>) {
         if node.pipeline.reserve.leaves_room() {
             node.record_tallies().await;
         }
+    }
+}
+
+/// Puts on record when the clock is not believed.
+async fn watch_clock(node: Arc<Node>) {
+    let mut tick = interval(WATCH_EVERY);
+    let mut fault = None;
+    loop {
+        tick.tick().await;
+        fault = node.record_clock(fault).await;
     }
 }
 
