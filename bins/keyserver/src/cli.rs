@@ -87,11 +87,19 @@ pub(crate) enum Command {
     Enable {
         #[command(flatten)]
         backup: BackupArgs,
+        #[command(flatten)]
+        remote: RemoteArgs,
     },
     /// Answer no requests, but refuse each of them, until `enable`.
-    Disable,
+    Disable {
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
     /// Show what state the server is in, and its id.
-    Status,
+    Status {
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
     /// Make a new backup key, in place of all earlier ones, and write its file.
     SaveBackupKey {
         /// The new file.
@@ -130,6 +138,16 @@ pub(crate) enum Command {
     Quota(QuotaCommand),
     /// Load, dump, check and test policies.
     Policy(PolicyArgs),
+    /// Say who is heard as an administrator from afar.
+    #[command(subcommand)]
+    Administrator(AdministratorCommand),
+    /// Write the certificate of the server's own authority, which issues those of administrators.
+    #[command(alias = "root_ca")]
+    RootCa {
+        /// The file: `.pem`, or `.p7b` for a bundle.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Print a completion script for a shell.
     #[command(hide = true)]
     Completions {
@@ -145,7 +163,10 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CeremonyCommand {
     /// List what waits.
-    List,
+    List {
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
     /// Show who is asked what, and who has answered.
     Show {
         /// Its id, or how that begins.
@@ -190,6 +211,13 @@ pub(crate) struct AskArgs {
     /// profile of this user's workstation on this machine).
     #[arg(long, value_name = "CARD")]
     pub(crate) profile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// Where and how long devices are waited for.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
     /// Where to wait for devices: an address of this machine that they can reach, and a port (default: this
     /// machine's in its network, port 7421).
     #[arg(long, value_name = "IP:PORT", env = "OSTRAKON_WAIT_AT")]
@@ -199,10 +227,51 @@ pub(crate) struct AskArgs {
     pub(crate) wait: u32,
 }
 
-impl AskArgs {
+impl WaitArgs {
     pub(crate) fn wait_ms(&self) -> i64 {
         i64::from(self.wait) * 1000
     }
+}
+
+/// Which running server is meant.
+#[derive(Debug, Default, Args)]
+pub(crate) struct RemoteArgs {
+    /// Ask the server at this `https` URL, not the one on this machine.
+    #[arg(long, value_name = "URL", env = "OSTRAKON_SERVER")]
+    pub(crate) server: Option<String>,
+    /// Your identity there, as `keyserver administrator create` made it.
+    #[arg(long, value_name = "FILE", env = "OSTRAKON_IDENTITY")]
+    pub(crate) identity: Option<PathBuf>,
+}
+
+/// What to do about administrators.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdministratorCommand {
+    /// Make a key and a certificate by which an administrator is heard from afar.
+    Create {
+        /// Whose it is.
+        #[arg(long)]
+        name: String,
+        /// The new file, which must be kept as a password is.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// For how many days it is valid.
+        #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=3650))]
+        days: u16,
+    },
+    /// List the certificates that were issued.
+    List {
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Hear who has a certificate no more, from now on.
+    Revoke {
+        /// The certificate's id, or a name for all that are in force under it.
+        #[arg(value_name = "NAME|ID")]
+        which: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
 }
 
 /// What to do with the audit log.
@@ -216,6 +285,8 @@ pub(crate) enum AuditCommand {
         /// Go on with those that come.
         #[arg(long)]
         follow: bool,
+        #[command(flatten)]
+        remote: RemoteArgs,
     },
     /// Write records, one a line, to FILE or standard output: JSON, or with `--format cef` the Common Event
     /// Format. They name paths.
@@ -257,7 +328,10 @@ pub(crate) enum AuditCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuotaCommand {
     /// List the profiles that are at quota, by rule, with the time of reset.
-    List,
+    List {
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
     /// Set counters back to zero.
     Clear {
         /// Those of these profiles, each by its id or its first words, four at least.
@@ -272,6 +346,14 @@ pub(crate) enum QuotaCommand {
         /// Those of every profile.
         #[arg(long)]
         all: bool,
+        /// The card of the administrators' profile, where their devices must approve, as `ostrakon profile
+        /// export-card` writes it (default: the profile of this user's workstation on this machine).
+        #[arg(long, value_name = "CARD")]
+        administrators: Option<PathBuf>,
+        #[command(flatten)]
+        wait: WaitArgs,
+        #[command(flatten)]
+        remote: RemoteArgs,
     },
 }
 
@@ -287,12 +369,16 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(crate) struct PolicyArgs {
-    /// Put `keyserver.yml` in force in the running server, all or nothing.
-    #[arg(long, conflicts_with = "dump")]
-    pub(crate) load: bool,
+    /// Put `keyserver.yml` in force in the running server, all or nothing; with `--server`, PATH.
+    #[arg(long, value_name = "PATH", num_args = 0..=1, conflicts_with = "dump")]
+    pub(crate) load: Option<Option<PathBuf>>,
     /// Write the policy in force to PATH, or to standard output.
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     pub(crate) dump: Option<Option<PathBuf>>,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
     #[command(subcommand)]
     pub(crate) command: Option<PolicyCommand>,
 }

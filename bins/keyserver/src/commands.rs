@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod accept_rollback;
+pub(crate) mod administrator;
 pub(crate) mod administrators;
 pub(crate) mod audit;
 pub(crate) mod backup_key;
@@ -17,6 +18,8 @@ pub(crate) mod instance;
 pub(crate) mod policy;
 pub(crate) mod quota;
 pub(crate) mod recovery;
+pub(crate) mod remote;
+pub(crate) mod root_ca;
 pub(crate) mod save_backup_key;
 pub(crate) mod serve;
 pub(crate) mod status;

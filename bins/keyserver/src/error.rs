@@ -4,9 +4,11 @@ use std::{io, path::PathBuf};
 
 use ostrakon_server::{
     BuildError, HeldBy, HomeError, ProtectorError,
-    admin::AskError,
+    admin::{AskError, FaultKind},
     audit::ArchiveError,
+    authority::IdentityFileError,
     ceremony::{ConveneError, NotOfProfile, ParseBackupError, Stand, WriteBackupError},
+    certificates::AdministratorError,
     policy_engine::LoadPolicyError,
     setup::StoppedError,
 };
@@ -28,6 +30,9 @@ pub(crate) enum Failure {
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const DENIED: u8 = 3;
 pub(crate) const BAD_CONFIGURATION: u8 = 4;
+
+const NAME_THEM: &str =
+    "`keyserver save-backup-key --profile CARD` makes a backup key, and with it names them";
 
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
@@ -170,9 +175,8 @@ impl From<ConveneError> for Failure {
                 "`ostrakon device add` adds devices, `ostrakon profile threshold` sets how many it takes; \
                  `--ignore-security-checks` goes on all the same",
             ),
-            ConveneError::NoProfile => said.hint(
-                "`keyserver save-backup-key --profile CARD` makes a backup key, and with it names them",
-            ),
+            ConveneError::NoProfile => said.hint(NAME_THEM),
+            ConveneError::Policy(error) => bad_policy(&error),
             ConveneError::OtherProfile { .. } => said.hint(
                 "change the devices of the profile that holds it, and export its card anew",
             ),
@@ -198,6 +202,31 @@ impl From<WriteBackupError> for Failure {
                 "a command that waits for approvals writes it at the end, or was killed and left it: then remove it",
             ),
             WriteBackupError::Exists(_) => {
+                said.hint("nothing was changed; name another file, or move that one away")
+            }
+            _ => said,
+        }
+    }
+}
+
+impl From<AdministratorError> for Failure {
+    fn from(error: AdministratorError) -> Self {
+        let said = Self::new(ErrorChain(&error).to_string());
+        match error {
+            AdministratorError::Build(error) => error.into(),
+            AdministratorError::Unknown(_) => {
+                said.hint("`keyserver administrator list` shows all of them")
+            }
+            _ => said,
+        }
+    }
+}
+
+impl From<IdentityFileError> for Failure {
+    fn from(error: IdentityFileError) -> Self {
+        let said = Self::new(ErrorChain(&error).to_string());
+        match error {
+            IdentityFileError::Exists(_) => {
                 said.hint("nothing was changed; name another file, or move that one away")
             }
             _ => said,
@@ -235,13 +264,17 @@ impl From<AskError> for Failure {
         let said = Self::new(ErrorChain(&error).to_string());
         match error {
             AskError::NotRunning => said.hint("`keyserver serve` runs it; `--home` says where"),
-            AskError::Fault(fault) if fault.bad_policy => {
-                eprintln!("{}", fault.error);
-                eprintln!("error: the policy was not loaded; the old one stays in force");
-                Self::Printed {
-                    code: BAD_CONFIGURATION,
+            AskError::Fault(fault) => match fault.kind {
+                FaultKind::BadPolicy => {
+                    eprintln!("{}", fault.error);
+                    eprintln!("error: the policy was not loaded; the old one stays in force");
+                    Self::Printed {
+                        code: BAD_CONFIGURATION,
+                    }
                 }
-            }
+                FaultKind::NoAdministrators => said.hint(NAME_THEM),
+                _ => said,
+            },
             _ => said,
         }
     }

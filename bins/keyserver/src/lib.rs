@@ -79,9 +79,11 @@ async fn run(cli: Cli, registry: &Registry) -> Result<(), Failure> {
             commands::initialize::run(&home?, &db_uri, &ask).await
         }
         Command::Instance(command) => commands::instance::run(&home?, command).await,
-        Command::Enable { backup } => commands::enable::enable(&home?, &backup).await,
-        Command::Disable => commands::enable::switch(&home?, false).await,
-        Command::Status => commands::status::run(&home?).await,
+        Command::Enable { backup, remote } => {
+            commands::enable::enable(&home?, &backup, &remote).await
+        }
+        Command::Disable { remote } => commands::enable::disable(&home?, &remote).await,
+        Command::Status { remote } => commands::status::run(&home?, &remote).await,
         Command::SaveBackupKey {
             path,
             ignore_security_checks,
@@ -95,6 +97,8 @@ async fn run(cli: Cli, registry: &Registry) -> Result<(), Failure> {
         }
         Command::AcceptRollback { ask } => commands::accept_rollback::run(&home?, &ask).await,
         Command::Ceremony(command) => commands::ceremony::run(&home?, command).await,
+        Command::Administrator(command) => commands::administrator::run(&home?, command).await,
+        Command::RootCa { output } => commands::root_ca::run(&home?, &output).await,
         Command::Audit(command) => commands::audit::run(&home?, command).await,
         Command::Quota(command) => commands::quota::run(&home?, command, registry).await,
         Command::Policy(args) => commands::policy::run(home, args, cli.format, registry).await,

@@ -40,8 +40,8 @@ use ostrakon_shards::{
     seal::Sealed,
 };
 use ostrakon_storage::{
-    ArchiveRow, CeremonyRecord, ChangeNumber, CheckpointRow, InstanceId, LocationRecord,
-    RequestKey, Store, StoreError,
+    ArchiveRow, CeremonyRecord, CertificateRow, ChangeNumber, CheckpointRow, InstanceId,
+    LocationRecord, RequestKey, Store, StoreError,
 };
 use ostrakon_types::{
     CeremonyId, Charge, CryptographicId, Denial, DeviceId, Digest, MetaItem, ProfileId, Proposal,
@@ -204,16 +204,38 @@ pub enum Change {
         known: u64,
     },
     /// Answer requests, or none.
-    SetEnabled(bool),
+    SetEnabled {
+        /// Which.
+        enabled: bool,
+        /// On whose word, where it is not the operator's alone.
+        by: Option<String>,
+    },
     /// Put a policy in force.
     LoadPolicy {
         /// The IANA name of the zone in which its times are meant.
         time_zone: String,
-        /// The text of the file.
+        /// Its text.
         source: String,
+        /// The number for which it was approved, where it needed that: if the next one is another, nothing
+        /// is done, and the answer is 0.
+        number: Option<i64>,
+        /// On whose word, where it is not the operator's alone.
+        by: Option<String>,
     },
-    /// Set a profile's counters, or every profile's, back to zero.
-    ClearQuota(Option<ProfileId>),
+    /// Set counters back to zero.
+    ClearQuota {
+        /// A profile's; nobody means every profile's.
+        profile: Option<ProfileId>,
+        /// On whose word, where it is not the operator's alone.
+        by: Option<String>,
+    },
+    /// Keep what is known of a certificate that the server issued, or revoked.
+    Certificate {
+        /// What is known.
+        row: CertificateRow,
+        /// The record of what was done.
+        event: AuditEvent,
+    },
     /// Put on record that a chain is not where a witness saw it, and answer no more requests.
     Break(Break),
     /// Keep a checkpoint. It is about the log, not in it.

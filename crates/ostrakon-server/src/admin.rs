@@ -1,134 +1,44 @@
 //! What an operator may ask of a running server, over its administration socket.
 //!
-//! The socket is a file of mode 0600: who can open it is the operator.
+//! The socket is a file of mode 0600: who can open it is the operator. Where `server.toml` says so, whoever
+//! has a certificate of the server's own authority is heard from afar, too, by mutual TLS; but what enables,
+//! loads a policy or clears quotas, the administrators' devices must approve then.
 
+mod administrators;
+mod caller;
 mod ceremonies;
 mod client;
+mod reading;
+mod status;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::State,
     http::StatusCode,
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use ostrakon_custody::SignedManifest;
-use ostrakon_shards::{backup::BackupFile, generation::Generation};
-use ostrakon_storage::StoreError;
-use ostrakon_types::{ErrorChain, KssId, ProfileId, UnixMillis};
+use ostrakon_transport::http::Site;
+use ostrakon_types::ErrorChain;
 use serde::{Deserialize, Serialize};
 
-pub use self::client::{AskError, Client};
+pub(crate) use self::caller::Caller;
+pub use self::{
+    client::{AskError, Client, RemoteError},
+    reading::AuditFeed,
+    status::{AuditStatus, BackupStatus, RunState, Status},
+};
 use crate::{
     audit,
-    ceremony::{HolderCount, holder_count},
     node::Node,
-    policy::SetPolicyError,
+    policy::{Approval, SetPolicyError},
     quota::{self, ProfileName},
-    setup,
+    routes::count_refused,
 };
-
-/// What `keyserver status` tells.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Status {
-    /// The server's id.
-    pub kss_id: KssId,
-    /// Its name.
-    pub name: String,
-    /// Whether it runs, and whether it answers requests.
-    pub state: RunState,
-    /// The program's version.
-    pub version: String,
-    /// This instance.
-    pub instance: String,
-    /// What keeps the data.
-    pub database: String,
-    /// What protects the root key.
-    pub protector: String,
-    /// The number of the policy in force.
-    pub policy_version: Option<i64>,
-    /// When it was loaded.
-    pub policy_loaded_at: Option<UnixMillis>,
-    /// How many profiles there are.
-    pub profiles: u64,
-    /// Why requests cannot be answered now, if they cannot.
-    pub not_ready: Option<String>,
-    /// How the audit log stands.
-    pub audit: AuditStatus,
-    /// The generation of its state: epoch and counter.
-    #[serde(default)]
-    pub generation: Option<String>,
-    /// The newest backup key, if one was made.
-    #[serde(default)]
-    pub backup: Option<BackupStatus>,
-    /// Whether it was recovered, and waits to be enabled.
-    #[serde(default)]
-    pub staged: bool,
-    /// Since when it serves with care, because its state is not proved to be the newest.
-    #[serde(default)]
-    pub unproven_since: Option<UnixMillis>,
-}
-
-/// What is known of a server's newest backup key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct BackupStatus {
-    /// The epoch of its generation.
-    pub epoch: u64,
-    /// The counter of its generation.
-    pub counter: u64,
-    /// When it was made.
-    pub made_at: UnixMillis,
-    /// The profile whose devices hold it.
-    pub profile: ProfileId,
-    /// How many of them there are.
-    pub holders: HolderCount,
-}
-
-impl BackupStatus {
-    pub(crate) fn of(file: &BackupFile) -> Self {
-        let Generation { epoch, counter } = file.generation();
-        Self {
-            epoch,
-            counter,
-            made_at: file.created_at(),
-            profile: file.profile().id(),
-            holders: holder_count(file.profile()),
-        }
-    }
-
-    /// Its generation, as it is shown.
-    #[must_use]
-    pub fn generation(&self) -> String {
-        format!("{}.{}", self.epoch, self.counter)
-    }
-
-    /// Whether it was made after the backup key of this generation.
-    #[must_use]
-    pub fn is_newer_than(&self, other: Generation) -> bool {
-        (self.epoch, self.counter) > (other.epoch, other.counter)
-    }
-}
-
-/// How the audit log stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct AuditStatus {
-    /// The number of this instance's newest record.
-    pub records: u64,
-    /// The number of the newest checkpoint.
-    pub checkpoint: Option<u64>,
-    /// When it was made.
-    pub checkpoint_at: Option<UnixMillis>,
-    /// Whether the log can be written, and checkpoints wherever they should be, as far as is known. A
-    /// server that does not run does not know.
-    pub writable: Option<bool>,
-    /// What is wrong with it, ready to be shown.
-    pub trouble: Vec<String>,
-}
 
 /// Whose counters are set back: nobody named means everybody's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,18 +66,6 @@ struct Pruned {
     rows: u64,
 }
 
-/// Whether a server runs, and whether it answers requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RunState {
-    /// It answers requests.
-    Enabled,
-    /// It runs, and answers each request with a refusal.
-    Disabled,
-    /// It does not run.
-    Stopped,
-}
-
 /// A policy, as it stands in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyText {
@@ -192,91 +90,73 @@ pub struct PolicyLoaded {
 pub struct Fault {
     /// What went wrong, ready to be shown.
     pub error: String,
-    /// Whether it is the policy that is wrong.
-    pub bad_policy: bool,
+    /// What can be done about it.
+    #[serde(default)]
+    pub kind: FaultKind,
+}
+
+/// What kind of fault it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The policy is wrong.
+    BadPolicy,
+    /// The administrators' devices must approve it.
+    NeedsApproval,
+    /// It is not known whose devices could approve it.
+    NoAdministrators,
+    /// The profile whose devices were to be asked is not the one that decides.
+    OtherProfile,
+    /// Another one.
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 /// Done as asked: an empty object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
 
+/// What is answered to whoever can open the socket.
 pub(crate) fn router(node: Arc<Node>) -> Router {
-    Router::new()
-        .route("/status", get(status))
-        .route("/enable", post(|state| set_enabled(state, true)))
-        .route("/disable", post(|state| set_enabled(state, false)))
-        .route("/policy", get(dump_policy).post(load_policy))
-        .route("/quota", get(list_quota))
-        .route("/quota/clear", post(clear_quota))
+    everywhere()
+        .route("/administrators/create", post(administrators::create))
         .route("/audit/archive", post(keep_archive))
         .route("/audit/prune", post(prune))
-        .route("/ceremony/open", post(ceremonies::open))
-        .route("/ceremony/take", post(ceremonies::take))
-        .route("/ceremony/fulfil", post(ceremonies::fulfil))
         .route("/ceremony/keep", post(ceremonies::keep))
-        .route("/ceremony/give-up", post(ceremonies::give_up))
-        .route("/ceremony/list", get(ceremonies::list))
         .route("/ceremony/cancel", post(ceremonies::cancel))
         .route("/ceremony/carry", post(ceremonies::carry))
         .route("/ceremony/carried", post(ceremonies::carried))
         .route("/ceremony/set-down", post(ceremonies::set_down))
+        .layer(Extension(Caller::Operator))
         .with_state(node)
 }
 
-async fn status(State(node): State<Arc<Node>>) -> Response {
-    let pipeline = &node.pipeline;
-    let policy = pipeline.policy.current();
-    let profiles = match pipeline.store.count_profiles().await {
-        Ok(profiles) => profiles,
-        Err(error) => return fault(&error, false),
-    };
-    let enabled = pipeline.enabled.load(Ordering::Acquire);
-    let not_ready = node.unready().await.map(str::to_owned);
-    let backup = match setup::backup_status(&pipeline.store).await {
-        Ok(backup) => backup,
-        Err(error) => return fault(&error, false),
-    };
-    let audit = match audit_status(&node).await {
-        Ok(audit) => audit,
-        Err(error) => return fault(&error, false),
-    };
-    Json(Status {
-        kss_id: pipeline.keyserver.kss_id(),
-        name: pipeline.keyserver.name().as_str().to_owned(),
-        state: if enabled {
-            RunState::Enabled
-        } else {
-            RunState::Disabled
-        },
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        instance: node.instance.to_string(),
-        database: pipeline.store.kind().to_owned(),
-        protector: "key file".to_owned(),
-        policy_version: Some(policy.version),
-        policy_loaded_at: Some(policy.loaded_at),
-        profiles,
-        not_ready,
-        audit,
-        generation: Some(pipeline.lineage.newest().generation().to_string()),
-        backup,
-        staged: false,
-        unproven_since: pipeline.lineage.doubt().unproven_since,
-    })
-    .into_response()
+/// What is answered to administrators from afar.
+pub(crate) fn remote(node: Arc<Node>) -> Site {
+    let refused = Arc::clone(&node);
+    let router = everywhere()
+        .layer(from_fn_with_state(Arc::clone(&node), caller::authenticate))
+        .with_state(node);
+    Site::new(router, move |status| count_refused(&refused, status))
 }
 
-async fn audit_status(node: &Node) -> Result<AuditStatus, StoreError> {
-    let heads = node.pipeline.store.audit_heads().await?;
-    let own = heads.iter().find(|(id, _)| *id == node.instance);
-    let shown = node.keeper.shown();
-    let writable = node.pipeline.ledger.is_writable() && shown.failing.is_none();
-    Ok(AuditStatus {
-        records: own.map_or(0, |(_, head)| head.sequence),
-        checkpoint: shown.newest.map(|(number, _)| number),
-        checkpoint_at: shown.newest.map(|(_, at)| at),
-        writable: Some(writable),
-        trouble: node.breaks.iter().cloned().chain(shown.failing).collect(),
-    })
+fn everywhere() -> Router<Arc<Node>> {
+    Router::new()
+        .route("/status", get(status::status))
+        .route("/enable", post(enable))
+        .route("/disable", post(disable))
+        .route("/policy", get(dump_policy).post(load_policy))
+        .route("/quota", get(list_quota))
+        .route("/quota/clear", post(clear_quota))
+        .route("/audit/read", post(reading::read))
+        .route("/administrators", get(administrators::list))
+        .route("/administrators/revoke", post(administrators::revoke))
+        .route("/ceremony/open", post(ceremonies::open))
+        .route("/ceremony/take", post(ceremonies::take))
+        .route("/ceremony/fulfil", post(ceremonies::fulfil))
+        .route("/ceremony/give-up", post(ceremonies::give_up))
+        .route("/ceremony/list", get(ceremonies::list))
 }
 
 async fn list_quota(State(node): State<Arc<Node>>) -> Response {
@@ -286,11 +166,18 @@ async fn list_quota(State(node): State<Arc<Node>>) -> Response {
     let now = pipeline.clock.now();
     match quota::at_quota(&pipeline.store, &policy.policy, limit, now).await {
         Ok(all) => Json(all).into_response(),
-        Err(error) => fault(&error, false),
+        Err(error) => fault(&error),
     }
 }
 
-async fn clear_quota(State(node): State<Arc<Node>>, Json(asked): Json<ClearQuota>) -> Response {
+async fn clear_quota(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<ClearQuota>,
+) -> Response {
+    if let Some(refusal) = caller.must_ask(&node) {
+        return refusal;
+    }
     let pipeline = &node.pipeline;
     let now = pipeline.clock.now();
     match quota::clear(&pipeline.store, &pipeline.ledger, &asked.profiles, now).await {
@@ -298,7 +185,7 @@ async fn clear_quota(State(node): State<Arc<Node>>, Json(asked): Json<ClearQuota
             tracing::info!(counters, "quotas cleared by the operator");
             Json(QuotaCleared { counters }).into_response()
         }
-        Err(error) => fault(&error, false),
+        Err(error) => fault(&error),
     }
 }
 
@@ -316,7 +203,7 @@ async fn keep_archive(
             tracing::info!("audit records archived by the operator");
             Json(Done {}).into_response()
         }
-        Err(error) => fault(&error, false),
+        Err(error) => fault(&error),
     }
 }
 
@@ -325,28 +212,40 @@ async fn prune(State(node): State<Arc<Node>>) -> Response {
     let (keyserver, store, ledger) = (&pipeline.keyserver, &pipeline.store, &pipeline.ledger);
     match audit::prune(keyserver, store, ledger, pipeline.clock.now()).await {
         Ok(rows) => Json(Pruned { rows }).into_response(),
-        Err(error) => fault(&error, false),
+        Err(error) => fault(&error),
     }
 }
 
-async fn set_enabled(State(node): State<Arc<Node>>, enabled: bool) -> Response {
-    match node.set_enabled(enabled).await {
+async fn enable(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Response {
+    if let Some(refusal) = caller.must_ask(&node) {
+        return refusal;
+    }
+    match node.set_enabled(true, caller.by()).await {
         Ok(()) => {
-            tracing::info!(enabled, "switched by the operator");
+            tracing::info!("enabled by the operator");
             Json(Done {}).into_response()
         }
-        Err(error) if !enabled => {
+        Err(error) => fault(&error),
+    }
+}
+
+/// Whoever is heard may stop the server: it is what helps when somebody is heard who should not be.
+async fn disable(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Response {
+    match node.set_enabled(false, caller.by()).await {
+        Ok(()) => {
+            let certificate = caller.certificate().map(tracing::field::display);
+            tracing::info!(certificate, "disabled by an operator");
+            Json(Done {}).into_response()
+        }
+        Err(error) => {
             let error = format!(
                 "the server answers no requests now, but that is lost at its next start: {}",
                 ErrorChain(&error)
             );
-            let fault = Fault {
-                error,
-                bad_policy: false,
-            };
+            let kind = FaultKind::Other;
+            let fault = Fault { error, kind };
             (StatusCode::SERVICE_UNAVAILABLE, Json(fault)).into_response()
         }
-        Err(error) => fault(&error, false),
     }
 }
 
@@ -356,42 +255,42 @@ async fn dump_policy(State(node): State<Arc<Node>>) -> Json<PolicyText> {
     })
 }
 
-async fn load_policy(State(node): State<Arc<Node>>, Json(policy): Json<PolicyText>) -> Response {
+async fn load_policy(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Json(policy): Json<PolicyText>,
+) -> Response {
+    if let Some(refusal) = caller.must_ask(&node) {
+        return refusal;
+    }
     let pipeline = &node.pipeline;
-    let now = pipeline.clock.now();
+    let (ledger, now) = (&pipeline.ledger, pipeline.clock.now());
     match pipeline
         .policy
-        .set(policy.source, &pipeline.ledger, now)
+        .set(policy.source, Approval::Operator, ledger, now)
         .await
     {
-        Ok((version, warnings, quotas)) => {
-            tracing::info!(version, "policy loaded");
-            let warnings = warnings.iter().map(ToString::to_string).collect();
-            let quotas = quotas.iter().map(ToString::to_string).collect();
-            Json(PolicyLoaded {
-                version,
-                warnings,
-                quotas,
-            })
-            .into_response()
+        Ok(loaded) => {
+            tracing::info!(version = loaded.version, "policy loaded");
+            Json(loaded).into_response()
         }
-        Err(error @ SetPolicyError::Load(_)) => fault(&error, true),
-        Err(error) => fault(&error, false),
+        Err(error @ SetPolicyError::Load(_)) => fault_of(&error, FaultKind::BadPolicy),
+        Err(error) => fault(&error),
     }
 }
 
-fn fault(error: &dyn std::error::Error, bad_policy: bool) -> Response {
-    let status = if bad_policy {
-        StatusCode::BAD_REQUEST
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+fn fault(error: &dyn std::error::Error) -> Response {
+    fault_of(error, FaultKind::Other)
+}
+
+fn fault_of(error: &dyn std::error::Error, kind: FaultKind) -> Response {
+    let status = match kind {
+        FaultKind::BadPolicy => StatusCode::BAD_REQUEST,
+        FaultKind::NeedsApproval | FaultKind::NoAdministrators | FaultKind::OtherProfile => {
+            StatusCode::FORBIDDEN
+        }
+        FaultKind::Other => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (
-        status,
-        Json(Fault {
-            error: ErrorChain(error).to_string(),
-            bad_policy,
-        }),
-    )
-        .into_response()
+    let error = ErrorChain(error).to_string();
+    (status, Json(Fault { error, kind })).into_response()
 }

@@ -19,5 +19,6 @@ pub(crate) use self::{
     verify::unless_archived,
 };
 pub use archive::{ArchiveError, Archived, archive};
+pub(crate) use read::Place;
 pub use read::{AuditEntry, AuditReader};
 pub use verify::{ArchiveSummary, AuditSummary, ChainSummary, Told, VerifyOptions, verify};

@@ -3,7 +3,7 @@
 //! | type | asks for | asked by |
 //! | --- | --- | --- |
 //! | [`Creation`] | making a server | the server that is made |
-//! | [`OfServer`] | a new backup key; going on with an older state | the server, running or not |
+//! | [`OfServer`] | a new backup key; going on with an older state; what an operator may not do alone | the server, running or not |
 //! | [`Ingestion`] | a lost server's identity | a machine that nobody knows |
 //! | [`FileOpening`] | the key of an encrypted backup file | a machine that nobody knows |
 //! | [`Joining`] | that another machine serves as an instance | a machine that nobody knows |
@@ -17,6 +17,7 @@
 //!
 //! [`list`] and [`cancel`] are for the operator, and for ceremonies of all kinds.
 
+mod administration;
 mod backup_file;
 mod checks;
 mod creation;
@@ -45,6 +46,7 @@ use ostrakon_types::{CeremonyId, DeviceId, ProfileId, UnixMillis, canonical};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    administration::{Administer, Administered},
     backup_file::{NewBackupFile, WriteBackupError},
     checks::{HolderCount, WeakProfile, Weakness},
     creation::Creation,
@@ -52,7 +54,7 @@ pub use self::{
     held::{Ask, Fulfilled, Operation},
     ingestion::{Ingested, Ingestion},
     joining::Joining,
-    listing::{About, Answered, Listed, ListedDevice, cancel, list},
+    listing::{About, Answered, Listed, ListedDevice, cancel, list, list_at},
     of_server::OfServer,
     profile::{ParseCardError, parse_card},
     verification::{HolderReport, Proved, Verification},
@@ -62,7 +64,14 @@ pub(crate) use self::{
     held::{Held, Room, newest_backup},
     pending::{CarriedAnswers, Carry, Pending},
 };
-use crate::{admin::AskError, server::BuildError};
+use ostrakon_policy::LoadPolicyError;
+use ostrakon_shards::name::NameError;
+
+use crate::{
+    admin::{AskError, FaultKind},
+    quota::ClearQuotaError,
+    server::BuildError,
+};
 
 /// A ceremony that was opened, as a command shows and relays it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -146,6 +155,21 @@ pub enum ConveneError {
     /// The server or its home.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The policy is bad.
+    #[error(transparent)]
+    Policy(LoadPolicyError),
+    /// Another policy was put in force since it was asked for this one.
+    #[error("another policy was put in force meanwhile: ask for approval again")]
+    Overtaken,
+    /// Profiles whose quotas are to be cleared.
+    #[error(transparent)]
+    Clear(#[from] ClearQuotaError),
+    /// The time zone cannot be shown to people.
+    #[error("the time zone of the policy has no name that can be shown")]
+    Zone(#[from] NameError),
+    /// It is not done from afar.
+    #[error("that is done on the server's own machine alone")]
+    Afar,
     /// The running server says why.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -205,6 +229,18 @@ pub enum ConveneError {
     /// The shares that devices gave do not come to the encrypted file's key.
     #[error("the shares do not combine to the key of the encrypted file")]
     Combine(#[from] CombineError),
+}
+
+impl ConveneError {
+    /// Whether another profile's devices were to be asked than decide there.
+    #[must_use]
+    pub fn is_of_another_profile(&self) -> bool {
+        match self {
+            Self::OtherProfile { .. } => true,
+            Self::Ask(AskError::Fault(fault)) => fault.kind == FaultKind::OtherProfile,
+            _ => false,
+        }
+    }
 }
 
 fn not_approved(stand: &Stand) -> String {

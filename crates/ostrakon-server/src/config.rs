@@ -24,12 +24,28 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The IANA name of the zone in which times without a zone in the policy are meant.
     pub time_zone: String,
+    /// Whether the administrators' devices must approve also on this machine what they must from afar.
+    pub admin_quorum: bool,
+    /// Administration from afar.
+    pub admin: Admin,
     /// What a stranger, a client and all clients together may take up.
     pub limits: Limits,
     /// How the server tells what it does.
     pub log: Log,
     /// The audit log, and what bears witness to it.
     pub audit: Audit,
+}
+
+/// Administration from afar.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Admin {
+    /// The address and port on which administrators are heard; nothing for none.
+    pub listen: String,
+    /// The names and addresses by which they reach it. They stand in its certificate; none means the address
+    /// on which it listens.
+    pub names: Vec<String>,
 }
 
 /// Bounds on what clients take up.
@@ -127,6 +143,8 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7420)),
             time_zone: "UTC".to_owned(),
+            admin_quorum: false,
+            admin: Admin::default(),
             limits: Limits::default(),
             log: Log::default(),
             audit: Audit::default(),
@@ -217,6 +235,7 @@ impl Config {
                 reason,
             });
         }
+        self.admin.check()?;
         self.audit.check()
     }
 
@@ -229,6 +248,44 @@ impl Config {
             key: "time_zone",
             reason: error.to_string(),
         })
+    }
+}
+
+impl Admin {
+    fn check(&self) -> Result<(), ConfigError> {
+        let address = self.address()?;
+        if self.names.is_empty() && address.is_some_and(|at| at.ip().is_unspecified()) {
+            let reason = "must say by which names and addresses administrators reach the server";
+            return Err(ConfigError::Value {
+                key: "admin.names",
+                reason: reason.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Where administrators are heard, if anywhere.
+    ///
+    /// # Errors
+    /// When that is no address.
+    pub(crate) fn address(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        if self.listen.is_empty() {
+            return Ok(None);
+        }
+        let address = self.listen.parse().map_err(|_| ConfigError::Value {
+            key: "admin.listen",
+            reason: "must be an address and a port such as 192.0.2.1:7422, or empty".to_owned(),
+        })?;
+        Ok(Some(address))
+    }
+
+    /// The names in the certificate of a listener on `address`.
+    pub(crate) fn names(&self, address: SocketAddr) -> Vec<String> {
+        if self.names.is_empty() {
+            vec![address.ip().to_string()]
+        } else {
+            self.names.clone()
+        }
     }
 }
 
@@ -296,6 +353,18 @@ fn overlay(
                             return Err(ConfigError::Variable { name, reason });
                         }
                     },
+                    toml::Value::Boolean(_) => match text.parse() {
+                        Ok(truth) => toml::Value::Boolean(truth),
+                        Err(_) => {
+                            let reason = format!("`{text}` is neither `true` nor `false`");
+                            return Err(ConfigError::Variable { name, reason });
+                        }
+                    },
+                    toml::Value::Array(_) => {
+                        let parts = text.split(',').map(str::trim);
+                        let parts = parts.filter(|part| !part.is_empty());
+                        toml::Value::Array(parts.map(Into::into).collect())
+                    }
                     _ => toml::Value::String(text),
                 };
             }
@@ -351,6 +420,9 @@ mod tests {
             "[audit]\ncheckpoint_file = \"checkpoints\"",
             "[audit]\nsyslog = \"dev/log\"",
             "[audit]\nreserve_bytes = 2000000000000000",
+            "[admin]\nlisten = \"somewhere\"",
+            "[admin]\nlisten = \"0.0.0.0:7422\"",
+            "admin_quorum = 1",
         ] {
             assert!(load(text).is_err(), "{text}");
         }
@@ -362,12 +434,16 @@ mod tests {
             "OSTRAKON_LIMITS_IN_FLIGHT" => Some("7".to_owned()),
             "OSTRAKON_LISTEN" => Some("127.0.0.1:1".to_owned()),
             "OSTRAKON_LOG_FORMAT" => Some("json".to_owned()),
+            "OSTRAKON_ADMIN_QUORUM" => Some("true".to_owned()),
+            "OSTRAKON_ADMIN_NAMES" => Some("a.example, 192.0.2.1".to_owned()),
             _ => None,
         };
         let config = Config::load("[limits]\nin_flight = 3", variable).unwrap();
         assert_eq!(config.limits.in_flight, 7);
         assert_eq!(config.listen.port(), 1);
         assert_eq!(config.log.format, LogFormat::Json);
+        assert!(config.admin_quorum);
+        assert_eq!(config.admin.names, ["a.example", "192.0.2.1"]);
         let wrong = Config::load("", |name| {
             (name == "OSTRAKON_LIMITS_IN_FLIGHT").then(|| "many".to_owned())
         });

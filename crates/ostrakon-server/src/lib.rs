@@ -12,8 +12,10 @@
 pub mod admin;
 mod administrators;
 pub mod audit;
+pub mod authority;
 mod basis;
 pub mod ceremony;
+pub mod certificates;
 mod clock;
 mod clock_watch;
 mod cluster;

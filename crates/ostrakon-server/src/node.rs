@@ -25,6 +25,7 @@ pub(crate) struct Node {
     pub(crate) keeper: Keeper,
     pub(crate) home: Home,
     pub(crate) ceremonies: Pending,
+    pub(crate) admin_quorum: bool,
     /// Chains that were not where they were left when the server started, ready to be shown.
     pub(crate) breaks: Vec<String>,
 }
@@ -35,6 +36,7 @@ impl Node {
         let pipeline = &self.pipeline;
         Room {
             home: &self.home,
+            node: Some(self),
             store: &pipeline.store,
             ledger: &pipeline.ledger,
             signer: &pipeline.signer,
@@ -133,7 +135,12 @@ impl Node {
     }
 
     /// Makes the server answer requests, or none, from now on.
-    pub(crate) async fn set_enabled(&self, enabled: bool) -> Result<(), LedgerError> {
+    /// `by` says on whose word, where it is not the operator's alone.
+    pub(crate) async fn set_enabled(
+        &self,
+        enabled: bool,
+        by: Option<String>,
+    ) -> Result<(), LedgerError> {
         let pipeline = &self.pipeline;
         // One after the other, so that memory and database end alike.
         let _one = self.switching.lock().await;
@@ -144,7 +151,7 @@ impl Node {
         }
         pipeline
             .ledger
-            .administer(Change::SetEnabled(enabled), pipeline.clock.now())
+            .administer(Change::SetEnabled { enabled, by }, pipeline.clock.now())
             .await?;
         pipeline.held_down.store(false, Ordering::Release);
         pipeline.enabled.store(enabled, Ordering::Release);

@@ -4,9 +4,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::{Timestamp, tz::TimeZone};
 use ostrakon_custody::{Change, Explain, Ledger, LedgerError};
-use ostrakon_policy::{Diagnostic, Explanation, LoadPolicyError, Policy, QuotaChange, Registry};
-use ostrakon_storage::PolicyVersion;
+use ostrakon_policy::{Explanation, LoadPolicyError, Policy, Registry};
+use ostrakon_storage::{PolicyVersion, Store};
 use ostrakon_types::{ApprovalRequest, Candidate, Denial, Proposal, UnixMillis};
+
+use crate::{Config, admin::PolicyLoaded, server::BuildError};
 
 /// A policy that was loaded, with the number under which the database keeps it.
 pub(crate) struct Loaded {
@@ -25,6 +27,9 @@ pub(crate) enum SetPolicyError {
     /// It cannot be recorded; the old one stays in force.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// It was approved in the place of another one than is in force now.
+    #[error("another policy was put in force meanwhile: ask for approval again")]
+    Overtaken,
 }
 
 /// The policy in force.
@@ -56,20 +61,40 @@ impl InForce {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The name of the zone in which its times are meant.
+    pub(crate) fn zone_name(&self) -> &str {
+        &self.zone_name
+    }
+
+    /// Checks that `source` is a policy that can be put in force.
+    pub(crate) fn check(&self, source: &str) -> Result<(), LoadPolicyError> {
+        Policy::load(FILE, source, &self.zone, &self.registry).map(|_| ())
+    }
+
     /// Puts the policy `source` in force, all or nothing, and answers with its number, what loading
     /// warned of, and what becomes of the quotas.
     pub(crate) async fn set(
         &self,
         source: String,
+        approval: Approval,
         ledger: &Ledger,
         now: UnixMillis,
-    ) -> Result<(i64, Vec<Diagnostic>, Vec<QuotaChange>), SetPolicyError> {
+    ) -> Result<PolicyLoaded, SetPolicyError> {
         let loaded = Policy::load(FILE, &source, &self.zone, &self.registry)?;
+        let (number, by) = match approval {
+            Approval::Operator => (None, None),
+            Approval::Administrators { number, by } => (Some(number), Some(by)),
+        };
         let change = Change::LoadPolicy {
             time_zone: self.zone_name.clone(),
             source: source.clone(),
+            number,
+            by,
         };
         let version = ledger.administer(change, now).await?;
+        if version == 0 {
+            return Err(SetPolicyError::Overtaken);
+        }
         let next = Loaded {
             version,
             loaded_at: now,
@@ -82,8 +107,56 @@ impl InForce {
         if current.version < version {
             *current = Arc::new(next);
         }
-        Ok((version, loaded.warnings, quotas))
+        Ok(PolicyLoaded {
+            version,
+            warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+            quotas: quotas.iter().map(ToString::to_string).collect(),
+        })
     }
+}
+
+/// On whose word a policy is put in force.
+pub(crate) enum Approval {
+    /// The operator's.
+    Operator,
+    /// The administrators', who approved it for this number.
+    Administrators {
+        /// The number.
+        number: i64,
+        /// Who approved, for the record.
+        by: String,
+    },
+}
+
+/// The policy that is to take the place of the one in the database when the server starts, if one is.
+pub(crate) async fn at_start(
+    config: &Config,
+    store: &Store,
+    stored: Option<&PolicyVersion>,
+    file: Option<String>,
+) -> Result<Option<String>, BuildError> {
+    let Some(stored) = stored else {
+        return file.map(Some).ok_or(BuildError::NoPolicy);
+    };
+    let file = file.filter(|file| *file != stored.source);
+    let stays = match &file {
+        None => true,
+        Some(_) if config.admin_quorum => true,
+        // What administrators put in force is not undone by a file that it took the place of.
+        Some(file) => stored.approved && store.had_policy(file).await?,
+    };
+    if stays && file.is_some() {
+        tracing::warn!(
+            version = stored.version,
+            "{FILE} is not the policy in force, which stays: `keyserver policy --dump` writes it"
+        );
+    }
+    // Times without a zone mean others when the zone is another.
+    let another_zone = stored.time_zone != config.time_zone;
+    Ok(match file.filter(|_| !stays) {
+        Some(file) => Some(file),
+        None => another_zone.then(|| stored.source.clone()),
+    })
 }
 
 impl InForce {

@@ -5,14 +5,12 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use jiff::Timestamp;
 use ostrakon_custody::{Change, Ledger, LedgerError};
 use ostrakon_policy::Policy;
+use ostrakon_shards::words::first_words;
 use ostrakon_storage::{Counter, Store, StoreError};
 use ostrakon_types::{Charge, CounterKey, Period, ProfileId, ProfileRef, ProfileWords, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    pipeline::{ALL_PROFILES, new_profiles},
-    setup::first_words,
-};
+use crate::pipeline::{ALL_PROFILES, new_profiles};
 
 /// A profile that a rule throttles now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,17 +196,39 @@ pub(crate) async fn clear(
     profiles: &[ProfileName],
     now: UnixMillis,
 ) -> Result<u64, ClearQuotaError> {
+    let found = find_all(store, profiles).await?;
+    Ok(clear_of(ledger, &found, None, now).await?)
+}
+
+/// Finds the profiles that are meant: all of them, or none where one is misspelt.
+pub(crate) async fn find_all(
+    store: &Store,
+    profiles: &[ProfileName],
+) -> Result<Vec<ProfileId>, ClearQuotaError> {
     let mut found = Vec::with_capacity(profiles.len());
-    // All of them first: none is cleared where one is misspelt.
     for name in profiles {
-        found.push(Some(find(store, name).await?));
+        found.push(find(store, name).await?);
     }
-    if found.is_empty() {
-        found.push(None);
+    Ok(found)
+}
+
+/// Sets their counters back to zero, or everybody's where there is none, on whose word where it is not the
+/// operator's.
+pub(crate) async fn clear_of(
+    ledger: &Ledger,
+    profiles: &[ProfileId],
+    by: Option<String>,
+    now: UnixMillis,
+) -> Result<u64, LedgerError> {
+    let mut whose: Vec<_> = profiles.iter().copied().map(Some).collect();
+    if whose.is_empty() {
+        whose.push(None);
     }
     let mut cleared = 0;
-    for profile in found {
-        let rows = ledger.administer(Change::ClearQuota(profile), now).await?;
+    for profile in whose {
+        let by = by.clone();
+        let change = Change::ClearQuota { profile, by };
+        let rows = ledger.administer(change, now).await?;
         cleared += u64::try_from(rows).unwrap_or(0);
     }
     Ok(cleared)

@@ -62,7 +62,7 @@ async fn count_turned_away(State(node): State<Arc<Node>>, response: Response) ->
 }
 
 /// Counts what was refused by its status.
-fn count_refused(node: &Node, status: StatusCode) {
+pub(crate) fn count_refused(node: &Node, status: StatusCode) {
     if let Some(reason) = Reason::of_status(status) {
         node.tallies().count(reason);
     }

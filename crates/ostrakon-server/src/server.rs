@@ -1,3 +1,5 @@
+mod error;
+
 use std::{
     fs, io,
     net::SocketAddr,
@@ -9,16 +11,13 @@ use std::{
     time::Duration,
 };
 
-use ostrakon_custody::{
-    AuditError, AuditEvent, AuditFault, BackUpError, Break, Change, HeadFileError, Identity,
-    IdentityError, Ledger, LedgerError, LedgerLimits,
-};
-use ostrakon_policy::{LoadPolicyError, Policy, Registry};
-use ostrakon_shards::{backup::ParseBackupError, identity::VerifiedKeyserver};
-use ostrakon_storage::{PolicyVersion, ProtectorError, ProtectorKey, Store, StoreError};
+use ostrakon_custody::{AuditEvent, Change, Identity, Ledger, LedgerLimits};
+use ostrakon_policy::{Policy, Registry};
+use ostrakon_shards::identity::VerifiedKeyserver;
+use ostrakon_storage::{PolicyVersion, ProtectorKey, Store, StoreError};
 use ostrakon_transport::{
     envelope::EnvelopeKey,
-    http::{Drained, ListenerLimits, serve},
+    http::{Drained, ListenerLimits, TlsListener, serve},
 };
 use ostrakon_types::ErrorChain;
 use tokio::{
@@ -28,22 +27,24 @@ use tokio::{
     time::interval,
 };
 
+pub use self::error::BuildError;
 use crate::{
     admin,
     administrators::Administrators,
-    audit::{Keeper, Tallies, resume},
+    audit::{Keeper, Reason, Tallies, resume},
+    authority::{Authority, ListenerCertificate},
     basis::Basis,
     ceremony::Pending,
     clock::Clock,
     clock_watch::ClockWatch,
     cluster,
-    config::{Config, ConfigError},
+    config::Config,
     directory::Directory,
-    home::{HeldBy, Home, HomeError, HomeLock},
-    lineage::{Lineage, LineageError},
+    home::{HeldBy, Home, HomeLock},
+    lineage::Lineage,
     node::Node,
     pipeline::Pipeline,
-    policy::{FILE, InForce},
+    policy::{FILE, InForce, at_start},
     rate::RateLimit,
     reserve::Reserve,
     routes,
@@ -52,6 +53,9 @@ use crate::{
 
 /// The largest policy that can be loaded, in JSON.
 const ADMIN_BODY_BYTES: usize = 32 << 20;
+
+/// How many connections of administrators from afar are open at once, at most.
+const REMOTE_CONNECTIONS: usize = 64;
 
 /// Openings, answers and endings of ceremonies, over all profiles: what people do by hand.
 const RELAYED_PER_MINUTE: u32 = 600;
@@ -71,84 +75,11 @@ pub struct Server {
     limits: ListenerLimits,
     in_flight: usize,
     listener: TcpListener,
+    remote: Option<TlsListener>,
     socket: UnixListener,
     home: Home,
     writer: JoinHandle<()>,
     _lock: HomeLock,
-}
-
-/// Why a server cannot run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The home folder.
-    #[error(transparent)]
-    Home(#[from] HomeError),
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The instance's key.
-    #[error(transparent)]
-    Protector(#[from] ProtectorError),
-    /// The database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The server's identity.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// There is no policy, neither in the database nor in the home folder.
-    #[error("there is no policy: `keyserver.yml` is missing")]
-    NoPolicy,
-    /// The policy.
-    #[error(transparent)]
-    Policy(#[from] LoadPolicyError),
-    /// The audit log cannot be read.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    /// The audit log is not what was written.
-    #[error("the audit log is not what was written: {first}{}", and_more(*.count))]
-    AuditFaults {
-        /// How many faults there are.
-        count: u64,
-        /// The first of them.
-        first: AuditFault,
-    },
-    /// The audit log is not where it was left. That is on record now, and the server disabled.
-    #[error("the audit log is not where it was left: {0}")]
-    Broken(Break),
-    /// The server was recovered, and waits.
-    #[error("the server was recovered here, and waits to be enabled")]
-    Staged,
-    /// The head file of the audit log.
-    #[error(transparent)]
-    HeadFile(#[from] HeadFileError),
-    /// The ledger.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// The backup file.
-    #[error("the backup file that was made cannot be read back")]
-    Backup(#[source] ParseBackupError),
-    /// A backup key could not be made.
-    #[error(transparent)]
-    BackUp(#[from] BackUpError),
-    /// The age of the state.
-    #[error(transparent)]
-    Lineage(#[from] LineageError),
-    /// The address or the socket.
-    #[error("cannot listen on {at}")]
-    Listen {
-        /// Where.
-        at: String,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-fn and_more(count: u64) -> String {
-    match count.saturating_sub(1) {
-        0 => String::new(),
-        more => format!(" (and {more} more)"),
-    }
 }
 
 impl Server {
@@ -191,16 +122,7 @@ impl Server {
 
         let stored = store.policy().await?;
         let file = home.read_policy()?;
-        let changed = match (&stored, file) {
-            // Times without a zone mean others when the zone is another.
-            (Some(stored), file) if stored.time_zone != config.time_zone => {
-                Some(file.unwrap_or_else(|| stored.source.clone()))
-            }
-            (Some(stored), Some(file)) if stored.source == file => None,
-            (_, Some(file)) => Some(file),
-            (Some(_), None) => None,
-            (None, None) => return Err(BuildError::NoPolicy),
-        };
+        let changed = at_start(config, &store, stored.as_ref(), file).await?;
         if let Some(source) = &changed {
             for warning in Policy::load(FILE, source, &zone, &registry)?.warnings {
                 tracing::warn!(line = warning.line, "{FILE}: {}", warning.message);
@@ -212,6 +134,13 @@ impl Server {
             .await
             .map_err(listen(config.listen.to_string()))?;
         let socket = bind_socket(&home).map_err(listen(home.socket().display().to_string()))?;
+        let remote = match config.admin.address()? {
+            Some(at) => {
+                let bound = TcpListener::bind(at).await;
+                Some((at, bound.map_err(listen(at.to_string()))?))
+            }
+            None => None,
+        };
 
         let root = *identity.keyserver.root_key();
         let lineage = Lineage::start(&home, &store, &identity.signer, root, now).await?;
@@ -227,6 +156,8 @@ impl Server {
             let change = Change::LoadPolicy {
                 time_zone: zone_name.clone(),
                 source,
+                number: None,
+                by: None,
             };
             ledger.administer(change, now).await?;
         }
@@ -277,11 +208,17 @@ impl Server {
             keeper,
             home: home.clone(),
             ceremonies: Pending::new(administrators),
+            admin_quorum: config.admin_quorum,
             breaks: resumed.breaks.iter().map(ToString::to_string).collect(),
         });
         node.end_leftovers().await;
+        let remote = match remote {
+            Some((at, tcp)) => Some(listen_afar(&node, tcp, config.admin.names(at)).await?),
+            None => None,
+        };
         Ok(Self {
             node,
+            remote,
             limits: limits.listener(),
             in_flight: limits.in_flight,
             listener,
@@ -298,6 +235,17 @@ impl Server {
     /// When the operating system does not say.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The address on which administrators are heard, if they are.
+    ///
+    /// # Errors
+    /// When the operating system does not say.
+    pub fn administration(&self) -> io::Result<Option<SocketAddr>> {
+        self.remote
+            .as_ref()
+            .map(TlsListener::local_addr)
+            .transpose()
     }
 
     /// The server, as clients know it.
@@ -318,6 +266,12 @@ impl Server {
         };
         let public = routes::site(Arc::clone(&self.node), self.in_flight);
         let public = tokio::spawn(serve(self.listener, public, self.limits.clone(), stopped()));
+        let remote = self.remote.map(|listener| {
+            let mut limits = self.limits.clone();
+            limits.connections = limits.connections.min(REMOTE_CONNECTIONS);
+            let site = admin::remote(Arc::clone(&self.node));
+            tokio::spawn(serve(listener, site, limits, stopped()))
+        });
         let admin = admin::router(Arc::clone(&self.node));
         let mut limits = self.limits;
         limits.body_bytes = ADMIN_BODY_BYTES;
@@ -334,6 +288,9 @@ impl Server {
         let _ = drain.send(true);
         let drained = public.await.unwrap_or(Drained { cut_off: 0 });
         let _ = admin.await;
+        if let Some(remote) = remote {
+            let _ = remote.await;
+        }
         for task in [forgetting, keeping, tallying, watching, following, presence] {
             task.abort();
             let _ = task.await;
@@ -418,6 +375,27 @@ async fn forget(node: Arc<Node>) {
             tracing::error!(error = %ErrorChain(&error), "no new generation");
         }
     }
+}
+
+/// Hears administrators on `tcp`, which they reach by these names.
+async fn listen_afar(
+    node: &Arc<Node>,
+    tcp: TcpListener,
+    names: Vec<String>,
+) -> Result<TlsListener, BuildError> {
+    let pipeline = &node.pipeline;
+    let (clock, kss_id) = (pipeline.clock.clone(), pipeline.keyserver.kss_id());
+    let authority = Arc::new(Authority::of(&pipeline.store, &kss_id, clock.now()).await?);
+    let own = ListenerCertificate::new(Arc::clone(&authority), names, clock.clone())?;
+    let heard = Arc::clone(node);
+    let listener = TlsListener::new(
+        tcp,
+        authority.certificate(),
+        Arc::new(own),
+        move || clock.now(),
+        move |failure| heard.tallies().count(Reason::of_handshake(failure)),
+    );
+    Ok(listener?)
 }
 
 /// Binds the administration socket. The home is locked, so a socket that is there is a leftover.

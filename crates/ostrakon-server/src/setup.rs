@@ -7,11 +7,11 @@ use std::{fs, io, io::Write as _, path::Path};
 use jiff::Timestamp;
 use ostrakon_custody::{AuditEvent, AuditRecord, Auditor, Change, Evidence, Identity};
 use ostrakon_policy::{Policy, Registry, simulate::RecordedRequest};
-use ostrakon_shards::{identity::VerifiedKeyserver, name::Name};
+use ostrakon_shards::{identity::VerifiedKeyserver, name::Name, words::first_words};
 use ostrakon_storage::{DatabaseUri, ProtectorKey, Store, StoreError};
 use ostrakon_types::{
-    ApprovalRequest, CounterKey, Decision, Denial, Digest, OpaqueId, ProfileId, ProfileRef,
-    ProfileWords, RequestId, RequestKind, UnixMillis,
+    ApprovalRequest, CounterKey, Decision, Denial, OpaqueId, ProfileId, ProfileRef, RequestId,
+    RequestKind, UnixMillis,
 };
 
 use crate::{
@@ -194,7 +194,7 @@ pub async fn set_enabled_stopped(
     clock: &Clock,
 ) -> Result<(), BuildError> {
     let offline = Offline::start(home, clock).await?;
-    let change = Change::SetEnabled(enabled);
+    let change = Change::SetEnabled { enabled, by: None };
     let changed = offline.ledger.administer(change, clock.now()).await;
     offline.finish().await;
     changed?;
@@ -385,19 +385,6 @@ impl AuditedRequest {
             explanation: explanation.clone(),
         })
     }
-}
-
-/// How many words of a profile its id tells: each stands for 11 of its 128 bits.
-const WORDS_IN_ID: usize = 11;
-
-/// The first words of a profile: id and words begin with the same bits.
-pub(crate) fn first_words(profile: &ProfileId) -> ProfileWords {
-    let mut digest = [0; 32];
-    for (to, from) in digest.iter_mut().zip(profile.as_bytes()) {
-        *to = *from;
-    }
-    let words = ostrakon_shards::words::words(&Digest::from_bytes(digest));
-    ProfileWords::new(words.first(WORDS_IN_ID))
 }
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {

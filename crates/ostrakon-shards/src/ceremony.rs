@@ -28,12 +28,14 @@
 //! a proof of its own: there it is that device's answer, and the others are waited for. A key shard server is a member
 //! of profiles, but never answers: its word is its policy's, elsewhere.
 
+mod administration;
 mod answer;
 mod notice;
 mod opening;
 mod subject;
 mod tally;
 
+pub use administration::Administration;
 pub use answer::{Answer, Contribution, Verdict};
 pub use notice::{AnswerError, Notice, NoticeError, Question, recent};
 pub use opening::{Ceremony, CeremonyError, Requester};

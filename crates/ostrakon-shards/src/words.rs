@@ -6,7 +6,7 @@
 
 use bip39::{Language, Mnemonic};
 use hkdf::Hkdf;
-use ostrakon_types::{Digest, ProfileWords, canonical};
+use ostrakon_types::{Digest, ProfileId, ProfileWords, canonical};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -26,6 +26,19 @@ const COUNT: usize = 24;
 #[must_use]
 pub fn words(digest: &Digest) -> ProfileWords {
     ProfileWords::new(&mnemonic(digest.as_bytes()).to_string())
+}
+
+/// How many words of a profile its id tells: each stands for 11 of its 128 bits.
+const WORDS_IN_ID: usize = 11;
+
+/// The first words of a profile: id and words begin with the same bits.
+#[must_use]
+pub fn first_words(profile: &ProfileId) -> ProfileWords {
+    let mut digest = [0; 32];
+    for (to, from) in digest.iter_mut().zip(profile.as_bytes()) {
+        *to = *from;
+    }
+    ProfileWords::new(words(&Digest::from_bytes(digest)).first(WORDS_IN_ID))
 }
 
 /// 24 words from which the keys of a recovery device are derived. Wiped on drop.

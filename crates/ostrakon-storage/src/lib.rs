@@ -21,9 +21,9 @@ mod uri;
 pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
-    ArchiveRow, AuditHead, AuditRow, CeremonyRecord, ChangeNumber, CheckpointRow, Counter,
-    CounterChange, InstanceId, InstanceRecord, LONGEST_WINDOW, LocationRecord, MAX_LOCATIONS,
-    NoticeRecord, PendingCeremony, Place, PolicyVersion, Presence, REQUESTS_KEPT, RequestKey,
-    RequestRecord, SILENCE, ServerRecord, Snapshot, StateDoubt, Store, Transaction,
+    ArchiveRow, AuditHead, AuditRow, CeremonyRecord, CertificateRow, ChangeNumber, CheckpointRow,
+    Counter, CounterChange, InstanceId, InstanceRecord, LONGEST_WINDOW, LocationRecord,
+    MAX_LOCATIONS, NoticeRecord, PendingCeremony, Place, PolicyVersion, Presence, REQUESTS_KEPT,
+    RequestKey, RequestRecord, SILENCE, ServerRecord, Snapshot, StateDoubt, Store, Transaction,
 };
 pub use uri::{DatabaseUri, ParseUriError};

@@ -1,4 +1,5 @@
 mod audit;
+mod authority;
 mod backups;
 mod ceremonies;
 mod changes;
@@ -18,6 +19,7 @@ mod transaction;
 use std::path::{Path, PathBuf};
 
 pub use audit::{AuditHead, AuditRow, InstanceId};
+pub use authority::CertificateRow;
 pub use ceremonies::{CeremonyRecord, NoticeRecord, PendingCeremony};
 pub use changes::ChangeNumber;
 pub use checkpoints::{ArchiveRow, CheckpointRow};

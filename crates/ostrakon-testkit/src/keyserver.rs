@@ -46,6 +46,8 @@ pub struct Keyserver {
     stderr: Output,
     /// Where it answers.
     pub address: SocketAddr,
+    /// Where administrators are heard, if anywhere.
+    pub administration: Option<SocketAddr>,
     /// The server, as its clients know it.
     pub identity: VerifiedKeyserver,
 }
@@ -137,10 +139,12 @@ impl<'a> Serve<'a> {
         };
         let announced: Announcement = serde_json::from_slice(&answer.body).expect("a card");
         let identity = announced.card.verify(&announced.kss_id).expect("its own");
+        let administration = address_in(&stderr.text(), "administrators are heard");
         Ok(Keyserver {
             child,
             stderr,
             address,
+            administration,
             identity,
         })
     }
@@ -153,9 +157,13 @@ impl<'a> Serve<'a> {
     }
 }
 
-/// The address in the log line that says so, in either format.
 fn serving_at(log: &str) -> Option<SocketAddr> {
-    let line = log.lines().find(|line| line.contains("serving"))?;
+    address_in(log, "serving")
+}
+
+/// The address in the log line that says so, in either format.
+fn address_in(log: &str, said: &str) -> Option<SocketAddr> {
+    let line = log.lines().find(|line| line.contains(said))?;
     let value = line
         .split_once("address=")
         .or_else(|| line.split_once("\"address\":\""))?

@@ -4,7 +4,8 @@
 //! [`ListenerLimits`], and [`InFlightLimit`], which refuses requests at once where there are too many; a [`Desk`] is a small
 //! server in a command that waits for other devices. A client's side is
 //! [`HttpClient`], which tries several servers, [`SingleConnection`], which measures one, and
-//! [`UnixClient`] for the administration socket.
+//! [`JsonClient`] for administration, by the socket or, with a [`ClientIdentity`], by mutual TLS on a
+//! [`TlsListener`].
 //!
 //! What is deliberately absent: HTTP/2 (one more parser before authentication, and nothing here
 //! streams), `Transfer-Encoding` in requests (so that no two readers of one stream can disagree about
@@ -14,18 +15,22 @@ mod body;
 mod client;
 mod connection;
 mod desk;
+mod json;
 mod limit;
 mod listener;
+mod mutual_tls;
 mod pace;
 #[cfg(test)]
 pub(crate) mod testing;
-mod unix;
 
 pub use client::{
     AttemptError, BaseUrl, ClientConfig, HttpClient, ParseBaseUrlError, RequestError,
     SingleConnection, TlsError,
 };
 pub use desk::{Desk, serve_desk};
+pub use json::{JsonClient, JsonError};
 pub use limit::{InFlight, InFlightLimit};
 pub use listener::{Drained, Listener, ListenerLimits, Peer, Site, serve};
-pub use unix::{UnixClient, UnixError};
+pub use mutual_tls::{
+    ClientIdentity, HandshakeFailure, IdentityError, PeerCertificate, SetUpTlsError, TlsListener,
+};

@@ -126,6 +126,10 @@ id!(
     CeremonyId, 16
 );
 id!(
+    /// Names a certificate that a key shard server issued: its serial number, 16 random bytes.
+    CertificateId, 16
+);
+id!(
     /// A SHA-256 digest.
     Digest, 32
 );

@@ -15,8 +15,8 @@ mod time;
 
 pub use error_chain::ErrorChain;
 pub use id::{
-    CeremonyId, CryptographicId, DeviceId, Digest, LocationId, ParseIdError, ProfileId, RequestId,
-    SetId,
+    CeremonyId, CertificateId, CryptographicId, DeviceId, Digest, LocationId, ParseIdError,
+    ProfileId, RequestId, SetId,
 };
 pub use kss_id::{KssId, ParseKssIdError};
 pub use request::{

@@ -11,7 +11,7 @@ pub(crate) async fn run(context: &Context, args: &AskArgs) -> Result<(), Failure
     let ask = Ask {
         operation: Operation::AcceptRollback,
         profile: administrators::profile(args)?,
-        wait_ms: args.wait_ms(),
+        wait_ms: args.wait.wait_ms(),
     };
     let fulfilled = ceremony::of_server(context, ask, args, |_| Ok(())).await?;
     let Fulfilled::GoesOn {
@@ -19,7 +19,7 @@ pub(crate) async fn run(context: &Context, args: &AskArgs) -> Result<(), Failure
         as_generation,
     } = fulfilled
     else {
-        return Err(Failure::new("the server did something else than was asked"));
+        return Err(ceremony::another());
     };
     match context.format {
         Format::Human => println!("the server goes on with state {from}, as {as_generation}"),

@@ -11,7 +11,11 @@ use crate::{cli::AuditCommand, error::Failure, moment::Moment};
 
 pub(crate) async fn run(context: &Context, command: AuditCommand) -> Result<(), Failure> {
     match command {
-        AuditCommand::Tail { lines, follow } => tail::run(context, lines, follow).await,
+        AuditCommand::Tail {
+            lines,
+            follow,
+            remote,
+        } => tail::run(context, lines, follow, &remote).await,
         AuditCommand::Export { since, until, file } => {
             let (since, until) = (instant(context, since)?, instant(context, until)?);
             export::run(context, since, until, file.as_deref()).await

@@ -23,7 +23,7 @@ pub(crate) async fn verify(context: &Context, path: &Path, args: &AskArgs) -> Re
     let newer = newer(context, &file).await;
     let behind = is_behind(&file, &versions);
     let clock = Clock::system();
-    let wait_ms = args.wait_ms();
+    let wait_ms = args.wait.wait_ms();
     let mut verification = Verification::open(file, &versions, machine()?, wait_ms, &clock)?;
     verification.through(&context.home).await;
     // However it ends in time, there is something to report.

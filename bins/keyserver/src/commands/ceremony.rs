@@ -13,13 +13,17 @@ use jiff::{Timestamp, tz::TimeZone};
 use ostrakon_client::people::{Relay, RelayedCeremony};
 use ostrakon_server::{
     Clock,
-    ceremony::{Ask, Asking, Convened, Fulfilled, Listed, OfServer, Progress, Stand, cancel, list},
+    admin::{AskError, Client},
+    ceremony::{
+        Administer, Administered, Ask, Asking, ConveneError, Convened, Fulfilled, Listed, OfServer,
+        Operation, Progress, Stand, cancel, list, list_at,
+    },
 };
 use ostrakon_types::{ErrorChain, UnixMillis};
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{Context, serve::told_to_stop};
+use super::{Context, administrators, remote, serve::told_to_stop};
 use crate::{
     cli::{AskArgs, CeremonyCommand, Format},
     error::{DENIED, Failure},
@@ -32,7 +36,13 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) async fn run(context: &Context, command: CeremonyCommand) -> Result<(), Failure> {
     let clock = Clock::system();
     match command {
-        CeremonyCommand::List => list::run(&list(&context.home, &clock).await?, context.format),
+        CeremonyCommand::List { remote } => {
+            let all = match remote.server {
+                Some(_) => list_at(&remote::client(context, &remote)?).await?,
+                None => list(&context.home, &clock).await?,
+            };
+            list::run(&all, context.format)
+        }
         CeremonyCommand::Show { id } => show::run(&find(context, &id).await?, context.format),
         CeremonyCommand::Cancel { id } => {
             let found = find(context, &id).await?;
@@ -70,7 +80,7 @@ pub(crate) async fn hold(
     format: Format,
 ) -> Result<Stand, Failure> {
     let stop = told_to_stop()?;
-    let relay = match Relay::open(args.listen, now).await {
+    let relay = match Relay::open(args.wait.listen, now).await {
         Ok(relay) => Some(relay),
         Err(_) if asking.is_served() => None,
         Err(error) => {
@@ -128,7 +138,57 @@ pub(crate) async fn of_server(
     args: &AskArgs,
     keep: impl FnOnce(&Fulfilled) -> Result<(), Failure>,
 ) -> Result<Fulfilled, Failure> {
-    let mut asking = OfServer::open(&context.home, &Clock::system(), ask).await?;
+    let asking = OfServer::open(&context.home, &Clock::system(), ask).await?;
+    carry(context, asking, args, keep).await
+}
+
+/// Has a server do what its operator may not do alone: the one that `client` asks or, where none runs, the
+/// one in the home.
+pub(crate) async fn administer(
+    context: &Context,
+    client: Client,
+    asked: Administer,
+    args: &AskArgs,
+) -> Result<Administered, Failure> {
+    let mut ask = Ask {
+        operation: Operation::Administer(asked),
+        profile: administrators::profile(args)?,
+        wait_ms: args.wait.wait_ms(),
+    };
+    let opened = match open(context, &client, &ask).await {
+        // The workstation here is nobody's who decides there. Whose devices do, the server knows.
+        Err(error) if args.profile.is_none() && error.is_of_another_profile() => {
+            ask.profile.clear();
+            open(context, &client, &ask).await
+        }
+        opened => opened,
+    };
+    match carry(context, opened?, args, |_| Ok(())).await? {
+        Fulfilled::Administered(done) => Ok(done),
+        _ => Err(another()),
+    }
+}
+
+async fn open(context: &Context, client: &Client, ask: &Ask) -> Result<OfServer, ConveneError> {
+    match OfServer::open_at(client.clone(), ask).await {
+        Err(ConveneError::Ask(AskError::NotRunning)) => {
+            OfServer::open(&context.home, &Clock::system(), ask.clone()).await
+        }
+        opened => opened,
+    }
+}
+
+/// What is said when the server did something else than was asked.
+pub(crate) fn another() -> Failure {
+    Failure::new("the server did something else than was asked")
+}
+
+async fn carry(
+    context: &Context,
+    mut asking: OfServer,
+    args: &AskArgs,
+    keep: impl FnOnce(&Fulfilled) -> Result<(), Failure>,
+) -> Result<Fulfilled, Failure> {
     let failure = match hold(&mut asking, args, context.format).await {
         Ok(Stand::Approved) => return asking.finish(keep).await,
         Ok(stand) => not_approved(stand),

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{Context, administrators, ceremony, enable};
 use crate::{
-    cli::{BackupArgs, Format},
+    cli::{BackupArgs, Format, RemoteArgs},
     error::Failure,
 };
 
@@ -22,7 +22,7 @@ pub(crate) async fn run(
     backup: &BackupArgs,
 ) -> Result<(), Failure> {
     if setup::is_staged(&context.home).await? {
-        return enable::enable(context, backup).await;
+        return enable::enable(context, backup, &RemoteArgs::default()).await;
     }
     let name = Name::new(name).map_err(|error| Failure::new(format!("bad name: {error}")))?;
     let versions = administrators::profile(&backup.ask)?;
@@ -85,7 +85,7 @@ pub(crate) async fn with_backup(
         database,
         &versions,
         backup.ignore_security_checks,
-        backup.ask.wait_ms(),
+        backup.ask.wait.wait_ms(),
         &Clock::system(),
     )?;
     let path = backup.path(context);

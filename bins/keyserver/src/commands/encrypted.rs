@@ -61,7 +61,7 @@ pub(crate) async fn read(
     eprintln!(
         "the backup file is encrypted: devices open it first, and give their shares of it after that"
     );
-    let wait_ms = args.wait_ms();
+    let wait_ms = args.wait.wait_ms();
     let mut opening = FileOpening::open(shares, &versions, machine()?, wait_ms, &Clock::system())?;
     match ceremony::hold(&mut opening, args, format).await? {
         Stand::Approved => {}

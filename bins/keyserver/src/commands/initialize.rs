@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &Context, uri: &str, ask: &AskArgs) -> Result<(
         file,
         &versions,
         machine()?,
-        ask.wait_ms(),
+        ask.wait.wait_ms(),
         &Clock::system(),
     )?;
     match ceremony::hold(&mut joining, ask, context.format).await? {

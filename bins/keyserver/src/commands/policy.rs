@@ -5,15 +5,16 @@ mod test;
 use std::{fs, path::Path};
 
 use ostrakon_server::{
-    admin::Client,
+    admin::AskError,
+    ceremony::{Administer, Administered},
     policy_engine::{LoadPolicyError, Policy, Registry, TimeZone},
     read_text,
 };
 use serde_json::json;
 
-use super::{Context, zone};
+use super::{Context, ceremony, remote, zone};
 use crate::{
-    cli::{Format, PolicyArgs, PolicyCommand},
+    cli::{AskArgs, Format, PolicyArgs, PolicyCommand, RemoteArgs},
     error::{Failure, bad_policy},
 };
 
@@ -36,16 +37,43 @@ pub(crate) async fn run(
         }
         Some(PolicyCommand::Schema) => schema(registry),
         None => match args.dump {
-            Some(path) => dump(&context?, path.as_deref()).await,
-            None => load(&context?).await,
+            Some(path) => dump(&context?, path.as_deref(), &args.remote).await,
+            None => {
+                let path = args.load.flatten();
+                load(&context?, path.as_deref(), &args.ask, &args.remote).await
+            }
         },
     }
 }
 
-async fn load(context: &Context) -> Result<(), Failure> {
-    let path = context.home.policy();
+async fn load(
+    context: &Context,
+    path: Option<&Path>,
+    ask: &AskArgs,
+    args: &RemoteArgs,
+) -> Result<(), Failure> {
+    let path = match path {
+        // Another file would be undone at the next start, by the one in the home.
+        Some(_) if args.server.is_none() => {
+            let said = "the server on this machine loads `keyserver.yml` in its home alone";
+            return Err(Failure::new(said).hint("leave out the path, or name a server"));
+        }
+        Some(path) => path.to_owned(),
+        None => context.home.policy(),
+    };
     let source = read_text(&path).map_err(Failure::file(&path))?;
-    let loaded = Client::new(&context.home).load_policy(source).await?;
+    let client = remote::client(context, args)?;
+    let loaded = match client.load_policy(source.clone()).await {
+        Err(AskError::NotRunning) => return Err(AskError::NotRunning.into()),
+        Err(error) if error.may_be_approved() => {
+            let asked = Administer::LoadPolicy { source };
+            match ceremony::administer(context, client, asked, ask).await? {
+                Administered::PolicyLoaded(loaded) => loaded,
+                _ => return Err(ceremony::another()),
+            }
+        }
+        loaded => loaded?,
+    };
     for warning in &loaded.warnings {
         eprintln!("{warning}");
     }
@@ -64,8 +92,8 @@ async fn load(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn dump(context: &Context, path: Option<&Path>) -> Result<(), Failure> {
-    let policy = Client::new(&context.home).policy().await?;
+async fn dump(context: &Context, path: Option<&Path>, args: &RemoteArgs) -> Result<(), Failure> {
+    let policy = remote::client(context, args)?.policy().await?;
     match path {
         Some(path) => fs::write(path, policy.source).map_err(Failure::file(path)),
         None => {

@@ -4,7 +4,10 @@ mod list;
 use ostrakon_server::policy_engine::Registry;
 
 use super::Context;
-use crate::{cli::QuotaCommand, error::Failure};
+use crate::{
+    cli::{AskArgs, QuotaCommand},
+    error::Failure,
+};
 
 pub(crate) async fn run(
     context: &Context,
@@ -12,7 +15,19 @@ pub(crate) async fn run(
     registry: &Registry,
 ) -> Result<(), Failure> {
     match command {
-        QuotaCommand::List => list::run(context, registry).await,
-        QuotaCommand::Clear { profile, .. } => clear::run(context, profile).await,
+        QuotaCommand::List { remote } => list::run(context, registry, &remote).await,
+        QuotaCommand::Clear {
+            profile,
+            administrators,
+            wait,
+            remote,
+            ..
+        } => {
+            let ask = AskArgs {
+                profile: administrators,
+                wait,
+            };
+            clear::run(context, profile, &ask, &remote).await
+        }
     }
 }

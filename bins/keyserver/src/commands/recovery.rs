@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, path: &Path, args: &AskArgs) -> Resul
         file,
         &versions,
         machine()?,
-        args.wait_ms(),
+        args.wait.wait_ms(),
         &Clock::system(),
     )?;
     match ceremony::hold(&mut ingestion, args, context.format).await? {

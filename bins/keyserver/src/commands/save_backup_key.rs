@@ -56,12 +56,12 @@ async fn save(
             ignore_security_checks,
         },
         profile: administrators::profile(args)?,
-        wait_ms: args.wait_ms(),
+        wait_ms: args.wait.wait_ms(),
     };
     let mut generation = None;
     let keep = |fulfilled: &Fulfilled| {
         let Fulfilled::BackupKey { text } = fulfilled else {
-            return Err(another());
+            return Err(ceremony::another());
         };
         let made = parse_backup(text)?;
         file.write(&made)?;
@@ -69,9 +69,5 @@ async fn save(
         Ok(())
     };
     ceremony::of_server(context, ask, args, keep).await?;
-    generation.ok_or_else(another)
-}
-
-fn another() -> Failure {
-    Failure::new("the server did something else than was asked")
+    generation.ok_or_else(ceremony::another)
 }

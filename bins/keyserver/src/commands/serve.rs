@@ -24,6 +24,10 @@ pub(crate) async fn run(context: &Context, registry: &Registry) -> Result<(), Fa
     let address = server
         .address()
         .map_err(|error| Failure::new(error.to_string()))?;
+    let afar = server.administration();
+    if let Some(address) = afar.map_err(|error| Failure::new(error.to_string()))? {
+        tracing::info!(%address, "administrators are heard");
+    }
     // Before anybody is told that it serves: who hears that may stop it.
     let stop = told_to_stop()?;
     tracing::info!(%address, kss_id = %server.keyserver().kss_id(), "serving");

@@ -1,15 +1,18 @@
 use jiff::Timestamp;
 use ostrakon_server::{
-    admin::{AskError, AuditStatus, Client, RunState, Status},
+    admin::{AskError, AuditStatus, RunState, Status},
     setup,
 };
 use ostrakon_types::UnixMillis;
 
-use super::Context;
-use crate::{cli::Format, error::Failure};
+use super::{Context, remote};
+use crate::{
+    cli::{Format, RemoteArgs},
+    error::Failure,
+};
 
-pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
-    let status = match Client::new(&context.home).status().await {
+pub(crate) async fn run(context: &Context, args: &RemoteArgs) -> Result<(), Failure> {
+    let status = match remote::client(context, args)?.status().await {
         Ok(status) => status,
         Err(AskError::NotRunning) => setup::stopped_status(&context.home).await?,
         Err(error) => return Err(error.into()),

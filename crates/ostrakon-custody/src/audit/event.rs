@@ -121,6 +121,9 @@ pub enum AuditEvent {
         /// How many there were.
         #[n(1)]
         counters: u64,
+        /// On whose word, where it was not the operator's alone.
+        #[n(2)]
+        by: Option<String>,
     },
     /// A policy was put in force.
     #[n(6)]
@@ -134,6 +137,9 @@ pub enum AuditEvent {
         /// The SHA-256 of its text.
         #[n(2)]
         source: Digest,
+        /// On whose word, where it was not the operator's alone.
+        #[n(3)]
+        by: Option<String>,
     },
     /// The server found a chain to be another than its witnesses say. A chain of its own goes on with the
     /// number after the one that was expected: no number is given twice.

@@ -356,7 +356,10 @@ async fn a_chain_that_was_removed_whole_is_missed() {
     let second = InstanceId::from_bytes([7; 16]);
     let audit = room.identity_of(second).await.audit;
     let (ledger, writer) = Ledger::start(Arc::clone(&room.store), audit, LedgerLimits::default());
-    let change = Change::SetEnabled(true);
+    let change = Change::SetEnabled {
+        enabled: true,
+        by: None,
+    };
     ledger.administer(change, NOW.plus(10)).await.unwrap();
     room.checkpoint(&ledger, NOW.plus(10)).await;
     drop(ledger);
@@ -417,7 +420,13 @@ async fn a_chain_that_was_cut_goes_on_behind_the_cut() {
     let change = Change::Break(broken.clone());
     ledger.administer(change, NOW).await.unwrap();
     ledger
-        .administer(Change::SetEnabled(true), NOW)
+        .administer(
+            Change::SetEnabled {
+                enabled: true,
+                by: None,
+            },
+            NOW,
+        )
         .await
         .unwrap();
     room.checkpoint(&ledger, NOW.plus(20)).await;
@@ -597,6 +606,8 @@ async fn counters_requests_and_policies_that_were_set_back_are_found() {
         let change = Change::LoadPolicy {
             time_zone: "UTC".into(),
             source: source.into(),
+            number: None,
+            by: None,
         };
         ledger.administer(change, NOW).await.unwrap();
     }
@@ -665,7 +676,13 @@ async fn counters_requests_and_policies_that_were_set_back_are_found() {
     }
     // What an operator clears is on record, and no fault.
     let cleared = ledger
-        .administer(Change::ClearQuota(Some(PROFILE)), NOW)
+        .administer(
+            Change::ClearQuota {
+                profile: Some(PROFILE),
+                by: None,
+            },
+            NOW,
+        )
         .await;
     assert_eq!(cleared.unwrap(), 1);
     assert_eq!(tell(&compared().await), []);

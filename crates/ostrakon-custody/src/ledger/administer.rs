@@ -46,29 +46,45 @@ pub(super) async fn administer(
             };
             (taken.then_some(event), i64::from(taken))
         }
-        Change::SetEnabled(enabled) => {
+        Change::SetEnabled { enabled, by } => {
             tx.set_enabled(*enabled).await?;
             let action = if *enabled { "enable" } else { "disable" };
             let event = AuditEvent::Administered {
                 action: action.to_owned(),
-                detail: String::new(),
+                detail: by.clone().unwrap_or_default(),
             };
             (Some(event), 0)
         }
-        Change::LoadPolicy { time_zone, source } => {
-            let version = tx.insert_policy(time_zone, source, now).await?;
+        Change::LoadPolicy {
+            time_zone,
+            source,
+            number,
+            by,
+        } => {
+            let next = tx.policy_version().await?.saturating_add(1);
+            if number.is_some_and(|number| number != next) {
+                return Ok((None, 0));
+            }
+            let approved = number.is_some();
+            let version = tx.insert_policy(time_zone, source, approved, now).await?;
             let event = AuditEvent::PolicyLoaded {
                 version,
                 time_zone: time_zone.clone(),
                 source: Digest::from_bytes(Sha256::digest(source).into()),
+                by: by.clone(),
             };
             (Some(event), version)
         }
-        Change::ClearQuota(profile) => {
+        Change::Certificate { row, event } => {
+            tx.put_certificate(row).await?;
+            (Some(event.clone()), 0)
+        }
+        Change::ClearQuota { profile, by } => {
             let counters = tx.clear_counters(profile.as_ref()).await?;
             let event = AuditEvent::QuotaCleared {
                 profile: *profile,
                 counters,
+                by: by.clone(),
             };
             (Some(event), count(counters))
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -11,7 +11,7 @@ use ostrakon_shards::seal::Sealed;
 use ostrakon_types::CeremonyId;
 use serde::{Deserialize, Serialize};
 
-use super::{Done, fault};
+use super::{Caller, Done, FaultKind, fault, fault_of};
 use crate::{
     ceremony::{Ask, Carry, ConveneError},
     node::Node,
@@ -37,20 +37,30 @@ pub(super) struct Answers {
     pub(super) answers: Vec<Sealed>,
 }
 
-pub(super) async fn open(State(node): State<Arc<Node>>, Json(ask): Json<Ask>) -> Response {
-    tell(node.ceremonies.open(&node.room(), ask).await)
+pub(super) async fn open(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Json(ask): Json<Ask>,
+) -> Response {
+    tell(node.ceremonies.open(&node.room(), ask, caller).await)
 }
 
-pub(super) async fn take(State(node): State<Arc<Node>>, Json(given): Json<Answers>) -> Response {
-    let taken = node
-        .ceremonies
-        .take(&node.room(), given.id, given.answers)
-        .await;
-    tell(taken)
+pub(super) async fn take(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Json(given): Json<Answers>,
+) -> Response {
+    let (room, id) = (node.room(), given.id);
+    tell(node.ceremonies.take(&room, id, caller, given.answers).await)
 }
 
-pub(super) async fn fulfil(State(node): State<Arc<Node>>, Json(named): Json<Named>) -> Response {
-    let done = node.ceremonies.fulfil(&node.room(), named.id).await;
+pub(super) async fn fulfil(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Json(named): Json<Named>,
+) -> Response {
+    let (room, id) = (node.room(), named.id);
+    let done = node.ceremonies.fulfil(&room, id, caller).await;
     if let Ok(done) = &done {
         tracing::info!(ceremony = %named.id, kind = done.kind(), "done as approved");
     }
@@ -62,8 +72,13 @@ pub(super) async fn keep(State(node): State<Arc<Node>>, Json(named): Json<Named>
     tell(kept.map(|()| Done {}))
 }
 
-pub(super) async fn give_up(State(node): State<Arc<Node>>, Json(named): Json<Named>) -> Response {
-    let given_up = node.ceremonies.give_up(&node.room(), named.id).await;
+pub(super) async fn give_up(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Json(named): Json<Named>,
+) -> Response {
+    let (room, id) = (node.room(), named.id);
+    let given_up = node.ceremonies.give_up(&room, id, caller).await;
     tell(given_up.map(|()| Done {}))
 }
 
@@ -97,6 +112,9 @@ pub(super) async fn set_down(State(node): State<Arc<Node>>, Json(ended): Json<En
 fn tell<T: Serialize>(result: Result<T, ConveneError>) -> Response {
     match result {
         Ok(answer) => Json(answer).into_response(),
-        Err(error) => fault(&error, false),
+        Err(error @ ConveneError::Policy(_)) => fault_of(&error, FaultKind::BadPolicy),
+        Err(error @ ConveneError::OtherProfile { .. }) => fault_of(&error, FaultKind::OtherProfile),
+        Err(error @ ConveneError::NoProfile) => fault_of(&error, FaultKind::NoAdministrators),
+        Err(error) => fault(&error),
     }
 }

@@ -1,19 +1,23 @@
 use std::time::Duration;
 
-use ostrakon_transport::http::{UnixClient, UnixError};
-
 use ostrakon_custody::SignedManifest;
 use ostrakon_shards::seal::Sealed;
+use ostrakon_storage::StoreError;
+use ostrakon_transport::http::{
+    BaseUrl, ClientIdentity, IdentityError, JsonClient, JsonError, ParseBaseUrlError,
+};
 use ostrakon_types::CeremonyId;
 
 use super::ceremonies::{Answers, Ended, Named};
+use super::reading::{AuditFeed, Page, Read};
 use super::{
-    ArchiveManifest, ClearQuota, Done, Fault, PolicyLoaded, PolicyText, Pruned, QuotaCleared,
-    Status,
+    ArchiveManifest, ClearQuota, Done, Fault, FaultKind, PolicyLoaded, PolicyText, Pruned,
+    QuotaCleared, Status,
 };
 use crate::{
     Home,
     ceremony::{Ask, CarriedAnswers, Carry, Convened, Fulfilled, Listed, Progress},
+    certificates::{Administrator, AdministratorName, Issued, NewAdministrator},
     quota::{AtQuota, ProfileName},
 };
 
@@ -22,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Asks a running server.
 #[derive(Clone, Debug)]
-pub struct Client(UnixClient);
+pub struct Client(JsonClient);
 
 /// Why a running server did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +40,45 @@ pub enum AskError {
     Fault(Fault),
     /// The server did not answer as it should.
     #[error("cannot talk to the server")]
-    Talk(#[source] UnixError),
+    Talk(#[source] JsonError),
+    /// A record that it gave is none.
+    #[error(transparent)]
+    Log(StoreError),
 }
 
-impl From<UnixError> for AskError {
-    fn from(error: UnixError) -> Self {
+/// Why a server cannot be asked from afar.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// Not an address.
+    #[error(transparent)]
+    Url(#[from] ParseBaseUrlError),
+    /// An address without TLS.
+    #[error("a server is administered by `https` alone")]
+    Plain,
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+impl AskError {
+    /// Whether it may be done all the same if the administrators' devices approve: by the server that says
+    /// so or, where none runs, by the command itself.
+    #[must_use]
+    pub fn may_be_approved(&self) -> bool {
+        match self {
+            Self::NotRunning => true,
+            Self::Fault(fault) => fault.kind == FaultKind::NeedsApproval,
+            _ => false,
+        }
+    }
+}
+
+impl From<JsonError> for AskError {
+    fn from(error: JsonError) -> Self {
         match error {
-            UnixError::NotListening(_) => Self::NotRunning,
-            UnixError::Refused { ref body, .. } => match serde_json::from_slice(body) {
+            JsonError::NotListening(_) => Self::NotRunning,
+            JsonError::Refused { ref body, .. } => match serde_json::from_slice(body) {
                 Ok(fault) => Self::Fault(fault),
                 Err(_) => Self::Talk(error),
             },
@@ -56,7 +91,18 @@ impl Client {
     /// A client of the server that runs on `home`.
     #[must_use]
     pub fn new(home: &Home) -> Self {
-        Self(UnixClient::new(&home.socket(), TIMEOUT))
+        Self(JsonClient::unix(&home.socket(), TIMEOUT))
+    }
+
+    /// A client of the server at an `https` URL, for the administrator whose key, certificate and authority
+    /// are in `identity`, in PEM.
+    ///
+    /// # Errors
+    /// When it can be none.
+    pub fn remote(url: &str, identity: &[u8]) -> Result<Self, RemoteError> {
+        let identity = ClientIdentity::from_pem(identity)?;
+        let client = JsonClient::mutual_tls(&url.parse::<BaseUrl>()?, identity, TIMEOUT)?;
+        client.map(Self).ok_or(RemoteError::Plain)
     }
 
     /// What state the server is in.
@@ -101,6 +147,43 @@ impl Client {
         let asked = ClearQuota { profiles };
         let QuotaCleared { counters } = self.0.post("/quota/clear", &asked).await?;
         Ok(counters)
+    }
+
+    /// Reads the audit log.
+    #[must_use]
+    pub fn audit(&self) -> AuditFeed<'_> {
+        AuditFeed::new(self)
+    }
+
+    pub(super) async fn read_audit(&self, asked: &Read) -> Result<Page, AskError> {
+        Ok(self.0.post("/audit/read", asked).await?)
+    }
+
+    /// The certificates of administrators.
+    ///
+    /// # Errors
+    /// When the server does not run or answer.
+    pub async fn administrators(&self) -> Result<Vec<Administrator>, AskError> {
+        Ok(self.0.get("/administrators").await?)
+    }
+
+    /// Has a certificate issued.
+    ///
+    /// # Errors
+    /// When it cannot be, or the server is far.
+    pub async fn create_administrator(&self, new: &NewAdministrator) -> Result<Issued, AskError> {
+        Ok(self.0.post("/administrators/create", new).await?)
+    }
+
+    /// Revokes the certificates that are in force under a name.
+    ///
+    /// # Errors
+    /// When there are none, or it cannot be recorded.
+    pub async fn revoke_administrator(
+        &self,
+        named: &AdministratorName,
+    ) -> Result<Vec<Administrator>, AskError> {
+        Ok(self.0.post("/administrators/revoke", named).await?)
     }
 
     /// Puts an archive on record.

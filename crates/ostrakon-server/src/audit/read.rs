@@ -1,6 +1,10 @@
+use std::sync::Arc;
+
 use ostrakon_custody::{AuditRecord, SignedCheckpoint};
-use ostrakon_storage::{AuditRow, InstanceId, StoreError};
+use ostrakon_shards::identity::VerifiedKeyserver;
+use ostrakon_storage::{AuditRow, InstanceId, Store, StoreError};
 use ostrakon_types::{UnixMillis, canonical};
+use serde::{Deserialize, Serialize};
 
 use crate::{Home, offline::Opened, server::BuildError};
 
@@ -26,9 +30,17 @@ pub struct AuditEntry {
 /// Reads an audit log. The server may be running. Records are opened, but not checked for what is missing:
 /// that is [`verify`](super::verify)'s.
 pub struct AuditReader {
-    opened: Opened,
+    store: Arc<Store>,
+    keyserver: VerifiedKeyserver,
     /// Up to where each chain was read.
     read: Vec<(InstanceId, u64)>,
+}
+
+/// Up to where a chain was read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Place {
+    instance: String,
+    sequence: u64,
 }
 
 impl AuditReader {
@@ -37,16 +49,50 @@ impl AuditReader {
     /// # Errors
     /// When there is none, or it cannot be read.
     pub async fn open(home: &Home) -> Result<Self, BuildError> {
-        let opened = Opened::open(home).await?;
-        let heads = opened.store.audit_heads().await?;
+        let Opened {
+            store,
+            identity,
+            instance,
+        } = Opened::open(home).await?;
+        Ok(Self::new(store, identity.keyserver, instance).await?)
+    }
+
+    /// Reads the log of this instance, and of all others, in a database that is open.
+    pub(crate) async fn new(
+        store: Arc<Store>,
+        keyserver: VerifiedKeyserver,
+        instance: InstanceId,
+    ) -> Result<Self, StoreError> {
+        let heads = store.audit_heads().await?;
         let mut read: Vec<_> = heads
             .iter()
             .map(|(id, head)| (*id, head.sequence))
             .collect();
-        if read.iter().all(|(id, _)| *id != opened.instance) {
-            read.push((opened.instance, 0));
+        if read.iter().all(|(id, _)| *id != instance) {
+            read.push((instance, 0));
         }
-        Ok(Self { opened, read })
+        Ok(Self {
+            store,
+            keyserver,
+            read,
+        })
+    }
+
+    /// Up to where the chains were read.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        self.read.iter().map(|(instance, sequence)| Place {
+            instance: instance.to_string(),
+            sequence: *sequence,
+        })
+    }
+
+    /// Goes on from where another reader was. What it did not know begins at the beginning.
+    pub(crate) fn go_back_to(&mut self, places: &[Place]) {
+        for (instance, read) in &mut self.read {
+            let name = instance.to_string();
+            let known = places.iter().find(|place| place.instance == name);
+            *read = known.map_or(0, |place| place.sequence.min(*read));
+        }
     }
 
     /// The newest `count` records of all chains, in order.
@@ -59,7 +105,7 @@ impl AuditReader {
             let (mut before, mut left) = (newest.saturating_add(1), count);
             while left > 0 {
                 let size = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
-                let store = &self.opened.store;
+                let store = &self.store;
                 let page = store.audit_page_back(instance, before, size).await?;
                 let Some(first) = page.last() else { break };
                 before = first.sequence;
@@ -86,11 +132,7 @@ impl AuditReader {
             let Some(&(instance, read)) = self.read.get(at) else {
                 break;
             };
-            let page = self
-                .opened
-                .store
-                .audit_page(instance, read + 1, PAGE)
-                .await?;
+            let page = self.store.audit_page(instance, read + 1, PAGE).await?;
             for row in &page {
                 entries.push(self.entry(instance, row)?);
             }
@@ -125,7 +167,7 @@ impl AuditReader {
             let mut from = of(&before, instance).unwrap_or(0) + 1;
             let last = of(&behind, instance).map_or(newest, |behind| behind.min(newest));
             while from <= last {
-                let page = self.opened.store.audit_page(instance, from, PAGE).await;
+                let page = self.store.audit_page(instance, from, PAGE).await;
                 let page = page.map_err(BuildError::from).map_err(E::from)?;
                 let Some(end) = page.last() else { break };
                 from = end.sequence + 1;
@@ -142,22 +184,22 @@ impl AuditReader {
 
     /// Where the newest checkpoint until `at` saw the chains.
     async fn heads_at(&self, at: UnixMillis) -> Result<Vec<(InstanceId, u64)>, BuildError> {
-        let row = self.opened.store.checkpoint_until(at).await?;
+        let row = self.store.checkpoint_until(at).await?;
         Ok(row.map_or_else(Vec::new, |row| self.heads(&row.signed)))
     }
 
     /// Where the first checkpoint behind `at` saw the chains; nothing where there is none.
     async fn heads_behind(&self, at: UnixMillis) -> Result<Vec<(InstanceId, u64)>, BuildError> {
-        let before = self.opened.store.checkpoint_until(at).await?;
+        let before = self.store.checkpoint_until(at).await?;
         let from = before.map_or(1, |row| row.number + 1);
-        let page = self.opened.store.checkpoint_page(from, 1).await?;
+        let page = self.store.checkpoint_page(from, 1).await?;
         Ok(page
             .first()
             .map_or_else(Vec::new, |row| self.heads(&row.signed)))
     }
 
     fn heads(&self, signed: &[u8]) -> Vec<(InstanceId, u64)> {
-        let keyserver = &self.opened.identity.keyserver;
+        let keyserver = &self.keyserver;
         let signed = SignedCheckpoint::from_bytes(signed).ok();
         let checkpoint = signed.and_then(|signed| {
             let verified = signed.verify(&keyserver.kss_id(), keyserver.root_key());
@@ -174,7 +216,7 @@ impl AuditReader {
             table: "audit",
             column: "sealed",
         };
-        let bytes = self.opened.store.open_audit(instance, row)?;
+        let bytes = self.store.open_audit(instance, row)?;
         Ok(AuditEntry {
             instance: instance.to_string(),
             sequence: row.sequence,

@@ -146,20 +146,31 @@ impl AuditEntry {
                     put("detail", json!(detail));
                 }
             }
-            AuditEvent::QuotaCleared { profile, counters } => {
+            AuditEvent::QuotaCleared {
+                profile,
+                counters,
+                by,
+            } => {
                 put("event", json!("quota_cleared"));
                 put("profile", json!(profile));
                 put("counters", json!(counters));
+                if let Some(by) = by {
+                    put("by", json!(by));
+                }
             }
             AuditEvent::PolicyLoaded {
                 version,
                 time_zone,
                 source,
+                by,
             } => {
                 put("event", json!("policy_loaded"));
                 put("version", json!(version));
                 put("time_zone", json!(time_zone));
                 put("sha256", json!(source));
+                if let Some(by) = by {
+                    put("by", json!(by));
+                }
             }
             AuditEvent::Broken {
                 instance,

@@ -9,10 +9,10 @@ use std::{
 
 use axum::http::StatusCode;
 use ostrakon_custody::{AuditEvent, Tally};
-use ostrakon_transport::envelope::Stranger;
+use ostrakon_transport::{envelope::Stranger, http::HandshakeFailure};
 use ostrakon_types::{DeviceId, UnixMillis};
 
-use crate::rate::RateLimit;
+use crate::{authority::NotAdmitted, rate::RateLimit};
 
 /// Refusals of one known device that are recorded one by one, a minute.
 const PER_DEVICE: u32 = 10;
@@ -42,6 +42,8 @@ pub(crate) enum Reason {
     Unavailable,
     /// A refusal of a known device, beyond those that are recorded one by one.
     Refused,
+    /// Nobody who may administer the server from afar.
+    NoAdministrator(&'static str),
 }
 
 impl From<Stranger> for Reason {
@@ -74,9 +76,31 @@ impl Reason {
         })
     }
 
+    /// Why nobody was heard at the administration listener.
+    pub(crate) fn of_handshake(failure: HandshakeFailure) -> Self {
+        Self::NoAdministrator(match failure {
+            HandshakeFailure::NoCertificate => "administration without a certificate",
+            HandshakeFailure::Foreign => "administration with a foreign certificate",
+            HandshakeFailure::Expired => "administration with an expired certificate",
+            HandshakeFailure::Purpose => "administration with a certificate for something else",
+            _ => "administration without TLS 1.3",
+        })
+    }
+
+    /// Why who has a genuine certificate was not heard there.
+    pub(crate) fn of_certificate(why: &NotAdmitted) -> Self {
+        Self::NoAdministrator(match why {
+            NotAdmitted::Unknown => "administration with an unknown certificate",
+            NotAdmitted::Purpose => "administration with a certificate for something else",
+            NotAdmitted::Revoked => "administration with a revoked certificate",
+            NotAdmitted::Expired => "administration with an expired certificate",
+            NotAdmitted::Store(_) => return Self::Unavailable,
+        })
+    }
+
     fn name(self) -> &'static str {
         match self {
-            Self::Stranger(name) | Self::Unread(name) => name,
+            Self::Stranger(name) | Self::Unread(name) | Self::NoAdministrator(name) => name,
             Self::TooManyFirstContacts => "too many first contacts",
             Self::NoRoom => "first contact while the disk is almost full",
             Self::FirstContactRefused => "first contact refused",

@@ -15,8 +15,15 @@ use ostrakon_storage::{InstanceId, ProtectorKey, Store};
 use ostrakon_types::{CeremonyId, ProfileId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::{ConveneError, Convened, Progress, Stand, checks, profile::newest, take};
-use crate::{home::Home, lineage::Lineage, server::BuildError};
+use super::{
+    Administer, Administered, ConveneError, Convened, Progress, Stand,
+    administration::{self, Todo},
+    checks,
+    profile::newest,
+    relayed::most,
+    take,
+};
+use crate::{admin::Caller, home::Home, lineage::Lineage, node::Node, server::BuildError};
 
 /// What a server is to ask.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,7 +37,7 @@ pub struct Ask {
 }
 
 /// What a server needs approval for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// Making a new backup key, in place of all earlier ones.
@@ -40,6 +47,8 @@ pub enum Operation {
     },
     /// Going on although the state is not proved to be the newest, or proved not to be.
     AcceptRollback,
+    /// What an operator may not do alone.
+    Administer(Administer),
 }
 
 /// What was done once it was approved.
@@ -58,6 +67,8 @@ pub enum Fulfilled {
         /// Under which generation.
         as_generation: String,
     },
+    /// What the operator asked for.
+    Administered(Administered),
 }
 
 impl Fulfilled {
@@ -66,6 +77,9 @@ impl Fulfilled {
         match self {
             Self::BackupKey { .. } => "save-backup-key",
             Self::GoesOn { .. } => "accept-rollback",
+            Self::Administered(Administered::Enabled) => "enable",
+            Self::Administered(Administered::PolicyLoaded(_)) => "policy --load",
+            Self::Administered(Administered::QuotaCleared { .. }) => "quota clear",
         }
     }
 }
@@ -73,6 +87,8 @@ impl Fulfilled {
 /// What ceremonies need of a server, whether it runs or not.
 pub(crate) struct Room<'a> {
     pub(crate) home: &'a Home,
+    /// The running server, if it runs.
+    pub(crate) node: Option<&'a Node>,
     pub(crate) store: &'a Store,
     pub(crate) ledger: &'a Ledger,
     pub(crate) signer: &'a Signer,
@@ -87,6 +103,7 @@ pub(crate) struct Held {
     tally: Tally,
     versions: Vec<SignedVersion>,
     profile: Profile,
+    caller: Caller,
     then: Then,
     /// Answers that were looked at.
     seen: HashSet<Vec<u8>>,
@@ -95,6 +112,7 @@ pub(crate) struct Held {
 enum Then {
     SaveBackupKey(Generation),
     AcceptRollback,
+    Administer(Todo),
 }
 
 /// A backup key that was made as approved. It is on record, and in force, only when its file is known to be
@@ -110,6 +128,17 @@ impl Held {
     /// Its id.
     pub(crate) fn id(&self) -> CeremonyId {
         self.tally.ceremony().id
+    }
+
+    /// Who has asked for it.
+    pub(crate) fn caller(&self) -> Caller {
+        self.caller
+    }
+
+    /// Whether it is this one, and the caller may go on with it: who asked, or the operator.
+    pub(crate) fn is(&self, id: CeremonyId, caller: Caller) -> bool {
+        let may = caller == Caller::Operator || caller == self.caller;
+        may && self.id() == id
     }
 
     /// Until when answers count.
@@ -182,30 +211,36 @@ impl Made {
 
 impl Room<'_> {
     /// Opens a ceremony among the administrators' devices.
-    pub(crate) async fn open(&self, ask: Ask) -> Result<(Held, Convened), ConveneError> {
+    pub(crate) async fn open(
+        &self,
+        ask: Ask,
+        caller: Caller,
+    ) -> Result<(Held, Convened), ConveneError> {
         let backup = newest_backup(self.store).await?;
         let known = backup.as_ref().map_or(&[][..], BackupFile::versions);
-        let (profile, versions) = match ask.operation {
+        let (profile, versions) = match &ask.operation {
             Operation::SaveBackupKey { .. } => newest(known, &ask.profile)?,
             // Whom to ask is known, or nobody may be asked: else whoever asks could name himself.
-            Operation::AcceptRollback => match known {
+            Operation::AcceptRollback | Operation::Administer(_) => match known {
                 [] => return Err(ConveneError::NoProfile),
                 known => newest(known, &ask.profile)?,
             },
         };
-        let (subject, then) = self.subject(ask.operation, &profile).await?;
+        let (subject, then) = self.subject(ask.operation, &profile, caller).await?;
         let needed = profile.threshold().needed();
         let opened = self
             .signer
             .open_ceremony(&profile, subject, needed, ask.wait_ms, self.now);
         let tally = opened?;
         let convened = Convened::of(&tally, &profile, &versions, None)?;
-        let relayed = self.relay(tally.ceremony(), &versions, &convened.notices);
+        let most = most(caller);
+        let relayed = self.relay(tally.ceremony(), &versions, &convened.notices, most);
         relayed.await?;
         let held = Held {
             tally,
             versions,
             profile,
+            caller,
             then,
             seen: HashSet::new(),
         };
@@ -216,6 +251,7 @@ impl Room<'_> {
         &self,
         operation: Operation,
         profile: &Profile,
+        caller: Caller,
     ) -> Result<(Subject, Then), ConveneError> {
         let kss_id = self.keyserver.kss_id();
         Ok(match operation {
@@ -244,6 +280,11 @@ impl Room<'_> {
                     counter,
                 };
                 (subject, Then::AcceptRollback)
+            }
+            Operation::Administer(asked) => {
+                let prepared = administration::prepare(self, asked, caller.certificate());
+                let (subject, todo) = prepared.await?;
+                (subject, Then::Administer(todo))
             }
         })
     }
@@ -295,6 +336,17 @@ impl Room<'_> {
                     as_generation: begun.generation().to_string(),
                 };
                 Ok((done, None))
+            }
+            Then::Administer(todo) => {
+                let done = administration::perform(self, todo, approved).await;
+                let outcome = if done.is_ok() {
+                    "approved"
+                } else {
+                    "cancelled"
+                };
+                let of = &completed.ceremony;
+                self.end(of.profile, of.id, outcome).await?;
+                Ok((Fulfilled::Administered(done?), None))
             }
         }
     }

@@ -92,6 +92,14 @@ pub async fn list(home: &Home, clock: &Clock) -> Result<Vec<Listed>, ConveneErro
     Ok(listed(pending, &Verdicts::new())?)
 }
 
+/// The ceremonies that wait at a server that runs, wherever it is.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn list_at(client: &Client) -> Result<Vec<Listed>, ConveneError> {
+    Ok(client.ceremonies().await?)
+}
+
 /// Ends a ceremony that waits at the server of this home, running or not, for good and on record.
 ///
 /// # Errors

@@ -3,7 +3,7 @@ use ostrakon_shards::seal::Sealed;
 use super::{Ask, Asking, ConveneError, Convened, Fulfilled, Held, Progress, Room};
 use crate::{
     Clock, Home,
-    admin::{AskError, Client},
+    admin::{AskError, Caller, Client},
     home::HeldBy,
     lineage::Lineage,
     offline::Offline,
@@ -36,15 +36,24 @@ impl OfServer {
     /// # Errors
     /// When there is no server, or its administrators cannot be asked that.
     pub async fn open(home: &Home, clock: &Clock, ask: Ask) -> Result<Self, ConveneError> {
-        let client = Client::new(home);
-        match client.convene(&ask).await {
-            Ok(convened) => Ok(Self {
-                convened,
-                by: By::Running(client),
-            }),
-            Err(AskError::NotRunning) => Self::open_stopped(home, clock, ask).await,
-            Err(error) => Err(error.into()),
+        match Self::open_at(Client::new(home), &ask).await {
+            Err(ConveneError::Ask(AskError::NotRunning)) => {
+                Self::open_stopped(home, clock, ask).await
+            }
+            opened => opened,
         }
+    }
+
+    /// Opens a ceremony by a server that runs, wherever it is.
+    ///
+    /// # Errors
+    /// When it does not answer, or its administrators cannot be asked that.
+    pub async fn open_at(client: Client, ask: &Ask) -> Result<Self, ConveneError> {
+        let convened = client.convene(ask).await?;
+        Ok(Self {
+            convened,
+            by: By::Running(client),
+        })
     }
 
     async fn open_stopped(home: &Home, clock: &Clock, ask: Ask) -> Result<Self, ConveneError> {
@@ -178,13 +187,14 @@ async fn begin(
     let lineage = lineage.map_err(BuildError::from)?;
     let room = room(home, clock, offline, &lineage);
     room.abandon().await?;
-    let (held, convened) = room.open(ask).await?;
+    let (held, convened) = room.open(ask, Caller::Operator).await?;
     Ok((lineage, held, convened))
 }
 
 fn room<'a>(home: &'a Home, clock: &Clock, offline: &'a Offline, lineage: &'a Lineage) -> Room<'a> {
     Room {
         home,
+        node: None,
         store: &offline.store,
         ledger: &offline.ledger,
         signer: &offline.signer,

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{
-    Ask, ConveneError, Convened, Fulfilled, Listed, Progress, Room, Stand,
+    Ask, ConveneError, Convened, Fulfilled, Listed, Operation, Progress, Room, Stand,
     held::{Held, Made},
     listing::{Answered, Verdicts, listed},
     newest_backup,
     profile::newest,
+    relayed::{MOST, most},
 };
-use crate::{administrators::Administrators, server::BuildError};
+use crate::{admin::Caller, administrators::Administrators, server::BuildError};
 
 /// A ceremony of a command that wants it carried: it counts the answers itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,10 +70,19 @@ impl Pending {
     }
 
     /// Opens a ceremony, unless others wait already.
-    pub(crate) async fn open(&self, room: &Room<'_>, ask: Ask) -> Result<Convened, ConveneError> {
+    pub(crate) async fn open(
+        &self,
+        room: &Room<'_>,
+        ask: Ask,
+        caller: Caller,
+    ) -> Result<Convened, ConveneError> {
+        if caller != Caller::Operator && !matches!(ask.operation, Operation::Administer(_)) {
+            return Err(ConveneError::Afar);
+        }
         let mut open = self.open.lock().await;
         self.forget_over(&mut open, room.now);
-        let (held, convened) = room.open(ask).await?;
+        open.check_room(caller)?;
+        let (held, convened) = room.open(ask, caller).await?;
         self.administrators.ask(held.id(), held.profile().clone());
         open.asked.push(held);
         Ok(convened)
@@ -83,6 +93,7 @@ impl Pending {
         &self,
         room: &Room<'_>,
         id: CeremonyId,
+        caller: Caller,
         answers: Vec<Sealed>,
     ) -> Result<Progress, ConveneError> {
         let mut open = self.open.lock().await;
@@ -93,7 +104,7 @@ impl Pending {
                 stand: Stand::Cancelled,
             });
         }
-        let held = open.asked.iter_mut().find(|held| held.id() == id);
+        let held = open.asked.iter_mut().find(|held| held.is(id, caller));
         let held = held.ok_or(ConveneError::NoCeremony)?;
         held.take(room, answers).await
     }
@@ -103,9 +114,16 @@ impl Pending {
         &self,
         room: &Room<'_>,
         id: CeremonyId,
+        caller: Caller,
     ) -> Result<Fulfilled, ConveneError> {
         let mut open = self.open.lock().await;
-        let held = take_out(&mut open.asked, |held| held.id() == id);
+        let found = open.asked.iter().find(|held| held.is(id, caller));
+        // What is not approved goes on waiting.
+        match found.map(|held| Stand::from(held.tally().standing(room.now))) {
+            None | Some(Stand::Approved) => {}
+            Some(stand) => return Err(ConveneError::NotApproved(stand)),
+        }
+        let held = take_out(&mut open.asked, |held| held.is(id, caller));
         let held = held.ok_or(ConveneError::NoCeremony)?;
         let (fulfilled, made) = room.fulfil(held).await?;
         open.made.extend(made);
@@ -130,10 +148,12 @@ impl Pending {
         &self,
         room: &Room<'_>,
         id: CeremonyId,
+        caller: Caller,
     ) -> Result<(), ConveneError> {
         let mut open = self.open.lock().await;
-        let held = take_out(&mut open.asked, |held| held.id() == id);
-        let made = take_out(&mut open.made, |made| made.id() == id);
+        let held = take_out(&mut open.asked, |held| held.is(id, caller));
+        let is_made = |made: &Made| made.id() == id && caller == Caller::Operator;
+        let made = take_out(&mut open.made, is_made);
         self.serve(&open);
         match (held, made) {
             (Some(held), _) => room.give_up(&held).await,
@@ -160,7 +180,10 @@ impl Pending {
             .map_err(ostrakon_shards::ceremony::OpenCeremonyError::from)?;
         let mut open = self.open.lock().await;
         self.forget_over(&mut open, room.now);
-        room.relay(&ceremony, &versions, &carry.notices).await?;
+        open.check_room(Caller::Operator)?;
+        let most = most(Caller::Operator);
+        room.relay(&ceremony, &versions, &carry.notices, most)
+            .await?;
         self.administrators.ask(ceremony.id, profile);
         open.carried.push(Carried {
             id: ceremony.id,
@@ -258,6 +281,20 @@ impl Pending {
 }
 
 impl Open {
+    /// Whether the caller may ask for something more. Each has places of its own.
+    fn check_room(&self, caller: Caller) -> Result<(), ConveneError> {
+        let asked = self.asked.iter().filter(|held| held.caller() == caller);
+        let others = match caller {
+            Caller::Operator => self.made.len() + self.carried.len(),
+            Caller::Administrator(_) => 0,
+        };
+        if asked.count() + others < MOST {
+            Ok(())
+        } else {
+            Err(ConveneError::TooMany)
+        }
+    }
+
     fn is_cancelled(&self, id: CeremonyId) -> bool {
         self.cancelled.iter().any(|(cancelled, _)| *cancelled == id)
     }

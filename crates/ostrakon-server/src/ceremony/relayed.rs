@@ -9,10 +9,19 @@ use super::{
     ConveneError, Room,
     listing::{is_opened_by, opening},
 };
-use crate::server::BuildError;
+use crate::{admin::Caller, server::BuildError};
 
-/// How many ceremonies of the administration socket wait at most.
-const MOST: u32 = 3;
+/// How many ceremonies of one caller wait at most.
+pub(super) const MOST: usize = 3;
+
+/// How many wait at most where this caller opens one. Half of the places are the operator's, whoever has
+/// stolen a certificate.
+pub(super) const fn most(caller: Caller) -> u32 {
+    match caller {
+        Caller::Operator => 6,
+        Caller::Administrator(_) => 3,
+    }
+}
 
 impl Room<'_> {
     /// Has the relay keep a ceremony's notices for their devices.
@@ -21,6 +30,7 @@ impl Room<'_> {
         ceremony: &Ceremony,
         versions: &[SignedVersion],
         notices: &[(DeviceId, Sealed)],
+        most: u32,
     ) -> Result<(), ConveneError> {
         let opening = Relay::Open {
             ceremony: CeremonyRecord {
@@ -31,7 +41,7 @@ impl Room<'_> {
             },
             opening: Some(opening(self.instance, ceremony, versions)),
             notices: notices.to_vec(),
-            most: MOST,
+            most,
         };
         match self.ledger.relay(opening, self.now).await {
             Ok(true) => Ok(()),

@@ -1,6 +1,7 @@
 use minicbor::{Decode, Encode};
-use ostrakon_types::{CryptographicId, DeviceId, Digest, KssId, SetId};
+use ostrakon_types::{CertificateId, CryptographicId, DeviceId, Digest, KssId, SetId};
 
+use super::Administration;
 use crate::{
     backup::Challenge,
     card::{Card, DeviceKind},
@@ -128,6 +129,19 @@ pub enum Subject {
         #[n(3)]
         machine: Name,
     },
+    /// Has a running server do what its operator asks of it.
+    #[n(9)]
+    Administer {
+        /// The server.
+        #[n(0)]
+        kss_id: KssId,
+        /// What.
+        #[n(1)]
+        act: Administration,
+        /// The certificate of the administrator who asks from afar; nobody means the machine's operator.
+        #[n(2)]
+        asked_by: Option<CertificateId>,
+    },
 }
 
 /// What a device adds to its approval of a subject.
@@ -166,6 +180,7 @@ impl Subject {
             Self::AcceptRollback { .. } => "accept_rollback",
             Self::VerifyBackup { .. } => "verify_backup",
             Self::OpenFile { .. } => "open_file",
+            Self::Administer { act, .. } => act.kind(),
         }
     }
 
@@ -180,7 +195,8 @@ impl Subject {
             Self::ChangeProfile { .. } | Self::FinalizeRecovery { .. } => Need::VersionSignature,
             Self::CreateServer { .. }
             | Self::SaveBackupKey { .. }
-            | Self::AcceptRollback { .. } => Need::Consent,
+            | Self::AcceptRollback { .. }
+            | Self::Administer { .. } => Need::Consent,
         }
     }
 
@@ -202,7 +218,8 @@ impl Subject {
             | Self::InitializeInstance { kss_id, .. }
             | Self::Recover { kss_id, .. }
             | Self::AcceptRollback { kss_id, .. }
-            | Self::VerifyBackup { kss_id, .. } => Some(kss_id),
+            | Self::VerifyBackup { kss_id, .. }
+            | Self::Administer { kss_id, .. } => Some(kss_id),
             Self::ChangeProfile { .. } | Self::FinalizeRecovery { .. } | Self::OpenFile { .. } => {
                 None
             }
@@ -294,6 +311,11 @@ impl Subject {
                 say("goes on with", format!("state {epoch}.{counter}"));
                 "let a key shard server go on with an older state"
             }
+            Self::Administer { act, asked_by, .. } => {
+                let described = act.describe(asked_by.as_ref());
+                details.extend(described.details);
+                described.title
+            }
         };
         Description { title, details }
     }
@@ -328,6 +350,6 @@ fn device(card: &Card) -> String {
 }
 
 /// Names come from whoever chose them; the quotes keep them from passing for this program's words.
-fn quoted(name: &Name) -> String {
+pub(super) fn quoted(name: &Name) -> String {
     format!("`{}`", name.as_str().replace('`', "'"))
 }

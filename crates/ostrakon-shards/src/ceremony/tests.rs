@@ -187,8 +187,25 @@ fn subjects(profile: &Profile) -> Vec<Subject> {
             manifest: sha256(b"manifest"),
             machine: name(),
         },
+        administer(Administration::Enable),
+        administer(Administration::LoadPolicy {
+            number: 2,
+            source: sha256(b"policy"),
+            time_zone: name(),
+        }),
+        administer(Administration::ClearQuota {
+            profiles: Vec::new(),
+        }),
         rollback(),
     ]
+}
+
+fn administer(act: Administration) -> Subject {
+    Subject::Administer {
+        kss_id: server(),
+        act,
+        asked_by: None,
+    }
 }
 
 #[test]
@@ -572,7 +589,7 @@ fn what_people_read_comes_from_the_fields() {
         .map(|subject| subject.describe(team.profile.version()).title)
         .collect();
     let kinds: BTreeSet<_> = subjects(&team.profile).iter().map(Subject::kind).collect();
-    assert_eq!((titles.len(), kinds.len()), (9, 9));
+    assert_eq!((titles.len(), kinds.len()), (12, 12));
     let words = tally.ceremony().words();
     assert_eq!(words.iter().count(), 8);
 }
@@ -605,6 +622,46 @@ fn every_field_is_signed() {
     let digests: BTreeSet<_> = others.iter().map(Ceremony::digest).collect();
     assert_eq!(digests.len(), 14);
     assert!(!digests.contains(&ceremony.digest()));
+}
+
+#[test]
+fn every_field_of_an_administration_is_signed_and_shown() {
+    let team = Team::new();
+    let load = |number, text: &[u8], zone: &str| Administration::LoadPolicy {
+        number,
+        source: sha256(text),
+        time_zone: zone.parse().unwrap(),
+    };
+    let clear = |profiles: &[u8]| {
+        let id = |byte: &u8| ostrakon_types::ProfileId::from_bytes([*byte; 16]);
+        let profiles = profiles.iter().map(id).collect();
+        Administration::ClearQuota { profiles }
+    };
+    let acts = [
+        Administration::Enable,
+        load(2, b"a", "UTC"),
+        load(3, b"a", "UTC"),
+        load(2, b"b", "UTC"),
+        load(2, b"a", "Europe/Paris"),
+        clear(&[]),
+        clear(&[1]),
+        clear(&[1, 2]),
+    ];
+    let certificate = ostrakon_types::CertificateId::from_bytes([5; 16]);
+    let (mut encoded, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    for act in acts {
+        for asked_by in [None, Some(certificate)] {
+            let subject = Subject::Administer {
+                kss_id: server(),
+                act: act.clone(),
+                asked_by,
+            };
+            encoded.insert(canonical::encode(&subject));
+            let described = subject.describe(team.profile.version());
+            shown.insert(format!("{described:?}"));
+        }
+    }
+    assert_eq!((encoded.len(), shown.len()), (16, 16));
 }
 
 proptest! {

@@ -18,7 +18,7 @@ struct Version {
 }
 
 /// Every version, oldest first. One that was released never changes.
-const VERSIONS: [Version; 2] = [
+const VERSIONS: [Version; 3] = [
     Version {
         number: 1,
         usable_from: 1,
@@ -35,6 +35,15 @@ const VERSIONS: [Version; 2] = [
             sqlite: "",
             mysql: include_str!("../../migrations/mysql/0002_ceremonies.sql"),
             postgres: include_str!("../../migrations/postgres/0002_ceremonies.sql"),
+        },
+    },
+    Version {
+        number: 3,
+        usable_from: 1,
+        statements: Text {
+            sqlite: "",
+            mysql: include_str!("../../migrations/mysql/0003_authority.sql"),
+            postgres: include_str!("../../migrations/postgres/0003_authority.sql"),
         },
     },
 ];

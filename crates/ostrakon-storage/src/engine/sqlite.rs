@@ -13,7 +13,7 @@ use sqlx::{
 use crate::StoreError;
 
 /// Every schema version, oldest first. A version that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (
         1,
         "foundation",
@@ -43,6 +43,11 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
         6,
         "ceremonies",
         include_str!("../../migrations/sqlite/0006_ceremonies.sql"),
+    ),
+    (
+        7,
+        "authority",
+        include_str!("../../migrations/sqlite/0007_authority.sql"),
     ),
 ];
 

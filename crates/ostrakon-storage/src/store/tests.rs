@@ -11,8 +11,8 @@ use ostrakon_shards::{
     suite::Suite,
 };
 use ostrakon_types::{
-    CeremonyId, CounterKey, Decision, DeviceId, Digest, KssId, LocationId, Period, ProfileId,
-    Recorded, RequestId, UnixMillis,
+    CeremonyId, CertificateId, CounterKey, Decision, DeviceId, Digest, KssId, LocationId, Period,
+    ProfileId, Recorded, RequestId, UnixMillis,
 };
 use sqlx::Row as _;
 use tempfile::TempDir;
@@ -61,6 +61,7 @@ contract![
     counters_are_forgotten_and_cleared,
     ceremonies_are_kept_answered_and_forgotten,
     chains_checkpoints_and_archives_are_kept,
+    an_authority_and_its_certificates_are_kept,
     settings_policies_and_backups_are_kept,
     a_snapshot_is_of_one_moment,
     instances_and_leases_go_by_the_clock_of_the_database,
@@ -213,7 +214,7 @@ async fn databases_that_are_absent_foreign_newer_or_already_there_are_told_apart
             newer,
             Err(StoreError::NewerSchema {
                 found: 900,
-                known: 6
+                known: 7
             })
         ),
         "{:?}",
@@ -612,7 +613,10 @@ async fn a_full_or_read_only_database_is_said_to_be_so() {
     let mut tx = fixture.store.begin().await.unwrap();
     let mut full = None;
     for _ in 0..200 {
-        if let Err(error) = tx.insert_policy("UTC", &"x".repeat(100_000), NOW).await {
+        if let Err(error) = tx
+            .insert_policy("UTC", &"x".repeat(100_000), false, NOW)
+            .await
+        {
             full = Some(error);
             break;
         }
@@ -624,7 +628,7 @@ async fn a_full_or_read_only_database_is_said_to_be_so() {
         .begin()
         .await
         .expect("the database is usable again");
-    tx.insert_policy("UTC", "", NOW).await.unwrap();
+    tx.insert_policy("UTC", "", false, NOW).await.unwrap();
     tx.commit().await.unwrap();
     fixture.tamper("PRAGMA query_only = 1").await;
     let refused = fixture.store.begin().await.err();
@@ -836,8 +840,16 @@ async fn settings_policies_and_backups_are_kept(fixture: Fixture) {
     assert_eq!(tx.change_number().await.unwrap(), before);
     tx.probe().await.unwrap();
     tx.probe().await.unwrap();
-    assert_eq!(tx.insert_policy("Europe/Berlin", "", NOW).await.unwrap(), 1);
-    assert_eq!(tx.insert_policy("UTC", &source, NOW).await.unwrap(), 2);
+    assert_eq!(
+        tx.insert_policy("Europe/Berlin", "", false, NOW)
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        tx.insert_policy("UTC", &source, false, NOW).await.unwrap(),
+        2
+    );
     tx.stage().await.unwrap();
     let generation = |counter| Generation { epoch: 1, counter };
     tx.insert_backup(generation(9), "old", NOW).await.unwrap();
@@ -861,6 +873,45 @@ async fn settings_policies_and_backups_are_kept(fixture: Fixture) {
     tx.commit().await.unwrap();
     assert_eq!(store.state_doubt().await.unwrap(), doubt);
     assert!(!store.is_staged().await.unwrap());
+}
+
+async fn an_authority_and_its_certificates_are_kept(fixture: Fixture) {
+    let store = &fixture.store;
+    assert!(store.authority().await.unwrap().is_none());
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_authority(b"first").await.unwrap();
+    tx.insert_authority(b"second").await.unwrap();
+    let row = |byte, record: &[u8]| CertificateRow {
+        id: CertificateId::from_bytes([byte; 16]),
+        fingerprint: Digest::from_bytes([byte; 32]),
+        record: record.to_vec(),
+    };
+    tx.put_certificate(&row(1, b"a")).await.unwrap();
+    tx.put_certificate(&row(2, b"b")).await.unwrap();
+    tx.put_certificate(&row(1, b"revoked")).await.unwrap();
+    assert_eq!(tx.policy_version().await.unwrap(), 0);
+    tx.insert_policy("UTC", "file", false, NOW).await.unwrap();
+    tx.insert_policy("UTC", "approved", true, NOW)
+        .await
+        .unwrap();
+    assert_eq!(tx.policy_version().await.unwrap(), 2);
+    tx.commit().await.unwrap();
+    assert_eq!(
+        store.authority().await.unwrap().unwrap().as_slice(),
+        b"first"
+    );
+    let found = async |byte| {
+        let fingerprint = Digest::from_bytes([byte; 32]);
+        store.certificate(&fingerprint).await.unwrap()
+    };
+    assert_eq!(found(1).await, Some(row(1, b"revoked")));
+    assert_eq!(found(3).await, None);
+    let mut all = store.certificates().await.unwrap();
+    all.sort_by_key(|row| row.id);
+    assert_eq!(all, [row(1, b"revoked"), row(2, b"b")]);
+    assert!(store.policy().await.unwrap().unwrap().approved);
+    assert!(store.had_policy("file").await.unwrap());
+    assert!(!store.had_policy("other").await.unwrap());
 }
 
 async fn a_snapshot_is_of_one_moment(fixture: Fixture) {

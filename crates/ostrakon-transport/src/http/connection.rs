@@ -15,7 +15,9 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, watch},
+    time::timeout,
 };
 use tower::ServiceExt;
 
@@ -23,6 +25,7 @@ use super::{
     body::{BodyBudget, BodyError},
     limit::overloaded,
     listener::{ListenerLimits, Peer, Site},
+    mutual_tls::{HandshakeFailure, PeerCertificate, Tls},
     pace::{Allowed, Overdue, Pace, Paced},
 };
 
@@ -71,33 +74,69 @@ impl Connections {
         let shared = Arc::clone(&self.0);
         async move {
             let _slot = slot;
-            let pace = Pace::new(shared.allowed());
-            let stream = TokioIo::new(Paced::new(stream, pace.clone()));
-            let service = service_fn(|request| shared.answer(request, peer, &pace));
-            let mut connection = pin!(shared.protocol.serve_connection(stream, service));
-            let mut overdue = pin!(Overdue::new(pace.clone()));
+            shared.serve(stream, (peer, None)).await;
+        }
+    }
+
+    /// The same for a client that must first prove who it is, within the time for a head.
+    pub(super) fn run_tls(
+        &self,
+        stream: TcpStream,
+        tls: Tls,
+        peer: Peer,
+        slot: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.0);
+        async move {
+            let _slot = slot;
             let mut stopped = shared.stopped.clone();
-            let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
-            let mut stopping = false;
-            poll_fn(|cx| {
-                if !stopping && stop.as_mut().poll(cx).is_ready() {
-                    stopping = true;
-                    connection.as_mut().graceful_shutdown();
+            let accepted = tokio::select! {
+                accepted = timeout(shared.limits.head_timeout, tls.accept(stream)) => accepted,
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            };
+            match accepted {
+                Ok(Some((stream, certificate))) => {
+                    shared.serve(stream, (peer, Some(certificate))).await;
                 }
-                match connection.as_mut().poll(cx) {
-                    Poll::Ready(ended) => {
-                        shared.tell_of(ended);
-                        Poll::Ready(())
-                    }
-                    Poll::Pending => overdue.as_mut().poll(cx),
-                }
-            })
-            .await;
+                Ok(None) => {}
+                Err(_) => tls.fail(HandshakeFailure::Other),
+            }
         }
     }
 }
 
+/// Who is at the other end, and what proves it.
+type Who = (Peer, Option<PeerCertificate>);
+
 impl Shared {
+    async fn serve<S>(&self, stream: S, who: Who)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let pace = Pace::new(self.allowed());
+        let stream = TokioIo::new(Paced::new(stream, pace.clone()));
+        let service = service_fn(|request| self.answer(request, &who, &pace));
+        let mut connection = pin!(self.protocol.serve_connection(stream, service));
+        let mut overdue = pin!(Overdue::new(pace.clone()));
+        let mut stopped = self.stopped.clone();
+        let mut stop = pin!(stopped.wait_for(|stopped| *stopped));
+        let mut stopping = false;
+        poll_fn(|cx| {
+            if !stopping && stop.as_mut().poll(cx).is_ready() {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            match connection.as_mut().poll(cx) {
+                Poll::Ready(ended) => {
+                    self.tell_of(ended);
+                    Poll::Ready(())
+                }
+                Poll::Pending => overdue.as_mut().poll(cx),
+            }
+        })
+        .await;
+    }
+
     fn allowed(&self) -> Allowed {
         Allowed {
             idle: self.limits.idle_timeout,
@@ -121,11 +160,11 @@ impl Shared {
     async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: Peer,
+        who: &Who,
         pace: &Pace,
     ) -> Result<Response, Infallible> {
         let busy = pace.busy();
-        let response = match self.read(request, peer).await {
+        let response = match self.read(request, who).await {
             // The bytes stay within the budget until the handler is done with them.
             Ok((request, _held)) => self.site.router.clone().oneshot(request).await?,
             Err(refusal) => {
@@ -146,7 +185,7 @@ impl Shared {
     async fn read(
         &self,
         request: Request<Incoming>,
-        peer: Peer,
+        (peer, certificate): &Who,
     ) -> Result<(Request<Body>, OwnedSemaphorePermit), Response> {
         let (mut head, body) = request.into_parts();
         if head.headers.contains_key(TRANSFER_ENCODING) {
@@ -158,7 +197,10 @@ impl Shared {
             BodyError::Broken => closing(StatusCode::BAD_REQUEST),
             BodyError::NoRoom => closing(overloaded()),
         })?;
-        head.extensions.insert(peer);
+        head.extensions.insert(*peer);
+        if let Some(certificate) = certificate {
+            head.extensions.insert(certificate.clone());
+        }
         Ok((Request::from_parts(head, Body::from(bytes)), held))
     }
 }

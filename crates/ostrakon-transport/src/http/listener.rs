@@ -8,7 +8,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::connection::Connections;
+use super::{connection::Connections, mutual_tls::TlsListener};
 
 /// How long to wait after the operating system refused to hand out a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -68,11 +68,19 @@ pub enum Listener {
     Tcp(TcpListener),
     /// A Unix socket.
     Unix(UnixListener),
+    /// TCP, for clients that prove who they are.
+    Tls(TlsListener),
 }
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
         Self::Tcp(listener)
+    }
+}
+
+impl From<TlsListener> for Listener {
+    fn from(listener: TlsListener) -> Self {
+        Self::Tls(listener)
     }
 }
 
@@ -187,6 +195,11 @@ async fn accept_one(
             let (stream, address) = listener.accept().await?;
             stream.set_nodelay(true)?;
             tasks.spawn(connections.run(stream, Peer::Tcp(address), slot));
+        }
+        Listener::Tls(TlsListener { tcp, tls }) => {
+            let (stream, address) = tcp.accept().await?;
+            stream.set_nodelay(true)?;
+            tasks.spawn(connections.run_tls(stream, tls.clone(), Peer::Tcp(address), slot));
         }
         Listener::Unix(listener) => {
             let (stream, _) = listener.accept().await?;

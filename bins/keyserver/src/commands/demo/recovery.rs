@@ -88,7 +88,7 @@ pub(super) async fn back_up(
     people.approve_all(&mut asking).await?;
     let keep = |fulfilled: &Fulfilled| match fulfilled {
         Fulfilled::BackupKey { text } => Ok(file.write(&parse_backup(text)?)?),
-        Fulfilled::GoesOn { .. } => Err(Failure::new("the server did something else")),
+        _ => Err(Failure::new("the server did something else")),
     };
     asking.finish(keep).await?;
     Ok(())

@@ -1,21 +1,38 @@
 use ostrakon_server::{
     Clock,
-    admin::{AskError, Client},
+    admin::AskError,
+    ceremony::{Administer, Administered},
     quota::ProfileName,
     setup,
 };
 use serde_json::json;
 
 use super::Context;
-use crate::{cli::Format, error::Failure};
+use crate::{
+    cli::{AskArgs, Format, RemoteArgs},
+    commands::{ceremony, config, remote},
+    error::Failure,
+};
 
 /// Clears the quotas of these profiles, or of all where none is named.
-pub(super) async fn run(context: &Context, profiles: Vec<ProfileName>) -> Result<(), Failure> {
-    let client = Client::new(&context.home);
+pub(super) async fn run(
+    context: &Context,
+    profiles: Vec<ProfileName>,
+    ask: &AskArgs,
+    args: &RemoteArgs,
+) -> Result<(), Failure> {
+    let client = remote::client(context, args)?;
     let counters = match client.clear_quota(profiles.clone()).await {
         Ok(counters) => counters,
-        Err(AskError::NotRunning) => {
+        Err(AskError::NotRunning) if !config(context)?.admin_quorum => {
             setup::clear_quota_stopped(&context.home, &profiles, &Clock::system()).await?
+        }
+        Err(error) if error.may_be_approved() => {
+            let asked = Administer::ClearQuota { profiles };
+            match ceremony::administer(context, client, asked, ask).await? {
+                Administered::QuotaCleared { counters } => counters,
+                _ => return Err(ceremony::another()),
+            }
         }
         Err(error) => return Err(error.into()),
     };

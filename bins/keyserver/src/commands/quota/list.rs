@@ -1,18 +1,20 @@
 use jiff::Timestamp;
-use ostrakon_server::{
-    Clock,
-    admin::{AskError, Client},
-    policy_engine::Registry,
-    quota::AtQuota,
-    setup,
-};
+use ostrakon_server::{Clock, admin::AskError, policy_engine::Registry, quota::AtQuota, setup};
 use ostrakon_types::Period;
 
 use super::Context;
-use crate::{cli::Format, commands::config, error::Failure};
+use crate::{
+    cli::{Format, RemoteArgs},
+    commands::{config, remote},
+    error::Failure,
+};
 
-pub(super) async fn run(context: &Context, registry: &Registry) -> Result<(), Failure> {
-    let listed = match Client::new(&context.home).at_quota().await {
+pub(super) async fn run(
+    context: &Context,
+    registry: &Registry,
+    args: &RemoteArgs,
+) -> Result<(), Failure> {
+    let listed = match remote::client(context, args)?.at_quota().await {
         Ok(listed) => listed,
         Err(AskError::NotRunning) => {
             let config = config(context)?;

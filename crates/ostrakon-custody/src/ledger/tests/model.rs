@@ -212,6 +212,8 @@ async fn make(ledger: Ledger, profile: ProfileId, next: Move) -> Outcome {
             let change = Change::LoadPolicy {
                 time_zone: "UTC".into(),
                 source: String::new(),
+                number: None,
+                by: None,
             };
             ledger.administer(change, NOW).await.map(|_| Outcome::Done)
         }

@@ -48,6 +48,21 @@ impl BaseUrl {
                 .is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
+    /// Host and port as they were given.
+    pub(in crate::http) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The host, an IPv6 address without its brackets, and the port.
+    pub(in crate::http) fn host_and_port(&self) -> (&str, u16) {
+        let standard = if self.is_https() { 443 } else { 80 };
+        let (host, port) = match self.authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(standard)),
+            _ => (self.authority.as_str(), standard),
+        };
+        (host.trim_start_matches('[').trim_end_matches(']'), port)
+    }
+
     /// The address of `path`, which may have a query, at this server.
     pub(super) fn join(&self, path: &Uri) -> Result<Uri, http::Error> {
         let path = path.path_and_query().map_or("/", |path| path.as_str());

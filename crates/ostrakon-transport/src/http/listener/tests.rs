@@ -12,7 +12,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify, time::interval};
 
 use super::*;
 use crate::http::{
-    UnixClient, UnixError,
+    JsonClient, JsonError,
     testing::{PATIENCE, SHORT, TestServer, within},
 };
 
@@ -389,14 +389,14 @@ async fn unix_sockets_are_served_and_name_their_user() {
     );
     let server = serve(listener, router, limits(), std::future::pending());
     let ask = async {
-        let client = UnixClient::new(&path, PATIENCE);
+        let client = JsonClient::unix(&path, PATIENCE);
         client.get::<String>("/").await
     };
     tokio::select! {
         _ = server => unreachable!("never asked to stop"),
         answer = ask => {
             // Plain text is not JSON: the answer is there, but malformed.
-            assert!(matches!(answer, Err(UnixError::Malformed(_))));
+            assert!(matches!(answer, Err(JsonError::Malformed(_))));
         }
     }
 }

@@ -15,9 +15,9 @@ use crate::http::{
 async fn questions_are_answered_refused_or_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    let client = UnixClient::new(&path, PATIENCE);
+    let client = JsonClient::unix(&path, PATIENCE);
     let nobody = client.get::<Value>("/status").await;
-    assert!(matches!(nobody, Err(UnixError::NotListening(_))));
+    assert!(matches!(nobody, Err(JsonError::NotListening(_))));
 
     let listener = UnixListener::bind(&path).unwrap();
     let router = Router::new()
@@ -41,19 +41,19 @@ async fn questions_are_answered_refused_or_given_up() {
         let echo: Value = client.post("/echo", &json!([1, "two"])).await.unwrap();
         assert_eq!(echo, json!([1, "two"]));
         match client.post::<_, Value>("/refuse", &()).await {
-            Err(UnixError::Refused { status, body }) => {
+            Err(JsonError::Refused { status, body }) => {
                 assert_eq!(status, StatusCode::CONFLICT);
                 assert_eq!(body, r#"{"error":"no"}"#);
             }
             other => panic!("{other:?}"),
         }
         let text = client.get::<Value>("/text").await;
-        assert!(matches!(text, Err(UnixError::Malformed(_))));
+        assert!(matches!(text, Err(JsonError::Malformed(_))));
         let no_path = client.get::<Value>("no path").await;
-        assert!(matches!(no_path, Err(UnixError::Question(_))));
-        let hasty = UnixClient::new(&path, SHORT);
+        assert!(matches!(no_path, Err(JsonError::Question(_))));
+        let hasty = JsonClient::unix(&path, SHORT);
         let never = hasty.get::<Value>("/never").await;
-        assert!(matches!(never, Err(UnixError::Timeout)));
+        assert!(matches!(never, Err(JsonError::Timeout)));
     };
     tokio::select! {
         _ = server => unreachable!("never asked to stop"),

@@ -1,0 +1,147 @@
+//! What a running server, or one that does not run, does for its operator once its administrators' devices
+//! approved: the operator asks from afar, or has set `admin_quorum`.
+
+use ostrakon_custody::Change;
+use ostrakon_shards::{
+    ceremony::{Administration, Subject},
+    name::Name,
+};
+use ostrakon_types::{CertificateId, Digest};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{ConveneError, Room};
+use crate::{
+    admin::{AskError, PolicyLoaded},
+    policy::{Approval, SetPolicyError},
+    quota::{self, ProfileName},
+    server::BuildError,
+};
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Administer {
+    /// Answering requests again.
+    Enable,
+    /// Putting a policy in force.
+    LoadPolicy {
+        /// Its text.
+        source: String,
+    },
+    /// Setting counters back to zero.
+    ClearQuota {
+        /// Those of these profiles; none means every profile's.
+        profiles: Vec<ProfileName>,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Administered {
+    /// Requests are answered; at once, or when the server runs.
+    Enabled,
+    /// The policy is in force.
+    PolicyLoaded(PolicyLoaded),
+    /// So many counters are at zero.
+    QuotaCleared {
+        /// So many.
+        counters: u64,
+    },
+}
+
+/// What is done once it is approved. The text of a policy is kept here, so that the one that is put in force
+/// is the one whose digest was approved.
+pub(super) struct Todo {
+    act: Administration,
+    source: String,
+    asked_by: Option<CertificateId>,
+}
+
+/// What the devices are asked, and what is done then.
+pub(super) async fn prepare(
+    room: &Room<'_>,
+    asked: Administer,
+    asked_by: Option<CertificateId>,
+) -> Result<(Subject, Todo), ConveneError> {
+    let mut text = String::new();
+    let act = match asked {
+        Administer::Enable => Administration::Enable,
+        Administer::LoadPolicy { source } => {
+            let node = room.node.ok_or(AskError::NotRunning)?;
+            let policy = &node.pipeline.policy;
+            policy.check(&source).map_err(ConveneError::Policy)?;
+            let next = policy.current().version.saturating_add(1);
+            let act = Administration::LoadPolicy {
+                number: u64::try_from(next).unwrap_or(0),
+                source: Digest::from_bytes(Sha256::digest(&source).into()),
+                time_zone: Name::new(policy.zone_name())?,
+            };
+            text = source;
+            act
+        }
+        Administer::ClearQuota { profiles } => Administration::ClearQuota {
+            profiles: quota::find_all(room.store, &profiles).await?,
+        },
+    };
+    let subject = Subject::Administer {
+        kss_id: room.keyserver.kss_id(),
+        act: act.clone(),
+        asked_by,
+    };
+    let todo = Todo {
+        act,
+        source: text,
+        asked_by,
+    };
+    Ok((subject, todo))
+}
+
+/// Does what was approved, on record with who asked and who approved.
+pub(super) async fn perform(
+    room: &Room<'_>,
+    todo: Todo,
+    approved: String,
+) -> Result<Administered, ConveneError> {
+    let by = match todo.asked_by {
+        Some(id) => format!("by administrator's certificate {id}, {approved}"),
+        None => approved,
+    };
+    let (ledger, now) = (room.ledger, room.now);
+    match todo.act {
+        Administration::Enable => {
+            let by = Some(by);
+            let done = match room.node {
+                Some(node) => node.set_enabled(true, by).await,
+                None => {
+                    let change = Change::SetEnabled { enabled: true, by };
+                    ledger.administer(change, now).await.map(|_| ())
+                }
+            };
+            done.map_err(BuildError::from)?;
+            Ok(Administered::Enabled)
+        }
+        Administration::LoadPolicy { number, .. } => {
+            let node = room.node.ok_or(AskError::NotRunning)?;
+            let approval = Approval::Administrators {
+                number: i64::try_from(number).unwrap_or(i64::MAX),
+                by,
+            };
+            let set = node.pipeline.policy.set(todo.source, approval, ledger, now);
+            match set.await {
+                Ok(loaded) => Ok(Administered::PolicyLoaded(loaded)),
+                Err(SetPolicyError::Load(error)) => Err(ConveneError::Policy(error)),
+                Err(SetPolicyError::Ledger(error)) => Err(BuildError::from(error).into()),
+                Err(SetPolicyError::Overtaken) => Err(ConveneError::Overtaken),
+            }
+        }
+        Administration::ClearQuota { profiles } => {
+            let cleared = quota::clear_of(ledger, &profiles, Some(by), now).await;
+            let counters = cleared.map_err(BuildError::from)?;
+            Ok(Administered::QuotaCleared { counters })
+        }
+        // What this release does not know it did not ask for.
+        _ => Err(ConveneError::NoCeremony),
+    }
+}
