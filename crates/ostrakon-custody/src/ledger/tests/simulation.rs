@@ -18,7 +18,10 @@
 //! Left out: what only one kind of job does in a database (its contract is tested on each kind of
 //! database), and clients' clocks, which decide nothing: windows come from the clocks of instances.
 //!
-//! Seen to fail, beside the bugs that are planted below: PLANTED
+//! Seen to fail, beside the bugs that are planted below: with a plan, and with a batch, written whatever has
+//! changed since its requests were judged; with counters for which somebody is denied left out of what is
+//! written; with earlier tries left out of what a batch reads; with refunds left out; with a plan written
+//! though the batch before it failed.
 
 mod asks;
 mod chance;
