@@ -9,7 +9,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use ostrakon_custody::{Act, RequestItem, SettleRequest};
 use ostrakon_policy::{Policy, Registry};
 use ostrakon_shards::random;
-use ostrakon_storage::RequestKey;
+use ostrakon_storage::{ChangeNumber, RequestKey};
 use ostrakon_types::{
     ApprovalRequest, CryptographicId, DeviceId, Digest, MetaItem, OpaqueId, ProfileRef,
     RequestKind, UnixMillis,

@@ -18,7 +18,7 @@ use ostrakon_shards::{
     profile::{Profile, ProfileVersion, SignedVersion},
     random,
 };
-use ostrakon_storage::{ProtectorKey, RequestKey, Store};
+use ostrakon_storage::{ChangeNumber, ProtectorKey, RequestKey, Store};
 use ostrakon_types::{Candidate, DeviceId, Digest, ProfileId, ProfileWords, Proposal, RequestKind};
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, JoinSet};

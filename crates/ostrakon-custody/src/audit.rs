@@ -11,7 +11,7 @@ mod walk;
 mod witnesses;
 
 use ostrakon_shards::chain_key::ChainKey;
-use ostrakon_storage::{AuditHead, AuditRow, InstanceId, Store, StoreError};
+use ostrakon_storage::{AuditHead, AuditRow, InstanceId, StoreError};
 use ostrakon_types::canonical;
 
 pub use archive::{Manifest, ManifestError, SignedManifest, Span};
@@ -24,7 +24,7 @@ pub use fault::{AuditError, AuditFault, FaultKind};
 pub use resume::Break;
 pub use state::Told;
 
-use crate::ledger::head_file::HeadFile;
+use crate::ledger::{database::Database, head_file::HeadFile};
 
 /// The chain of audit records of one instance.
 ///
@@ -58,7 +58,7 @@ impl AuditLog {
     /// Makes the next links of the chain behind `head`, and says what its head is then.
     pub(crate) fn link(
         &self,
-        store: &Store,
+        store: &impl Database,
         mut head: AuditHead,
         records: &[AuditRecord],
     ) -> Result<(Vec<AuditRow>, AuditHead), StoreError> {

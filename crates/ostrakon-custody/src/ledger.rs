@@ -18,6 +18,7 @@ mod administer;
 mod alone;
 mod batch;
 mod ceremonies;
+pub(crate) mod database;
 mod draft;
 pub(crate) mod head_file;
 mod job;
@@ -54,7 +55,10 @@ use tokio::{
 
 pub use head_file::HeadFileError;
 
-use self::job::{Answer, Job, Waiting};
+use self::{
+    database::Database,
+    job::{Answer, Job, Waiting},
+};
 use crate::{Approval, AuditEvent, AuditLog, AuditRecord, Break};
 
 /// A request whose items are to be decided.
@@ -326,6 +330,14 @@ impl Ledger {
     #[must_use]
     pub fn start(
         store: Arc<Store>,
+        audit: AuditLog,
+        limits: LedgerLimits,
+    ) -> (Self, JoinHandle<()>) {
+        Self::start_on(store, audit, limits)
+    }
+
+    fn start_on<D: Database>(
+        store: Arc<D>,
         audit: AuditLog,
         limits: LedgerLimits,
     ) -> (Self, JoinHandle<()>) {

@@ -1,6 +1,7 @@
-use ostrakon_storage::{AuditHead, ChangeNumber, Store, StoreError, Transaction};
+use ostrakon_storage::{AuditHead, ChangeNumber, StoreError};
 
 use super::{
+    database::{Database, Transact as _},
     draft::Draft,
     job::{Done, Job},
     made::Made,
@@ -15,17 +16,17 @@ const SEALED_AT_ONCE: usize = 128;
 /// It costs a fixed handful of statements: what all requests need is read at once, each is settled in
 /// memory, and what all of them made is written at once. Only a new profile or folder is a statement of
 /// its own.
-pub(super) struct Batch<'j> {
-    store: &'j Store,
+pub(super) struct Batch<'j, D: Database> {
+    store: &'j D,
     audit: &'j AuditLog,
-    tx: Transaction<'j>,
+    tx: D::Transaction<'j>,
     made: Made,
     changed: ChangeNumber,
 }
 
-impl<'j> Batch<'j> {
+impl<'j, D: Database> Batch<'j, D> {
     pub(super) async fn begin(
-        store: &'j Store,
+        store: &'j D,
         audit: &'j AuditLog,
         jobs: impl Iterator<Item = &'j Job> + Clone,
     ) -> Result<Self, StoreError> {

@@ -1,9 +1,13 @@
 use std::collections::HashMap;
 
-use ostrakon_storage::{CounterChange, RequestKey, RequestRecord, Store, StoreError, Transaction};
+use ostrakon_storage::{CounterChange, RequestKey, RequestRecord, StoreError};
 use ostrakon_types::{Charge, CounterKey, Recorded, UnixMillis};
 
-use super::{SettleRequest, known::Known};
+use super::{
+    SettleRequest,
+    database::{Database, Transact},
+    known::Known,
+};
 
 /// What a batch of requests finds in the database and makes of it, until it is written.
 ///
@@ -38,7 +42,7 @@ impl Count {
 impl Draft {
     /// Reads what the requests need: their earlier tries, and every counter that they may charge.
     pub(super) async fn read<'r>(
-        tx: &mut Transaction<'_>,
+        tx: &mut impl Transact,
         requests: impl Iterator<Item = &'r SettleRequest> + Clone,
     ) -> Result<Self, StoreError> {
         let keys: Vec<RequestKey> = requests.clone().map(|request| request.key).collect();
@@ -64,7 +68,7 @@ impl Draft {
     /// that.
     pub(super) async fn assume<'r>(
         &mut self,
-        store: &Store,
+        store: &impl Database,
         known: &Known,
         requests: impl Iterator<Item = &'r SettleRequest>,
     ) -> Result<(), StoreError> {

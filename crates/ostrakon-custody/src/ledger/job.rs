@@ -11,7 +11,7 @@ use crate::{Approval, AuditRecord};
 pub(super) type Answer<T> = oneshot::Sender<Result<T, LedgerError>>;
 
 /// What the writer is asked for.
-pub(super) enum Job {
+pub(crate) enum Job {
     Settle(Box<SettleRequest>, Answer<Vec<Verdict>>),
     Note(AuditRecord, Answer<()>),
     Administer(Change, UnixMillis, Answer<i64>),
@@ -29,7 +29,7 @@ pub(super) struct Waiting {
 }
 
 /// What became of a job inside its transaction: told to the one who asked only after the commit.
-pub(super) enum Done {
+pub(crate) enum Done {
     Settled(Result<Settled, Refusal>),
     /// It was judged by what has changed since, and nothing was recorded of it.
     Outdated,

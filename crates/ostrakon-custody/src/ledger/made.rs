@@ -1,8 +1,9 @@
-use ostrakon_storage::{StoreError, Transaction};
+use ostrakon_storage::StoreError;
 use ostrakon_types::{Charge, Decision, Denial, Recorded, Refusal, Reply, Settled, Settling, Step};
 
 use super::{
     Act, Explain, RequestItem, SettleRequest,
+    database::Transact,
     draft::Draft,
     job::{Done, Job},
 };
@@ -29,7 +30,7 @@ impl Made {
     pub(super) async fn carry_out(
         &mut self,
         job: &Job,
-        tx: Option<&mut Transaction<'_>>,
+        tx: Option<&mut impl Transact>,
     ) -> Result<Done, StoreError> {
         match job {
             Job::Settle(request, _) => self.settle(request, tx).await.map(Done::Settled),
@@ -45,7 +46,7 @@ impl Made {
     async fn settle(
         &mut self,
         request: &SettleRequest,
-        mut tx: Option<&mut Transaction<'_>>,
+        mut tx: Option<&mut impl Transact>,
     ) -> Result<Result<Settled, Refusal>, StoreError> {
         let proposals = request.items.iter().map(|item| &item.proposal).collect();
         let mut settling = Settling::new(request.body, proposals);
@@ -105,25 +106,14 @@ impl Made {
 async fn apply(
     request: &SettleRequest,
     item: &RequestItem,
-    tx: Option<&mut Transaction<'_>>,
+    tx: Option<&mut impl Transact>,
 ) -> Result<bool, StoreError> {
     if item.act.is_plain() {
         return Ok(true);
     }
     // Whether it can be done, the database alone can tell.
     let tx = tx.ok_or(StoreError::Overtaken)?;
-    match &item.act {
-        Act::None | Act::Release(_) => Ok(true),
-        Act::CreateProfile(new) => {
-            let (profile, signed) = &**new;
-            tx.insert_profile(profile, signed, request.at).await
-        }
-        Act::ChangeProfile(next) => {
-            let (profile, signed) = &**next;
-            tx.advance_profile(profile, signed).await
-        }
-        Act::CreateLocation(record) => tx.insert_location(&request.key.profile, record).await,
-    }
+    tx.apply(request, &item.act).await
 }
 
 /// The version of a profile that the decision put in force, if it did.

@@ -1,8 +1,9 @@
 use ostrakon_storage::{
-    AuditHead, AuditRow, ChangeNumber, CounterChange, RequestRecord, Store, StoreError,
+    AuditHead, AuditRow, ChangeNumber, CounterChange, RequestRecord, StoreError,
 };
 
 use super::{
+    database::{Database, Transact},
     job::{Done, Waiting},
     known::Known,
     made::Made,
@@ -53,9 +54,9 @@ impl Plan {
     }
 
     /// Settles more jobs. After an error the plan is good for nothing but its jobs.
-    pub(super) async fn add(
+    pub(super) async fn add<D: Database>(
         &mut self,
-        store: &Store,
+        store: &D,
         audit: &AuditLog,
         known: &Known,
         jobs: Vec<Waiting>,
@@ -69,7 +70,11 @@ impl Plan {
         self.made.draft.assume(store, known, requests).await?;
         for job in jobs {
             self.items += job.weight();
-            self.done.push(self.made.carry_out(job, None).await?);
+            self.done.push(
+                self.made
+                    .carry_out(job, None::<&mut D::Transaction<'_>>)
+                    .await?,
+            );
         }
         let (rows, head) = audit.link(store, self.head, &self.made.log)?;
         self.made.log.clear();
@@ -100,7 +105,7 @@ impl Write {
     /// database did not tell.
     pub(super) async fn carry_out(
         self,
-        store: &Store,
+        store: &impl Database,
         audit: &AuditLog,
     ) -> Result<AuditHead, StoreError> {
         let mut tx = store.begin().await?;

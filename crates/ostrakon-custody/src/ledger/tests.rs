@@ -19,6 +19,7 @@ use crate::{
 
 mod model;
 mod processes;
+mod simulation;
 
 pub(crate) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 pub(crate) const PROFILE: ProfileId = ProfileId::from_bytes([1; 16]);

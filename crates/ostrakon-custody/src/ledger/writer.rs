@@ -6,17 +6,16 @@ use std::{
     time::Duration,
 };
 
-use ostrakon_storage::{AuditHead, Store, StoreError};
+use ostrakon_storage::{AuditHead, StoreError};
 use ostrakon_types::ErrorChain;
 use tokio::{
-    runtime::Handle,
     sync::mpsc,
     task::{JoinError, JoinSet},
 };
 
 use super::{
-    alone,
     batch::Batch,
+    database::Database,
     job::{Done, Waiting},
     known::Known,
     plan::Plan,
@@ -36,8 +35,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(1600);
 const WARY: u32 = 16;
 
 /// The task that owns the audit chain and every write.
-pub(super) struct Writer {
-    store: Arc<Store>,
+pub(super) struct Writer<D> {
+    store: Arc<D>,
     audit: Arc<AuditLog>,
     /// The chain's newest link, written or about to be; `None` when it must be read again, after a
     /// failure.
@@ -63,8 +62,8 @@ pub(super) struct Told {
 /// What became of a plan: the chain's new head, or its jobs again.
 type Written = Result<AuditHead, (Vec<Waiting>, StoreError)>;
 
-impl Writer {
-    pub(super) fn new(store: Arc<Store>, audit: AuditLog, told: Told, batch: usize) -> Self {
+impl<D: Database> Writer<D> {
+    pub(super) fn new(store: Arc<D>, audit: AuditLog, told: Told, batch: usize) -> Self {
         Self {
             store,
             durable: audit.floor(),
@@ -131,7 +130,7 @@ impl Writer {
                 }
             },
         };
-        let added = plan.add(&self.store, &self.audit, &self.known, jobs).await;
+        let added = plan.add(&*self.store, &self.audit, &self.known, jobs).await;
         if added.is_err() {
             self.land(None).await;
             self.carry_out(&mut plan.jobs).await;
@@ -160,11 +159,8 @@ impl Writer {
         let store = Arc::clone(&self.store);
         let audit = Arc::clone(&self.audit);
         let told = self.told.clone();
-        let runtime = Handle::current();
-        // On a thread of its own, which the database's thread wakes at once: a task would wait behind all
-        // that are ready to run, once for each statement.
-        self.writing.spawn_blocking(move || {
-            match runtime.block_on(write.carry_out(&store, &audit)) {
+        D::write_beside(&mut self.writing, async move {
+            match write.carry_out(&*store, &audit).await {
                 Ok(head) => {
                     committed(&audit, &told, &head);
                     for (waiting, done) in jobs.into_iter().zip(done) {
@@ -268,7 +264,7 @@ impl Writer {
                 _ => break,
             }
             if self.store.is_shared() {
-                pause(tried).await;
+                self.pause(tried).await;
             }
             // A commit whose outcome was not told may have moved the chain.
             self.head = None;
@@ -309,12 +305,12 @@ impl Writer {
         if let [Waiting { job, .. }] = jobs
             && !job.shares()
         {
-            let (done, head) = alone::carry_out(&self.store, &self.audit, head, job).await?;
+            let (done, head) = self.store.carry_out_alone(&self.audit, head, job).await?;
             return Ok((vec![done], head));
         }
         let jobs = jobs.iter().map(|waiting| &waiting.job);
         let mut done = Vec::with_capacity(jobs.len());
-        let mut batch = Batch::begin(&self.store, &self.audit, jobs.clone()).await?;
+        let mut batch = Batch::begin(&*self.store, &self.audit, jobs.clone()).await?;
         for job in jobs {
             done.push(batch.carry_out(job).await?);
         }
@@ -339,17 +335,20 @@ impl Writer {
         self.known.forget();
     }
 
+    /// Lets a moment pass, not the same for all instances that wait, which would meet again: their ids are
+    /// random.
+    async fn pause(&self, tried: u32) {
+        let most = LONGEST_PAUSE / 2_u32.saturating_pow(TRIES.saturating_sub(1 + tried));
+        let instance = self.audit.instance();
+        let mut bytes = instance.as_bytes().iter().cycle();
+        let random = bytes.nth(tried as usize).copied().unwrap_or(128);
+        tokio::time::sleep(most * (128 + u32::from(random) / 2) / 256).await;
+    }
+
     fn failed(&self, error: &StoreError) {
         self.told.writable.store(false, Ordering::Relaxed);
         tracing::error!(error = %ErrorChain(error), "the ledger cannot be written");
     }
-}
-
-/// Lets a moment pass, not the same for all who wait, which would meet again.
-async fn pause(tried: u32) {
-    let most = LONGEST_PAUSE / 2_u32.saturating_pow(TRIES.saturating_sub(1 + tried));
-    let [random] = ostrakon_shards::random::array().unwrap_or([128]);
-    tokio::time::sleep(most * (128 + u32::from(random) / 2) / 256).await;
 }
 
 /// What there is to do after a commit, before anybody is answered.

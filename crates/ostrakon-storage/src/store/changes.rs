@@ -11,6 +11,12 @@ use crate::{StoreError, engine::Text};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangeNumber(i64);
 
+impl From<i64> for ChangeNumber {
+    fn from(number: i64) -> Self {
+        Self(number)
+    }
+}
+
 impl Store {
     /// How often something has changed. Always the same for a database that is not shared.
     ///
