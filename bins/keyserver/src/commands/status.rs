@@ -94,6 +94,9 @@ fn print(status: &Status) {
         println!("trouble    {trouble}");
     }
     println!("database   {}", status.database);
+    if let Some(ahead) = status.clock_ahead_ms {
+        println!("clock      {ahead:+} ms from the database's");
+    }
     println!("protector  {}", status.protector);
     if let Some(generation) = &status.generation {
         println!("generation {generation}");

@@ -53,6 +53,9 @@ pub struct Status {
     /// The newest backup key, if one was made.
     #[serde(default)]
     pub backup: Option<BackupStatus>,
+    /// How many milliseconds this machine's clock is ahead of the shared database's.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
     /// Whether it was recovered, and waits to be enabled.
     #[serde(default)]
     pub staged: bool,
@@ -139,7 +142,10 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Response {
         Err(error) => return fault(&error),
     };
     let enabled = pipeline.enabled.load(Ordering::Acquire);
-    let not_ready = node.unready().await.map(str::to_owned);
+    let not_ready = match pipeline.clock_fault() {
+        Some(fault) => Some(fault.to_string()),
+        None => node.unready().await.map(str::to_owned),
+    };
     let backup = match setup::backup_status(&pipeline.store).await {
         Ok(backup) => backup,
         Err(error) => return fault(&error),
@@ -167,6 +173,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Response {
         audit,
         generation: Some(pipeline.lineage.newest().generation().to_string()),
         backup,
+        clock_ahead_ms: pipeline.watch.ahead(),
         staged: false,
         unproven_since: pipeline.lineage.doubt().unproven_since,
     })

@@ -48,6 +48,7 @@ async fn status_of(
         audit: audit_status(home, store, &identity).await?,
         generation: newest_generation(store).await?,
         backup: backup_status(store).await?,
+        clock_ahead_ms: None,
         staged: store.is_staged().await?,
         unproven_since: doubt.unproven_since,
     })

@@ -133,7 +133,13 @@ impl Cluster {
                 state.chance.permille(15).then_some(number)
             });
             if let Some(number) = clear {
-                self.administer(number, Change::ClearQuota(Some(ask.key.profile)));
+                self.administer(
+                    number,
+                    Change::ClearQuota {
+                        profile: Some(ask.key.profile),
+                        by: None,
+                    },
+                );
             }
             self.insist(&Arc::new(ask)).await;
             let pause = self.world.with(|state| state.chance.millis(400));
@@ -270,9 +276,13 @@ impl Cluster {
                     world.with(|state| state.away = None);
                 }
                 _ => {
-                    let source = String::new();
-                    let time_zone = "UTC".to_owned();
-                    self.administer(number, Change::LoadPolicy { time_zone, source });
+                    let change = Change::LoadPolicy {
+                        time_zone: "UTC".to_owned(),
+                        source: String::new(),
+                        number: None,
+                        by: None,
+                    };
+                    self.administer(number, change);
                 }
             }
         }

@@ -144,10 +144,11 @@ impl Database for SimDatabase {
                     version,
                     time_zone: time_zone.clone(),
                     source: Digest::from_bytes([0; 32]),
+                    by: None,
                 };
                 (event, version)
             }
-            Change::ClearQuota(profile) => {
+            Change::ClearQuota { profile, .. } => {
                 tx.hop().await?;
                 let is_meant = |key: &&CounterKey| Some(key.profile) == *profile;
                 let keys: Vec<CounterKey> = self.0.with(|state| {
@@ -160,7 +161,12 @@ impl Database for SimDatabase {
                 }
                 let counters = keys.len() as u64;
                 let profile = *profile;
-                (AuditEvent::QuotaCleared { profile, counters }, 0)
+                let cleared = AuditEvent::QuotaCleared {
+                    profile,
+                    counters,
+                    by: None,
+                };
+                (cleared, 0)
             }
             _ => unreachable!("nobody asks for that"),
         };
