@@ -65,7 +65,7 @@ fn nothing_is_decided_by_a_clock_that_was_set() {
         (asked, released)
     };
     assert!(ask().1);
-    for by in ["+86400", "-3600"] {
+    for (number, by) in ["+86400", "-3600"].into_iter().enumerate() {
         set(by);
         let said = wait_until_ready(&server, 503);
         assert!(said.contains("clock was set"), "{said}");
@@ -76,8 +76,14 @@ fn nothing_is_decided_by_a_clock_that_was_set() {
         );
         let ran = run(keyserver_command(home.path()).arg("status"));
         assert!(ran.stdout.contains("clock was set by"), "{ran:?}");
+        // It is on record before it is right again.
+        server.wait_for_log(&format!("clock was set by {by} s"));
         set("+0");
         wait_until_ready(&server, 200);
+        let again = "the clock is taken for right again";
+        while server.log().matches(again).count() <= number {
+            thread::park_timeout(Duration::from_millis(20));
+        }
     }
     assert!(ask().1);
     assert!(ask().0.denial().is_some(), "the quota is that of the day");

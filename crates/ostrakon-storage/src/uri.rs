@@ -86,6 +86,9 @@ pub enum ParseUriError {
     TwoPasswords,
 }
 
+/// A key with its value, or why there is none.
+type Pair = Result<(&'static str, String), ParseUriError>;
+
 const KEYS: [&str; 9] = [
     "host",
     "port",
@@ -195,7 +198,7 @@ impl DatabaseUri {
 
     fn from_pairs(
         scheme: Scheme,
-        pairs: impl Iterator<Item = Result<(&'static str, String), ParseUriError>>,
+        pairs: impl Iterator<Item = Pair>,
     ) -> Result<Self, ParseUriError> {
         let mut values: [Option<String>; KEYS.len()] = Default::default();
         for pair in pairs {
@@ -279,9 +282,7 @@ impl FromStr for DatabaseUri {
 }
 
 /// What a URL says behind its `//`.
-fn url_pairs(
-    url: &str,
-) -> Result<Vec<Result<(&'static str, String), ParseUriError>>, ParseUriError> {
+fn url_pairs(url: &str) -> Result<Vec<Pair>, ParseUriError> {
     let (url, query) = url.split_once('?').unwrap_or((url, ""));
     let (authority, database) = url.split_once('/').unwrap_or((url, ""));
     // The last one: a password may have one of its own.

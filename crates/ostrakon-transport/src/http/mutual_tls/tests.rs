@@ -1,5 +1,3 @@
-//! Bugs planted to see these tests fail: no time limit on the handshake (`who_says_nothing_is_cut_off`).
-
 use std::{net::SocketAddr, sync::Mutex};
 
 use axum::{Extension, Json, Router, routing::get};

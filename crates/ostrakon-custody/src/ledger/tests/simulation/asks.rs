@@ -59,7 +59,7 @@ impl Ask {
             };
             let mut item = item(proposal(policy, kind, self.key.profile, at), act);
             item.meta = vec![MetaItem {
-                meta: format!("{policy} {kind:?}").into(),
+                meta: format!("{policy} {kind:?}"),
                 complete: true,
             }];
             item.explanation = None;

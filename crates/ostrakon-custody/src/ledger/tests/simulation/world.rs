@@ -31,13 +31,16 @@ pub(super) struct Work {
     pub(super) changes: i64,
 }
 
+/// A link of a chain: the sealed record, and its authenticator.
+type Link = (Vec<u8>, Vec<u8>);
+
 /// The rows of the database.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) counters: BTreeMap<CounterKey, u64>,
     pub(super) requests: BTreeMap<RequestKey, Recorded>,
     pub(super) folders: BTreeSet<(ProfileId, LocationId)>,
-    pub(super) chains: BTreeMap<InstanceId, Vec<(Vec<u8>, Vec<u8>)>>,
+    pub(super) chains: BTreeMap<InstanceId, Vec<Link>>,
     pub(super) changes: i64,
 }
 
