@@ -1,6 +1,7 @@
 //! The main job on real files, in acts. Every act checks what it shows, and a check that fails ends
 //! the demonstration with an error.
 
+mod cluster;
 mod failover;
 mod files;
 mod people;
@@ -208,7 +209,8 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
 
     let shared = (files, shared.as_path());
     recovery::play(&mut stage, &mut people, &mut user, shared, folder).await?;
-    failover::play(&mut stage, &mut people, &mut user, shared, folder).await
+    failover::play(&mut stage, &mut people, &mut user, shared, folder).await?;
+    cluster::play(&mut people, files, folder, &policy(files.count())).await
 }
 
 /// How many requests are made at once, and how many of them the quota allows.

@@ -49,6 +49,22 @@ impl Stage {
         Ok(stage)
     }
 
+    /// A server that is in a home already, on a port of its own.
+    pub(super) async fn at(folder: &Path, home: Home) -> Result<Self, Failure> {
+        let policy = fs::read_to_string(home.policy()).map_err(Failure::file(&home.policy()))?;
+        let kss_id = setup::stopped_status(&home).await?.kss_id;
+        let mut stage = Self {
+            folder: folder.to_owned(),
+            home,
+            policy,
+            kss_id,
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            running: None,
+        };
+        stage.start().await?;
+        Ok(stage)
+    }
+
     pub(super) async fn start(&mut self) -> Result<(), Failure> {
         let mut config = ServerConfig::default();
         config.listen = self.address;
@@ -104,10 +120,30 @@ impl User {
         name: &'static str,
         administrator: bool,
     ) -> Result<Self, Failure> {
+        Self::configured(&[stage], name, administrator).await
+    }
+
+    /// The same with several addresses of one server.
+    pub(super) async fn onboard_at(stages: &[Stage], name: &'static str) -> Result<Self, Failure> {
+        Self::configured(&stages.iter().collect::<Vec<_>>(), name, false).await
+    }
+
+    async fn configured(
+        stages: &[&Stage],
+        name: &'static str,
+        administrator: bool,
+    ) -> Result<Self, Failure> {
+        let [stage, ..] = stages else {
+            return Err(Failure::new("there is no server"));
+        };
         let folder = stage.folder.join(name);
+        let urls = stages
+            .iter()
+            .map(|stage| format!("\"http://{}\"", stage.address));
         let text = format!(
-            "keyserver_id = \"{}\"\nkeyserver_urls = [\"http://{}\"]\nadministrator = {administrator}\n",
-            stage.kss_id, stage.address
+            "keyserver_id = \"{}\"\nkeyserver_urls = [{}]\nadministrator = {administrator}\n",
+            stage.kss_id,
+            urls.collect::<Vec<_>>().join(", ")
         );
         fs::create_dir_all(&folder).map_err(Failure::file(&folder))?;
         let enterprise = folder.join(ENTERPRISE);
