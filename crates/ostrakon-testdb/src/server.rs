@@ -1,6 +1,9 @@
 use std::{
+    collections::hash_map::RandomState,
     fs::{self, File},
+    hash::BuildHasher as _,
     net::TcpListener,
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -37,6 +40,9 @@ pub struct Server {
 
 /// How the folders of servers are called: then comes the id of the process that made it.
 const PREFIX: &str = "ostrakon-testdb-";
+
+/// Below what Linux gives to connections.
+const PORTS: Range<u16> = 12_000..32_000;
 
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -333,9 +339,16 @@ fn owned(settings: &[&str]) -> Vec<String> {
     settings.iter().map(ToString::to_string).collect()
 }
 
+/// A port at which nobody listens. Not one of those that the system gives to whoever asks for any: it might be
+/// given away again before the server has it.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    let random = RandomState::new();
+    let ports = (0_u32..).map(|tried| {
+        let offset = random.hash_one(tried) % u64::from(PORTS.end - PORTS.start);
+        PORTS.start + u16::try_from(offset).unwrap()
+    });
+    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().unwrap()
 }
 
 /// A command that runs as `user` where this process is root, and dies with this process.
