@@ -2,7 +2,7 @@
 //! requests are answered, the version of each profile, and, where that is asked for, every counter and every
 //! request that is remembered.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ostrakon_storage::{
     InstanceId, LONGEST_WINDOW, REQUESTS_KEPT, RequestKey, Snapshot, StoreError,
@@ -24,7 +24,8 @@ pub struct Told {
     /// When the reading began.
     begun: UnixMillis,
     policy: Option<(i64, Digest)>,
-    enabled: Option<bool>,
+    /// What was switched to last, and when: another instance's chain may tell of it.
+    enabled: Option<(UnixMillis, bool)>,
     profiles: BTreeMap<ProfileId, ProfileHead>,
     /// The first record of each chain that a counter or a remembered request may come from.
     recent: BTreeMap<InstanceId, u64>,
@@ -51,14 +52,16 @@ impl Told {
         match &record.event {
             AuditEvent::PolicyLoaded {
                 version, source, ..
-            } => self.policy = Some((*version, *source)),
+            } if self.policy.is_none_or(|(known, _)| known < *version) => {
+                self.policy = Some((*version, *source));
+            }
             AuditEvent::Administered { action, .. } if action == "enable" => {
-                self.enabled = Some(true);
+                self.switched(record.at, true);
             }
             AuditEvent::Administered { action, .. } if action == "disable" => {
-                self.enabled = Some(false);
+                self.switched(record.at, false);
             }
-            AuditEvent::Broken { .. } => self.enabled = Some(false),
+            AuditEvent::Broken { .. } => self.switched(record.at, false),
             AuditEvent::Decided {
                 profile,
                 head: Some(head),
@@ -72,6 +75,82 @@ impl Told {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn switched(&mut self, at: UnixMillis, enabled: bool) {
+        if self.enabled.is_none_or(|(known, _)| known <= at) {
+            self.enabled = Some((at, enabled));
+        }
+    }
+}
+
+/// A record that sets counters back.
+struct Clear {
+    instance: InstanceId,
+    sequence: u64,
+    at: UnixMillis,
+    profile: Option<ProfileId>,
+}
+
+impl Clear {
+    fn takes(&self, key: &CounterKey) -> bool {
+        match &self.profile {
+            Some(profile) => key.profile == *profile,
+            None => key.profile != ALL_PROFILES,
+        }
+    }
+
+    /// Whether a charge was there by then. In another chain the times tell, and where they are too close
+    /// nothing does.
+    fn comes_after(&self, (instance, sequence): (InstanceId, u64), at: UnixMillis) -> Option<bool> {
+        let later = self.at.since(at);
+        if instance == self.instance {
+            Some(sequence < self.sequence)
+        } else {
+            (later.abs() > SLACK).then_some(later > 0)
+        }
+    }
+}
+
+/// What the charges on record come to.
+#[derive(Default)]
+struct Recount {
+    clears: Vec<Clear>,
+    counted: HashMap<CounterKey, u64>,
+    /// Counters of which it is not told whether a charge came before they were set back.
+    doubtful: HashSet<CounterKey>,
+}
+
+impl Recount {
+    fn count(&mut self, oldest: UnixMillis, place: (InstanceId, u64), record: &AuditRecord) {
+        let AuditEvent::Decided {
+            profile,
+            charged: Some(charged),
+            ..
+        } = &record.event
+        else {
+            return;
+        };
+        let keys = charged.iter().flat_map(|of| of.counters(*profile));
+        for key in keys.filter(|key| key.window >= oldest) {
+            let clears = self.clears.iter().filter(|clear| clear.takes(&key));
+            let mut cleared = Some(false);
+            for clear in clears {
+                match clear.comes_after(place, record.at) {
+                    Some(true) => cleared = Some(true),
+                    Some(false) => {}
+                    None if cleared == Some(false) => cleared = None,
+                    None => {}
+                }
+            }
+            match cleared {
+                Some(true) => {}
+                Some(false) => *self.counted.entry(key).or_default() += 1,
+                None => {
+                    self.doubtful.insert(key);
+                }
+            }
         }
     }
 }
@@ -174,7 +253,8 @@ impl Auditor<'_> {
         }
         // A new server is enabled, and that is not on record. Of one whose records are archived it is not
         // known.
-        let told = told.enabled.unwrap_or(!archived || enabled);
+        let told = told.enabled.map(|(_, enabled)| enabled);
+        let told = told.unwrap_or(!archived || enabled);
         if told != enabled {
             let word = |enabled| if enabled { "enabled" } else { "disabled" };
             fault(format!(
@@ -184,6 +264,32 @@ impl Auditor<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// The records of the last day that set counters back.
+    async fn clears(
+        &self,
+        told: &Told,
+        snapshot: &mut Snapshot<'_>,
+    ) -> Result<Vec<Clear>, AuditError> {
+        let mut clears = Vec::new();
+        for (&instance, &first) in &told.recent {
+            let mut from = first;
+            while let Some(page) = self.page(snapshot, instance, &mut from).await? {
+                clears.extend(page.into_iter().filter_map(|(sequence, record)| {
+                    let AuditEvent::QuotaCleared { profile, .. } = record.event else {
+                        return None;
+                    };
+                    Some(Clear {
+                        instance,
+                        sequence,
+                        at: record.at,
+                        profile,
+                    })
+                }));
+            }
+        }
+        Ok(clears)
     }
 
     /// Counts all charges of the last day again, and looks the requests of the last day up.
@@ -197,7 +303,10 @@ impl Auditor<'_> {
     ) -> Result<(), AuditError> {
         let oldest = now.plus(SLACK - LONGEST_WINDOW);
         let remembered = now.plus(SLACK - REQUESTS_KEPT);
-        let mut counted: HashMap<CounterKey, u64> = HashMap::new();
+        let mut recount = Recount {
+            clears: self.clears(told, snapshot).await?,
+            ..Recount::default()
+        };
         // Charges that were archived cannot be counted again: then a counter may say more than the log.
         let whole = report.chains.iter().all(|chain| {
             chain.archived == 0 || told.recent.get(&chain.instance) != Some(&(chain.archived + 1))
@@ -206,7 +315,7 @@ impl Auditor<'_> {
             let mut from = first;
             while let Some(page) = self.page(snapshot, instance, &mut from).await? {
                 for (sequence, record) in page {
-                    count(&mut counted, oldest, &record.event);
+                    recount.count(oldest, (instance, sequence), &record);
                     if record.at >= remembered {
                         let place = (instance, sequence);
                         look_up(snapshot, place, &record.event, faults).await?;
@@ -214,6 +323,11 @@ impl Auditor<'_> {
                 }
             }
         }
+        let Recount {
+            mut counted,
+            doubtful,
+            ..
+        } = recount;
         let mut after = None;
         loop {
             let profiles = snapshot.counting_profiles(after).await?;
@@ -221,7 +335,7 @@ impl Auditor<'_> {
             after = Some(*last);
             for profile in &profiles {
                 for counter in snapshot.counters(profile).await? {
-                    if counter.key.window < oldest {
+                    if counter.key.window < oldest || doubtful.contains(&counter.key) {
                         continue;
                     }
                     let logged = counted.remove(&counter.key).unwrap_or(0);
@@ -237,7 +351,7 @@ impl Auditor<'_> {
         }
         let mut gone: Vec<_> = counted
             .into_iter()
-            .filter(|(_, count)| *count > 0)
+            .filter(|(key, count)| *count > 0 && !doubtful.contains(key))
             .collect();
         gone.sort();
         for (key, logged) in gone {
@@ -277,30 +391,6 @@ async fn compare_profiles(
 
 /// The profile under which the server counts over all profiles.
 const ALL_PROFILES: ProfileId = ProfileId::from_bytes([0; 16]);
-
-fn count(counted: &mut HashMap<CounterKey, u64>, oldest: UnixMillis, event: &AuditEvent) {
-    match event {
-        AuditEvent::Decided {
-            profile,
-            charged: Some(charged),
-            ..
-        } => {
-            for key in charged
-                .iter()
-                .flat_map(|charged| charged.counters(*profile))
-            {
-                if key.window >= oldest {
-                    *counted.entry(key).or_default() += 1;
-                }
-            }
-        }
-        AuditEvent::QuotaCleared { profile, .. } => counted.retain(|key, _| match profile {
-            Some(profile) => key.profile != *profile,
-            None => key.profile == ALL_PROFILES,
-        }),
-        _ => {}
-    }
-}
 
 /// Whether a decision is remembered as it was made.
 async fn look_up(
