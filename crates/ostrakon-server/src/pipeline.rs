@@ -39,7 +39,7 @@ use crate::{
     directory::{Directory, Member, Seen},
     lineage::Lineage,
     policy::InForce,
-    rate::RateLimit,
+    rate::{RateLimit, RateLimits},
     reserve::Reserve,
     sessions::{ResumeError, Sessions},
 };
@@ -67,6 +67,8 @@ pub(crate) struct Pipeline {
     pub(crate) administrators: Arc<Administrators>,
     pub(crate) first_contacts: RateLimit,
     pub(crate) relayed: RateLimit,
+    /// The same for each device.
+    pub(crate) relayed_by: RateLimits<DeviceId>,
     pub(crate) max_new_profiles_per_day: u64,
     pub(crate) tallies: Tallies,
     pub(crate) reserve: Reserve,

@@ -1,4 +1,8 @@
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, PoisonError},
+};
 
 use ostrakon_types::UnixMillis;
 
@@ -50,9 +54,48 @@ impl RateLimit {
     }
 }
 
+/// Lets each of many do something so often a minute.
+#[derive(Debug)]
+pub(crate) struct RateLimits<K> {
+    per_minute: u32,
+    of: Mutex<HashMap<K, RateLimit>>,
+}
+
+/// So many are remembered; past that, all begin anew.
+const REMEMBERED: usize = 4096;
+
+impl<K: Copy + Eq + Hash> RateLimits<K> {
+    pub(crate) fn per_minute(events: u32) -> Self {
+        Self {
+            per_minute: events,
+            of: Mutex::default(),
+        }
+    }
+
+    /// Whether an event of `key` may pass now.
+    pub(crate) fn pass(&self, key: K, now: UnixMillis) -> bool {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if of.len() >= REMEMBERED && !of.contains_key(&key) {
+            of.clear();
+        }
+        let limit = of.entry(key);
+        limit
+            .or_insert_with(|| RateLimit::per_minute(self.per_minute, now))
+            .pass(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_has_a_rate_of_its_own() {
+        let limits = RateLimits::per_minute(2);
+        let now = UnixMillis(0);
+        let passed = |key: u8| (0..5).filter(|_| limits.pass(key, now)).count();
+        assert_eq!((passed(1), passed(2), passed(1)), (2, 2, 0));
+    }
 
     #[test]
     fn a_minutes_worth_passes_at_once_and_then_at_the_rate() {

@@ -45,7 +45,7 @@ use crate::{
     node::Node,
     pipeline::Pipeline,
     policy::{FILE, InForce, at_start},
-    rate::RateLimit,
+    rate::{RateLimit, RateLimits},
     reserve::Reserve,
     routes,
     sessions::Sessions,
@@ -59,6 +59,9 @@ const REMOTE_CONNECTIONS: usize = 64;
 
 /// Openings, answers and endings of ceremonies, over all profiles: what people do by hand.
 const RELAYED_PER_MINUTE: u32 = 600;
+
+/// The same of one device, so that it takes nothing from others.
+const RELAYED_BY_ONE_PER_MINUTE: u32 = 60;
 
 /// How often requests that are too old to be retried are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
@@ -181,6 +184,7 @@ impl Server {
             administrators: Arc::clone(&administrators),
             first_contacts: RateLimit::per_minute(limits.first_contacts_per_minute, now),
             relayed: RateLimit::per_minute(RELAYED_PER_MINUTE, now),
+            relayed_by: RateLimits::per_minute(RELAYED_BY_ONE_PER_MINUTE),
             max_new_profiles_per_day: limits.max_new_profiles_per_day,
             enabled: AtomicBool::new(enabled),
             held_down: AtomicBool::new(false),

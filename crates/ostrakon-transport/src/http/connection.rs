@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
 };
 use tower::ServiceExt;
@@ -78,24 +78,31 @@ impl Connections {
         }
     }
 
-    /// The same for a client that must first prove who it is, within the time for a head.
+    /// The same for a client that must first prove who it is, within the time for a head and before it gives
+    /// way to others. Then it takes one of `slots`.
     pub(super) fn run_tls(
         &self,
         stream: TcpStream,
         tls: Tls,
         peer: Peer,
-        slot: OwnedSemaphorePermit,
+        slots: Arc<Semaphore>,
+        gives_way: Arc<Notify>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let shared = Arc::clone(&self.0);
         async move {
-            let _slot = slot;
             let mut stopped = shared.stopped.clone();
+            let limit = shared.limits.head_timeout;
             let accepted = tokio::select! {
-                accepted = timeout(shared.limits.head_timeout, tls.accept(stream)) => accepted,
+                accepted = timeout(limit, tls.accept(stream)) => accepted,
+                () = gives_way.notified() => return tls.fail(HandshakeFailure::Other),
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             };
+            drop(gives_way);
             match accepted {
                 Ok(Some((stream, certificate))) => {
+                    let Ok(Ok(_slot)) = timeout(limit, slots.acquire_owned()).await else {
+                        return;
+                    };
                     shared.serve(stream, (peer, Some(certificate))).await;
                 }
                 Ok(None) => {}

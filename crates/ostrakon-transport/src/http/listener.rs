@@ -1,14 +1,24 @@
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use axum::{Router, http::StatusCode};
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
 
 use super::{connection::Connections, mutual_tls::TlsListener};
+
+/// How many clients may be proving who they are at once. Further ones take the place of those that have been at
+/// it longest: who says nothing keeps nobody out.
+pub(super) const PROVING: usize = 256;
 
 /// How long to wait after the operating system refused to hand out a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -171,6 +181,9 @@ pub async fn serve(
 /// Takes connections in for ever, each into a task of its own.
 async fn accept(listener: Listener, connections: Connections, tasks: &mut JoinSet<()>) {
     let slots = Arc::new(Semaphore::new(connections.limits().connections));
+    if let Listener::Tls(listener) = &listener {
+        return accept_tls(listener, &slots, &connections, tasks).await;
+    }
     // The semaphore is never closed.
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         while tasks.try_join_next().is_some() {}
@@ -181,6 +194,42 @@ async fn accept(listener: Listener, connections: Connections, tasks: &mut JoinSe
             tracing::warn!(%error, "cannot accept connections");
             sleep(ACCEPT_PAUSE).await;
         }
+    }
+}
+
+/// The same for clients that prove who they are first: only then each takes a place among the connections.
+async fn accept_tls(
+    TlsListener { tcp, tls }: &TlsListener,
+    slots: &Arc<Semaphore>,
+    connections: &Connections,
+    tasks: &mut JoinSet<()>,
+) {
+    let mut proving: VecDeque<Weak<Notify>> = VecDeque::new();
+    loop {
+        let accepted = tcp.accept().await;
+        while tasks.try_join_next().is_some() {}
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_one_connection(&error) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if stream.set_nodelay(true).is_err() {
+            continue;
+        }
+        proving.retain(|other| other.strong_count() > 0);
+        if proving.len() >= PROVING
+            && let Some(oldest) = proving.pop_front().and_then(|oldest| oldest.upgrade())
+        {
+            oldest.notify_one();
+        }
+        let gives_way = Arc::new(Notify::new());
+        proving.push_back(Arc::downgrade(&gives_way));
+        let (tls, slots) = (tls.clone(), Arc::clone(slots));
+        tasks.spawn(connections.run_tls(stream, tls, Peer::Tcp(address), slots, gives_way));
     }
 }
 
@@ -196,11 +245,8 @@ async fn accept_one(
             stream.set_nodelay(true)?;
             tasks.spawn(connections.run(stream, Peer::Tcp(address), slot));
         }
-        Listener::Tls(TlsListener { tcp, tls }) => {
-            let (stream, address) = tcp.accept().await?;
-            stream.set_nodelay(true)?;
-            tasks.spawn(connections.run_tls(stream, tls.clone(), Peer::Tcp(address), slot));
-        }
+        // It takes no place among the connections before it has proved who it is.
+        Listener::Tls(_) => {}
         Listener::Unix(listener) => {
             let (stream, _) = listener.accept().await?;
             let uid = stream.peer_cred().ok().map(|peer| peer.uid());

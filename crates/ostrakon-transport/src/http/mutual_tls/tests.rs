@@ -10,6 +10,7 @@ use rustls::{
 use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt as _, task::JoinHandle};
 
+use super::super::listener::PROVING;
 use super::*;
 use crate::http::{
     Drained, JsonClient, JsonError, ListenerLimits, serve,
@@ -135,4 +136,25 @@ async fn who_says_nothing_is_cut_off() {
     let (identity, _) = authority.identity();
     let answer = client(heard.address, identity).get::<Value>("/who").await;
     assert!(answer.is_ok(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn who_says_nothing_keeps_nobody_out() {
+    let authority = Authority::new();
+    let limits = ListenerLimits {
+        connections: 2,
+        ..ListenerLimits::default()
+    };
+    let heard = start(&authority, limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..PROVING + 40 {
+        silent.push(TcpStream::connect(heard.address).await.unwrap());
+    }
+    let (identity, _) = authority.identity();
+    let answer = client(heard.address, identity).get::<Value>("/who").await;
+    assert!(answer.is_ok(), "{answer:?}");
+    // The oldest have given way.
+    let mut oldest = silent.swap_remove(0);
+    let read = within(oldest.read(&mut [0; 1])).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
 }
