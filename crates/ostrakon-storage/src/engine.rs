@@ -5,6 +5,7 @@
 //! [`Conn`], [`Bound`] and [`Row`], and a statement says for itself where they want other words.
 
 mod conn;
+mod demands;
 mod mysql;
 mod postgres;
 mod query;
