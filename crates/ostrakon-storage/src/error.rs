@@ -28,6 +28,9 @@ pub enum StoreError {
     /// The connection cannot be protected as the URI demands.
     #[error("no protected connection to the database")]
     Unprotected(#[source] sqlx::Error),
+    /// The file with the authority's certificate cannot be read.
+    #[error("cannot read the file that the database URI names as `ca`")]
+    Authority(#[source] std::io::Error),
     /// The server of databases runs, and has no database of that name.
     #[error("there is no database of that name: make an empty one first")]
     NoDatabase(#[source] sqlx::Error),

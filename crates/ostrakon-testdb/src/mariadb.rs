@@ -2,7 +2,7 @@ use std::{path::Path, process::Command};
 
 use crate::server::{as_user, folder_of};
 
-const USER: &str = "mysql";
+pub(crate) const USER: &str = "mysql";
 
 pub(crate) fn install(data: &Path) {
     folder_of(USER, data);
