@@ -74,7 +74,11 @@ impl Stage {
         // A user with no more rights than it needs: who may do anything is not stopped by a read-only server.
         let uri = database.database_of_a_user("kss", proxy.port());
         let cluster = Cluster::at(uri, instances, &policy());
-        let serve = |home| Serve::on(home).with("OSTRAKON_DURABILITY", durability).start();
+        let serve = |home| {
+            Serve::on(home)
+                .with("OSTRAKON_DURABILITY", durability)
+                .start()
+        };
         let servers: Vec<_> = cluster.homes.iter().map(serve).collect();
         let user = TestUser::onboard(&servers[0].identity, servers[0].address);
         Self {
@@ -125,7 +129,9 @@ impl Stage {
 
     /// How many requests are on record.
     fn requests(&self) -> u64 {
-        let counted = self.database.run_in(Some("kss"), "SELECT count(*) FROM requests");
+        let counted = self
+            .database
+            .run_in(Some("kss"), "SELECT count(*) FROM requests");
         counted.trim().parse().unwrap()
     }
 
@@ -304,11 +310,20 @@ fn a_pair_answers_with_its_standby_alone_and_outlives_its_primary() {
             let answer = stage.user.ask(all[number % all.len()], &body);
             assert!(!matches!(answer, Answer::Items(_)), "{answer:?}");
             // Up front: it has waited for nobody.
-            assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+            assert!(
+                begun.elapsed() < Duration::from_secs(4),
+                "{:?}",
+                begun.elapsed()
+            );
             (file, body)
         })
         .collect();
-    for args in [&["status"][..], &["quota", "list"], &["audit", "tail"], &["instance", "list"]] {
+    for args in [
+        &["status"][..],
+        &["quota", "list"],
+        &["audit", "tail"],
+        &["instance", "list"],
+    ] {
         let ran = stage.cluster.keyserver(0, args);
         assert_eq!(ran.code, Some(0), "{args:?}: {ran:?}");
         let says = ran.stdout.contains("no durable replica");

@@ -7,8 +7,8 @@
 use std::future::Future;
 
 use ostrakon_storage::{
-    AuditHead, AuditRow, ChangeNumber, CounterChange, Durability, InstanceId, RequestKey, RequestRecord,
-    Store, StoreError, Transaction,
+    AuditHead, AuditRow, ChangeNumber, CounterChange, Durability, InstanceId, RequestKey,
+    RequestRecord, Store, StoreError, Transaction,
 };
 use ostrakon_types::{CounterKey, Recorded};
 use tokio::{runtime::Handle, task::JoinSet};
