@@ -116,6 +116,30 @@ impl Server {
         );
     }
 
+    /// Makes a Galera cluster of MariaDB servers.
+    #[must_use]
+    pub fn galera(nodes: usize) -> Vec<Self> {
+        let all: Vec<_> = (0..nodes).map(|_| maria::Node::new()).collect();
+        let settings: Vec<_> = all.iter().map(|node| node.settings(&all)).collect();
+        let mut started = Vec::new();
+        for settings in settings {
+            let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+            let server = Self::new(Engine::MariaDb, &settings);
+            if started.is_empty() {
+                maria::install(&server.data());
+                let first = [&settings[..], &["wsrep-new-cluster"]].concat();
+                server.restart_with(&first);
+                *server.settings() = owned(&settings);
+            } else {
+                // It gets its data from another node.
+                folder_of(maria::USER, &server.data());
+                server.restart();
+            }
+            started.push(server);
+        }
+        started
+    }
+
     fn install(engine: Engine, settings: &[&str]) -> Self {
         let server = Self::new(engine, settings);
         match engine {
