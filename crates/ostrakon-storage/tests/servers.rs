@@ -3,7 +3,12 @@
 //! Bugs planted to see these tests fail: the look at a server's settings left out (a database that may lose
 //! commits is taken); errors of TLS taken for those of any connection (nobody learns that it is about TLS).
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test"
+)]
 
 use std::time::{Duration, Instant};
 

@@ -84,11 +84,9 @@ impl Node {
             "wsrep-sst-method=mariabackup".to_owned(),
             "wsrep-sst-auth=root:".to_owned(),
             format!("wsrep-sst-receive-address=127.0.0.1:{}", self.transfer),
-            // A node that is gone is missed soon.
             format!(
                 "wsrep-provider-options=gmcast.listen_addr=tcp://127.0.0.1:{};\
-                 ist.recv_addr=tcp://127.0.0.1:{};gcache.size=16M;\
-                 evs.suspect_timeout=PT2S;evs.inactive_timeout=PT4S",
+                 ist.recv_addr=tcp://127.0.0.1:{};gcache.size=16M",
                 self.group, self.increments
             ),
         ]
