@@ -3,7 +3,8 @@
 //!
 //! Bugs planted to see these tests fail: a lost connection taken for a failed transaction, so that its
 //! requests are settled anew without a look at what was recorded (more are counted than were answered); a
-//! database that has gone quiet waited for without an end (the longest answer takes as long as it is quiet).
+//! database that has gone quiet waited for without an end (the longest answer takes as long as it is quiet);
+//! the look for a standby left out (requests wait, and their rows appear once it is back).
 
 #![allow(
     clippy::unwrap_used,
@@ -25,12 +26,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cluster_of::{Cluster, Seen, check, crowd, eventually};
+use ostrakon_custody::AuditRecord;
+use ostrakon_storage::Durability;
 use ostrakon_testdb::{Engine, Server};
-use ostrakon_testkit::{Asked as Answer, Keyserver, Serve, TestUser};
+use ostrakon_testkit::{Asked as Answer, Keyserver, Records, Serve, TestUser, http};
 use proxy::{Proxy, Way};
 use rustix::process::Signal;
 
@@ -62,11 +65,21 @@ struct Stage {
 
 impl Stage {
     fn on(database: Server, instances: usize) -> Self {
+        Self::with(database, instances, "replicated")
+    }
+
+    /// The same with instances whose `durability` is this.
+    fn with(database: Server, instances: usize, durability: &str) -> Self {
         let proxy = Proxy::to(database.port());
         // A user with no more rights than it needs: who may do anything is not stopped by a read-only server.
         let uri = database.database_of_a_user("kss", proxy.port());
         let cluster = Cluster::at(uri, instances, &policy());
-        let servers = cluster.serve_all();
+        let serve = |home| {
+            Serve::on(home)
+                .with("OSTRAKON_DURABILITY", durability)
+                .start()
+        };
+        let servers: Vec<_> = cluster.homes.iter().map(serve).collect();
         let user = TestUser::onboard(&servers[0].identity, servers[0].address);
         Self {
             addresses: Mutex::new(servers.iter().map(|server| server.address).collect()),
@@ -114,8 +127,22 @@ impl Stage {
         self.seen.add(seen);
     }
 
+    /// How many requests are on record.
+    fn requests(&self) -> u64 {
+        let counted = self
+            .database
+            .run_in(Some("kss"), "SELECT count(*) FROM requests");
+        counted.trim().parse().unwrap()
+    }
+
+    /// What an instance says of why it cannot answer.
+    fn readiness(at: SocketAddr) -> String {
+        let answer = http::get(at, "/readyz").unwrap();
+        String::from_utf8(answer.body).unwrap()
+    }
+
     /// Uses the quota up, and checks what is on record.
-    fn end(mut self) {
+    fn end(mut self) -> Records {
         let seen = crowd(&self.user, CLIENTS, &self.addresses, |_| false);
         self.seen.add(seen);
         for server in self.servers.into_inner().unwrap().into_iter().flatten() {
@@ -128,6 +155,7 @@ impl Stage {
             "all of it was had"
         );
         check(&records, &self.user, &self.seen, LIMIT);
+        records
     }
 
     /// Kills an instance, and starts it again a second later.
@@ -257,4 +285,87 @@ fn a_full_disk_releases_nothing_and_takes_up_again() {
         stage.database.restart_with(&[one, much]);
     });
     stage.end();
+}
+
+/// A pair: what was asked to be in the standby is refused without it, and what can be read is read.
+#[test]
+fn a_pair_answers_with_its_standby_alone_and_outlives_its_primary() {
+    let primary = Server::start(Engine::Postgres, &[]);
+    let mut stage = Stage::on(primary, 2);
+    let standby = Server::standby_of(&stage.database);
+    stage.act("a standby comes", |_| ());
+
+    standby.stop();
+    let all = stage.addresses.lock().unwrap().clone();
+    eventually("all are not ready", Duration::from_secs(20), || {
+        let lacks = |at: &SocketAddr| Stage::readiness(*at).contains("no durable replica");
+        all.iter().all(lacks)
+    });
+    let before = stage.requests();
+    let refused: Vec<_> = (0..6)
+        .map(|number| {
+            let file = stage.user.file("Public/a");
+            let body = stage.user.body(vec![file.item()]);
+            let begun = Instant::now();
+            let answer = stage.user.ask(all[number % all.len()], &body);
+            assert!(!matches!(answer, Answer::Items(_)), "{answer:?}");
+            // Up front: it has waited for nobody.
+            assert!(
+                begun.elapsed() < Duration::from_secs(4),
+                "{:?}",
+                begun.elapsed()
+            );
+            (file, body)
+        })
+        .collect();
+    for args in [
+        &["status"][..],
+        &["quota", "list"],
+        &["audit", "tail"],
+        &["instance", "list"],
+    ] {
+        let ran = stage.cluster.keyserver(0, args);
+        assert_eq!(ran.code, Some(0), "{args:?}: {ran:?}");
+        let says = ran.stdout.contains("no durable replica");
+        assert_eq!(says, args == ["status"], "{ran:?}");
+    }
+    assert_eq!(stage.requests(), before);
+    standby.restart();
+    eventually("all are ready", Duration::from_secs(20), || {
+        all.iter().all(|at| Stage::readiness(*at).contains("true"))
+    });
+    assert_eq!(stage.requests(), before, "what was refused has no row");
+    let (file, body) = &refused[0];
+    let again = stage.user.ask(all[1], &stage.user.again(body));
+    assert!(again.is(file), "{again:?}");
+    stage.seen.approved += 1;
+    assert!(stage.seen.ids.insert(body.request_id()));
+
+    stage.act("the standby is killed", |_| {
+        standby.kill();
+        thread::sleep(Duration::from_secs(2));
+        standby.restart();
+    });
+    stage.act("the primary is killed, and its standby promoted", |stage| {
+        stage.database.kill();
+        standby.promote();
+        stage.proxy.lead_to(standby.port());
+    });
+    stage.end();
+}
+
+/// Where that is wanted, it goes on without the standby, and says so on record.
+#[test]
+fn a_pair_goes_on_without_its_standby_where_that_is_wanted() {
+    let primary = Server::start(Engine::Postgres, &[]);
+    let mut stage = Stage::with(primary, 2, "local");
+    let standby = Server::standby_of(&stage.database);
+    stage.act("a standby comes", |_| ());
+    stage.act("the standby is killed, and stays away", |_| standby.kill());
+    standby.restart();
+    let records = stage.end();
+    let marked = |record: &&AuditRecord| record.durability == Some(Durability::Local);
+    let decided = records.audit.iter().filter(marked).count();
+    assert!(decided > 1, "{decided} of {}", records.audit.len());
+    assert!(decided < records.audit.len());
 }

@@ -28,6 +28,7 @@ pub(crate) struct Proxy {
 }
 
 struct Shared {
+    port: Mutex<u16>,
     way: Mutex<Way>,
     streams: Mutex<Vec<TcpStream>>,
 }
@@ -38,6 +39,7 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let own = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
+            port: Mutex::new(port),
             way: Mutex::new(Way::Open),
             streams: Mutex::default(),
         });
@@ -47,6 +49,7 @@ impl Proxy {
                 if state.way() == Way::Shut {
                     continue;
                 }
+                let port = *state.port.lock().unwrap();
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
                     continue;
                 };
@@ -63,6 +66,13 @@ impl Proxy {
 
     pub(crate) fn set(&self, way: Way) {
         *self.shared.way.lock().unwrap() = way;
+    }
+
+    /// Leads to another port from now on, and cuts what was open.
+    #[allow(dead_code, reason = "each test uses a part")]
+    pub(crate) fn lead_to(&self, port: u16) {
+        *self.shared.port.lock().unwrap() = port;
+        self.reset();
     }
 
     /// Cuts every connection that is open.

@@ -351,6 +351,7 @@ impl Ledger {
         let profile_changes = Arc::new(AtomicU64::new(0));
         let told = writer::Told {
             writable: Arc::clone(&writable),
+            local: Arc::default(),
             profile_changes: Arc::clone(&profile_changes),
         };
         let writer = writer::Writer::new(store, audit, told, limits.batch);
@@ -420,7 +421,7 @@ impl Ledger {
     /// # Errors
     /// When it cannot be written.
     pub async fn note(&self, event: AuditEvent, now: UnixMillis) -> Result<(), LedgerError> {
-        let record = AuditRecord { at: now, event };
+        let record = AuditRecord::new(now, event);
         self.ask(|answer| Job::Note(record, answer)).await
     }
 

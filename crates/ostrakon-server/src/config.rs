@@ -28,6 +28,8 @@ pub struct Config {
     pub admin_quorum: bool,
     /// Administration from afar.
     pub admin: Admin,
+    /// What is done while a shared database lacks the replica that it should have.
+    pub durability: Durability,
     /// What a stranger, a client and all clients together may take up.
     pub limits: Limits,
     /// How the server tells what it does.
@@ -48,6 +50,26 @@ pub struct Admin {
     pub names: Vec<String>,
 }
 
+/// What is done while a shared database lacks the replica that it should have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Nothing is decided until it is there again.
+    #[default]
+    Replicated,
+    /// Decisions go on, and their records say so.
+    Local,
+}
+
+impl From<Durability> for ostrakon_storage::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Replicated => Self::Replicated,
+            Durability::Local => Self::Local,
+        }
+    }
+}
+
 /// Bounds on what clients take up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -63,7 +85,9 @@ pub struct Limits {
     pub head_seconds: u64,
     /// Seconds within which a request's body must be there.
     pub body_seconds: u64,
-    /// Seconds for which requests in flight may go on when the server is told to stop.
+    /// Seconds, once the server is told to stop, in which it is not ready and answers all the same.
+    pub drain_delay_seconds: u64,
+    /// Seconds for which requests in flight may go on after that.
     pub drain_seconds: u64,
     /// Envelope sessions that are held at once; past that, the oldest gives way. 0 grants none.
     pub sessions: usize,
@@ -145,6 +169,7 @@ impl Default for Config {
             time_zone: "UTC".to_owned(),
             admin_quorum: false,
             admin: Admin::default(),
+            durability: Durability::default(),
             limits: Limits::default(),
             log: Log::default(),
             audit: Audit::default(),
@@ -160,6 +185,7 @@ impl Default for Limits {
             body_bytes: 2 << 20,
             head_seconds: 10,
             body_seconds: 20,
+            drain_delay_seconds: 0,
             drain_seconds: 20,
             sessions: 4096,
             first_contacts_per_minute: 600,
@@ -236,6 +262,12 @@ impl Config {
             });
         }
         self.admin.check()?;
+        if self.limits.drain_delay_seconds > 3600 {
+            return Err(ConfigError::Value {
+                key: "limits.drain_delay_seconds",
+                reason: "must be at most 3600 (an hour)".to_owned(),
+            });
+        }
         self.audit.check()
     }
 
@@ -410,6 +442,8 @@ mod tests {
     fn values_out_of_range_are_errors() {
         for text in [
             "time_zone = \"Europe/Atlantis\"",
+            "durability = \"some\"",
+            "[limits]\ndrain_delay_seconds = 3601",
             "[limits]\nin_flight = 0",
             "[limits]\nconnections = -1",
             "[limits]\nbody_bytes = 1",

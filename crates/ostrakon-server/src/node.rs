@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ostrakon_custody::{AuditEvent, Change, LedgerError};
 
-use ostrakon_storage::InstanceId;
+use ostrakon_storage::{InstanceId, StoreError};
 use ostrakon_transport::binding::Announcement;
 use ostrakon_types::ErrorChain;
 
@@ -70,10 +70,13 @@ impl Node {
                 ClockFault::Set(_) => "clock was set",
                 ClockFault::Apart(_) => "clock differs from the database's",
             })
+        } else if let Err(error) = self.pipeline.store.ping().await {
+            Some(match error {
+                StoreError::NoReplica => "no durable replica",
+                _ => "database does not answer",
+            })
         } else if !ledger.is_writable() && ledger.probe().await.is_err() {
             Some("ledger cannot be written")
-        } else if self.pipeline.store.ping().await.is_err() {
-            Some("database does not answer")
         } else if self.lacks_a_checkpoint().await {
             Some("audit checkpoint cannot be written")
         } else {

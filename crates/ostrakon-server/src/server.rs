@@ -77,6 +77,7 @@ pub struct Server {
     node: Arc<Node>,
     limits: ListenerLimits,
     in_flight: usize,
+    drain_delay: Duration,
     listener: TcpListener,
     remote: Option<TlsListener>,
     socket: UnixListener,
@@ -109,7 +110,8 @@ impl Server {
         home.check_finished()?;
         let protector = ProtectorKey::load(&home.instance_key())?;
         let instance = protector.instance();
-        let store = Arc::new(Store::open(home.place()?, &protector).await?);
+        let store = Store::open(home.place()?, &protector).await?;
+        let store = Arc::new(store.with_durability(config.durability.into()));
         // Before anything that may change.
         let basis = Arc::new(Basis::of(store.change_number().await?));
         let record = store.server().await?.ok_or(StoreError::Missing)?;
@@ -225,6 +227,7 @@ impl Server {
             remote,
             limits: limits.listener(),
             in_flight: limits.in_flight,
+            drain_delay: Duration::from_secs(limits.drain_delay_seconds),
             listener,
             socket,
             home,
@@ -258,8 +261,8 @@ impl Server {
         &self.node.pipeline.keyserver
     }
 
-    /// Answers requests until `stop` completes; then answers what is under way and closes the
-    /// database.
+    /// Answers requests until `stop` completes, and for the configured delay not ready; then answers what
+    /// is under way and closes the database.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Drained {
         let (drain, draining) = watch::channel(false);
         let stopped = move || {
@@ -289,6 +292,8 @@ impl Server {
 
         stop.await;
         self.node.draining.store(true, Ordering::Relaxed);
+        // Whoever spreads requests sees that it is not ready, and sends none, before the port closes.
+        tokio::time::sleep(self.drain_delay).await;
         let _ = drain.send(true);
         let drained = public.await.unwrap_or(Drained { cut_off: 0 });
         let _ = admin.await;

@@ -5,13 +5,14 @@
 //! [`Conn`], [`Bound`] and [`Row`], and a statement says for itself where they want other words.
 
 mod conn;
+mod demands;
 mod mysql;
 mod postgres;
 mod query;
 mod schema;
 mod sqlite;
 
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 pub(crate) use self::{
     conn::Conn,
@@ -49,6 +50,10 @@ impl Db {
 
     /// Connects to a shared database and brings its schema up to date. The database itself must be there.
     pub(crate) async fn connect(uri: &DatabaseUri) -> Result<Self, StoreError> {
+        if let Some(ca) = uri.ca() {
+            // The drivers do not say which file it was.
+            File::open(ca).map_err(StoreError::Authority)?;
+        }
         match uri.scheme() {
             Scheme::MySql => MySqlPools::connect(uri).await.map(Self::MySql),
             Scheme::Postgres => PgPools::connect(uri).await.map(Self::Postgres),

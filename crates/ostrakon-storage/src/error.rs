@@ -25,6 +25,12 @@ pub enum StoreError {
     /// The database does not let this user in, or do what the server must do.
     #[error("the database does not allow that to this user")]
     Denied(#[source] sqlx::Error),
+    /// The connection cannot be protected as the URI demands.
+    #[error("no protected connection to the database")]
+    Unprotected(#[source] sqlx::Error),
+    /// The file with the authority's certificate cannot be read.
+    #[error("cannot read the file that the database URI names as `ca`")]
+    Authority(#[source] std::io::Error),
     /// The server of databases runs, and has no database of that name.
     #[error("there is no database of that name: make an empty one first")]
     NoDatabase(#[source] sqlx::Error),
@@ -158,6 +164,16 @@ fn fault(error: &sqlx::Error) -> Fault {
     code.map_or(Fault::None, Fault::Sqlite)
 }
 
+/// Whether the other side does not do TLS, or is not who it should be. What the driver finds out while it
+/// connects, it may also tell as an error of the connection.
+fn is_of_tls(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let is_taken = error
@@ -165,6 +181,9 @@ impl From<sqlx::Error> for StoreError {
             .is_some_and(|error| error.is_unique_violation());
         if is_taken {
             return Self::Taken(error);
+        }
+        if is_of_tls(&error) {
+            return Self::Unprotected(error);
         }
         match fault(&error) {
             // 4874 is how a full disk shows when the write-ahead log's index cannot grow.

@@ -22,7 +22,7 @@ pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
     ArchiveRow, AuditHead, AuditRow, CeremonyRecord, CertificateRow, ChangeNumber, CheckpointRow,
-    Counter, CounterChange, InstanceId, InstanceRecord, LONGEST_WINDOW, LocationRecord,
+    Counter, CounterChange, Durability, InstanceId, InstanceRecord, LONGEST_WINDOW, LocationRecord,
     MAX_LOCATIONS, NoticeRecord, PendingCeremony, Place, PolicyVersion, Presence, REQUESTS_KEPT,
     RequestKey, RequestRecord, SILENCE, ServerRecord, Snapshot, StateDoubt, Store, Transaction,
 };

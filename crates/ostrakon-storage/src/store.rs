@@ -33,15 +33,30 @@ pub use server::ServerRecord;
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;
 
+use minicbor::{Decode, Encode};
 use ostrakon_shards::record::RecordKey;
 
-use self::keys::Keys;
+use self::{changes::REPLICA, keys::Keys};
 use crate::{DatabaseUri, ProtectorKey, StoreError, engine::Db};
 
 /// One key shard server's database, unlocked.
 pub struct Store {
     db: Db,
     keys: Keys,
+    durability: Durability,
+}
+
+/// How durable a commit must be where the database has a replica that it should wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Durability {
+    /// In the replica, too: without it, nothing is committed.
+    #[default]
+    #[n(0)]
+    Replicated,
+    /// In the database alone, while the replica is away.
+    #[n(1)]
+    Local,
 }
 
 /// Where a database is.
@@ -154,12 +169,23 @@ impl Store {
 
     async fn of(db: Db, keys: Result<Keys, StoreError>) -> Result<Self, StoreError> {
         match keys {
-            Ok(keys) => Ok(Self { db, keys }),
+            Ok(keys) => Ok(Self {
+                db,
+                keys,
+                durability: Durability::default(),
+            }),
             Err(error) => {
                 db.close().await;
                 Err(error)
             }
         }
+    }
+
+    /// The same, with commits that are as durable as this.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
     }
 
     /// Whether other instances use the database, too.
@@ -195,16 +221,16 @@ impl Store {
         Transaction::begin(self).await
     }
 
-    /// Asks the database for an answer.
+    /// Asks the database for an answer, and whether it has the replica that a commit must wait for.
     ///
     /// # Errors
-    /// When it gives none.
+    /// When it gives none, and [`StoreError::NoReplica`].
     pub async fn ping(&self) -> Result<(), StoreError> {
         let mut reader = self.db.reader().await?;
-        self.db
-            .query("SELECT 1 AS one")
-            .fetch_one(&mut reader)
-            .await?;
+        let row = self.db.query(REPLICA).fetch_one(&mut reader).await?;
+        if row.try_get::<i64>("replica")? == 0 && self.durability == Durability::Replicated {
+            return Err(StoreError::NoReplica);
+        }
         Ok(())
     }
 }

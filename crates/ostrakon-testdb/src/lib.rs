@@ -16,8 +16,10 @@
     reason = "fixtures: a failure here is a failure of the test"
 )]
 
+mod authority;
 mod mariadb;
 mod postgres;
 mod server;
 
+pub use authority::Authority;
 pub use server::{Engine, Server, mariadb, postgres};

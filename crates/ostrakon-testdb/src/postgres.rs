@@ -6,7 +6,7 @@ use std::{
 
 use crate::server::{as_user, folder_of};
 
-const USER: &str = "postgres";
+pub(crate) const USER: &str = "postgres";
 
 pub(crate) fn install(data: &Path) {
     folder_of(USER, data);
@@ -20,6 +20,26 @@ pub(crate) fn install(data: &Path) {
     assert!(
         out.status.success(),
         "initdb: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
+
+/// Copies the data of a primary, for a standby of it.
+pub(crate) fn copy(data: &Path, primary: u16) {
+    folder_of(USER, data);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(data, mode).unwrap();
+    let from = format!("host=127.0.0.1 port={primary} user=postgres application_name=standby");
+    let out = as_user(USER, &program("pg_basebackup"))
+        .arg("--pgdata")
+        .arg(data)
+        .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+        .arg(format!("--dbname={from}"))
+        .output()
+        .unwrap();
+    assert!(
+        out.status.success(),
+        "pg_basebackup: {}",
         String::from_utf8_lossy(&out.stderr)
     );
 }

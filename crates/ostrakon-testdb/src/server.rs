@@ -18,7 +18,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{mariadb as maria, postgres as pg};
+use crate::{Authority, mariadb as maria, postgres as pg};
 
 /// Which program serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,26 +66,105 @@ impl Server {
         Self::install(engine, settings)
     }
 
-    fn install(engine: Engine, settings: &[&str]) -> Self {
-        sweep();
-        let prefix = format!("{PREFIX}{}-", std::process::id());
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
-        // Whoever serves is not root in all cases.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(folder.path(), mode).unwrap();
-        let server = Self {
-            engine,
-            port: free_port(),
-            folder,
-            child: Mutex::new(None),
-            settings: Mutex::new(owned(settings)),
+    /// The same with TLS, under a certificate of an authority for 127.0.0.1.
+    #[must_use]
+    pub fn protected(engine: Engine, authority: &Authority, settings: &[&str]) -> Self {
+        let user = match engine {
+            Engine::MariaDb => maria::USER,
+            Engine::Postgres => pg::USER,
         };
+        let (certificate, key) = authority.certify(user);
+        let (certificate, key) = (certificate.display(), key.display());
+        let mut all = match engine {
+            Engine::MariaDb => vec![format!("ssl-cert={certificate}"), format!("ssl-key={key}")],
+            Engine::Postgres => vec![
+                "ssl=on".to_owned(),
+                format!("ssl_cert_file={certificate}"),
+                format!("ssl_key_file={key}"),
+            ],
+        };
+        all.extend(owned(settings));
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        Self::start(engine, &all)
+    }
+
+    /// Has a PostgreSQL server, which must not be running, ask everybody but its administrator for a password.
+    pub fn ask_for_passwords(&self) {
+        let text =
+            "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(self.data().join("pg_hba.conf"), text).unwrap();
+    }
+
+    /// Makes a standby of a PostgreSQL server, and has that wait for it from then on.
+    #[must_use]
+    pub fn standby_of(primary: &Self) -> Self {
+        let standby = Self::new(Engine::Postgres, &[]);
+        pg::copy(&standby.data(), primary.port);
+        standby.restart();
+        primary.run("ALTER SYSTEM SET synchronous_standby_names = 'standby'");
+        primary.run("SELECT pg_reload_conf()");
+        standby
+    }
+
+    /// Makes a PostgreSQL standby a primary, which waits for nobody.
+    pub fn promote(&self) {
+        assert_eq!(
+            self.run("SELECT pg_promote()").trim(),
+            "t",
+            "{}",
+            self.wrote()
+        );
+    }
+
+    /// Makes a Galera cluster of MariaDB servers.
+    #[must_use]
+    pub fn galera(nodes: usize) -> Vec<Self> {
+        let all: Vec<_> = (0..nodes).map(|_| maria::Node::new()).collect();
+        let settings: Vec<_> = all.iter().map(|node| node.settings(&all)).collect();
+        let mut started = Vec::new();
+        for settings in settings {
+            let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+            let server = Self::new(Engine::MariaDb, &settings);
+            if started.is_empty() {
+                maria::install(&server.data());
+                let first = [&settings[..], &["wsrep-new-cluster"]].concat();
+                server.restart_with(&first);
+                *server.settings() = owned(&settings);
+            } else {
+                // It gets its data from another node.
+                folder_of(maria::USER, &server.data());
+                server.restart();
+            }
+            started.push(server);
+        }
+        started
+    }
+
+    fn install(engine: Engine, settings: &[&str]) -> Self {
+        let server = Self::new(engine, settings);
         match engine {
             Engine::MariaDb => maria::install(&server.data()),
             Engine::Postgres => pg::install(&server.data()),
         }
         server.restart();
         server
+    }
+
+    /// A server that has no data yet.
+    fn new(engine: Engine, settings: &[&str]) -> Self {
+        sweep();
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
+        // Whoever serves is not root in all cases.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(folder.path(), mode).unwrap();
+        Self {
+            engine,
+            port: free_port(),
+            folder,
+            child: Mutex::new(None),
+            settings: Mutex::new(owned(settings)),
+        }
     }
 
     /// Starts the server, which must not be running, with other settings.
@@ -341,7 +420,7 @@ fn owned(settings: &[&str]) -> Vec<String> {
 
 /// A port at which nobody listens. Not one of those that the system gives to whoever asks for any: it might be
 /// given away again before the server has it.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let random = RandomState::new();
     let ports = (0_u32..).map(|tried| {
         let offset = random.hash_one(tried) % u64::from(PORTS.end - PORTS.start);

@@ -1,6 +1,6 @@
 use minicbor::{Decode, Encode};
 use ostrakon_shards::profile::Head;
-use ostrakon_storage::InstanceId;
+use ostrakon_storage::{Durability, InstanceId};
 use ostrakon_types::{
     CeremonyId, CryptographicId, Decision, DeviceId, Digest, MetaItem, ProfileId, RequestId,
     RequestKind, UnixMillis,
@@ -17,6 +17,21 @@ pub struct AuditRecord {
     /// What happened.
     #[n(1)]
     pub event: AuditEvent,
+    /// How durable it was when it was answered, where that was less than the database was set up for.
+    #[n(2)]
+    pub durability: Option<Durability>,
+}
+
+impl AuditRecord {
+    /// A record of what happens now.
+    #[must_use]
+    pub fn new(at: UnixMillis, event: AuditEvent) -> Self {
+        Self {
+            at,
+            event,
+            durability: None,
+        }
+    }
 }
 
 /// What an audit record tells.

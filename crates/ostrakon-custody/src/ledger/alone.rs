@@ -1,4 +1,4 @@
-use ostrakon_storage::{AuditHead, Store, StoreError, Transaction};
+use ostrakon_storage::{AuditHead, Durability, Store, StoreError, Transaction};
 use ostrakon_types::UnixMillis;
 
 use super::{
@@ -12,13 +12,14 @@ use crate::{AuditLog, AuditRecord};
 /// settled in one, so that a long table holds nobody up for longer than a full batch does.
 const FORGOTTEN_AT_ONCE: u32 = 512;
 
-/// Carries out a job that has a transaction to itself, behind the chain's `head`. Returns the new head.
+/// Carries out a job that has a transaction to itself, behind the chain's `head`. Returns the new head, and
+/// how durable it is where that is less than asked for.
 pub(super) async fn carry_out(
     store: &Store,
     audit: &AuditLog,
     head: AuditHead,
     job: &Job,
-) -> Result<(Done, AuditHead), StoreError> {
+) -> Result<(Done, AuditHead, Option<Durability>), StoreError> {
     let mut tx = store.begin().await?;
     let (done, events, now) = match job {
         Job::Administer(change, now, _) => {
@@ -40,12 +41,17 @@ pub(super) async fn carry_out(
             (Done::Probed, Vec::new(), UnixMillis(0))
         }
     };
-    let record = |event| AuditRecord { at: now, event };
+    tx.change_number().await?;
+    let durability = tx.durability();
+    let record = |event| AuditRecord {
+        durability,
+        ..AuditRecord::new(now, event)
+    };
     let records: Vec<AuditRecord> = events.into_iter().map(record).collect();
     let (rows, head) = audit.link(store, head, &records)?;
     tx.append_audit(audit.instance(), rows).await?;
     tx.commit().await?;
-    Ok((done, head))
+    Ok((done, head, durability))
 }
 
 async fn forget(tx: &mut Transaction<'_>, now: UnixMillis) -> Result<Done, StoreError> {

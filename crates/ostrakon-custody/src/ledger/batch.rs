@@ -1,4 +1,4 @@
-use ostrakon_storage::{AuditHead, ChangeNumber, StoreError};
+use ostrakon_storage::{AuditHead, ChangeNumber, Durability, StoreError};
 
 use super::{
     database::{Database, Transact as _},
@@ -55,15 +55,23 @@ impl<'j, D: Database> Batch<'j, D> {
         self.made.carry_out(job, Some(&mut self.tx)).await
     }
 
-    /// Writes everything behind the chain's `head`, and commits. Returns the new head.
-    pub(super) async fn commit(self, head: AuditHead) -> Result<AuditHead, StoreError> {
+    /// Writes everything behind the chain's `head`, and commits. Returns the new head, and how durable it is
+    /// where that is less than asked for.
+    pub(super) async fn commit(
+        self,
+        head: AuditHead,
+    ) -> Result<(AuditHead, Option<Durability>), StoreError> {
         let Self {
             store,
             audit,
             mut tx,
-            made: Made { draft, log },
+            made: Made { draft, mut log },
             ..
         } = self;
+        let durability = tx.durability();
+        for record in &mut log {
+            record.durability = durability;
+        }
         tx.count(&draft.changes()).await?;
         // While the database writes one part, on its own thread, the next one is sealed.
         let mut parts = log.chunks(SEALED_AT_ONCE);
@@ -82,6 +90,6 @@ impl<'j, D: Database> Batch<'j, D> {
             (rows, head) = linked?;
         }
         tx.commit().await?;
-        Ok(head)
+        Ok((head, durability))
     }
 }

@@ -7,8 +7,8 @@
 use std::future::Future;
 
 use ostrakon_storage::{
-    AuditHead, AuditRow, ChangeNumber, CounterChange, InstanceId, RequestKey, RequestRecord, Store,
-    StoreError, Transaction,
+    AuditHead, AuditRow, ChangeNumber, CounterChange, Durability, InstanceId, RequestKey,
+    RequestRecord, Store, StoreError, Transaction,
 };
 use ostrakon_types::{CounterKey, Recorded};
 use tokio::{runtime::Handle, task::JoinSet};
@@ -51,13 +51,13 @@ pub(crate) trait Database: Send + Sync + 'static {
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction<'_>, StoreError>> + Send;
 
     /// Carries out a job that does not [share](Job::shares) its transaction, behind the chain's `head`.
-    /// Returns the new head.
+    /// Returns the new head, and how durable it is where that is less than asked for.
     fn carry_out_alone(
         &self,
         audit: &AuditLog,
         head: AuditHead,
         job: &Job,
-    ) -> impl Future<Output = Result<(Done, AuditHead), StoreError>> + Send;
+    ) -> impl Future<Output = Result<(Done, AuditHead, Option<Durability>), StoreError>> + Send;
 
     /// Has a batch written while the writer goes on with the next one.
     fn write_beside<T: Send + 'static>(
@@ -70,6 +70,9 @@ pub(crate) trait Database: Send + Sync + 'static {
 pub(crate) trait Transact: Send {
     /// How often something has changed on which decisions rest.
     fn change_number(&mut self) -> impl Future<Output = Result<ChangeNumber, StoreError>> + Send;
+
+    /// How durable it will be, where that is less than asked for. It is known once the change number is.
+    fn durability(&self) -> Option<Durability>;
 
     /// What was recorded for earlier tries of the requests, in their order.
     fn recall(
@@ -147,7 +150,7 @@ impl Database for Store {
         audit: &AuditLog,
         head: AuditHead,
         job: &Job,
-    ) -> Result<(Done, AuditHead), StoreError> {
+    ) -> Result<(Done, AuditHead, Option<Durability>), StoreError> {
         alone::carry_out(self, audit, head, job).await
     }
 
@@ -165,6 +168,10 @@ impl Database for Store {
 impl Transact for Transaction<'_> {
     async fn change_number(&mut self) -> Result<ChangeNumber, StoreError> {
         self.change_number().await
+    }
+
+    fn durability(&self) -> Option<Durability> {
+        self.durability()
     }
 
     async fn recall(&mut self, keys: &[RequestKey]) -> Result<Vec<Option<Recorded>>, StoreError> {

@@ -95,10 +95,7 @@ impl Made {
                 charged: Charged::by(&item.proposal, decision, &request.key.profile),
                 head: put_in_force(item, decision),
             };
-            self.log.push(AuditRecord {
-                at: request.at,
-                event,
-            });
+            self.log.push(AuditRecord::new(request.at, event));
         }
     }
 }

@@ -110,7 +110,8 @@ impl Write {
     ) -> Result<AuditHead, StoreError> {
         let mut tx = store.begin().await?;
         let number = tx.change_number().await?;
-        if self.basis.is_some_and(|basis| basis < number) {
+        // Its records do not say that no replica has them: those of a batch do.
+        if self.basis.is_some_and(|basis| basis < number) || tx.durability().is_some() {
             return Err(StoreError::Overtaken);
         }
         tx.count(&self.changes).await?;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ostrakon_storage::{AuditHead, StoreError};
+use ostrakon_storage::{AuditHead, Durability, StoreError};
 use ostrakon_types::ErrorChain;
 use tokio::{
     sync::mpsc,
@@ -56,8 +56,14 @@ pub(super) struct Writer<D> {
 #[derive(Clone)]
 pub(super) struct Told {
     pub(super) writable: Arc<AtomicBool>,
+    /// Whether it goes on without the replica that there should be.
+    pub(super) local: Arc<AtomicBool>,
     pub(super) profile_changes: Arc<AtomicU64>,
 }
+
+/// What was carried out in one transaction, the chain's new head, and how durable that is where it is less
+/// than asked for.
+type Committed = (Vec<Done>, AuditHead, Option<Durability>);
 
 /// What became of a plan: the chain's new head, or its jobs again.
 type Written = Result<AuditHead, (Vec<Waiting>, StoreError)>;
@@ -162,7 +168,7 @@ impl<D: Database> Writer<D> {
         D::write_beside(&mut self.writing, async move {
             match write.carry_out(&*store, &audit).await {
                 Ok(head) => {
-                    committed(&audit, &told, &head);
+                    committed(&audit, &told, &head, None);
                     for (waiting, done) in jobs.into_iter().zip(done) {
                         waiting.job.answer(done);
                     }
@@ -271,18 +277,18 @@ impl<D: Database> Writer<D> {
             written = self.try_write(jobs).await;
         }
         match &written {
-            Ok((_, head)) => {
+            Ok((_, head, durability)) => {
                 self.durable = *head;
                 self.head = Some(*head);
                 // Before anybody is answered.
-                committed(&self.audit, &self.told, head);
+                committed(&self.audit, &self.told, head, *durability);
             }
             Err(error) => {
                 self.forget();
                 self.failed(error);
             }
         }
-        written.map(|(done, _)| done)
+        written.map(|(done, ..)| done)
     }
 
     /// Whether another try may succeed. A request that was recorded after all is found again by its id;
@@ -300,13 +306,14 @@ impl<D: Database> Writer<D> {
         }
     }
 
-    async fn try_write(&self, jobs: &[Waiting]) -> Result<(Vec<Done>, AuditHead), StoreError> {
+    async fn try_write(&self, jobs: &[Waiting]) -> Result<Committed, StoreError> {
         let head = self.head().await?;
         if let [Waiting { job, .. }] = jobs
             && !job.shares()
         {
-            let (done, head) = self.store.carry_out_alone(&self.audit, head, job).await?;
-            return Ok((vec![done], head));
+            let alone = self.store.carry_out_alone(&self.audit, head, job);
+            let (done, head, durability) = alone.await?;
+            return Ok((vec![done], head, durability));
         }
         let jobs = jobs.iter().map(|waiting| &waiting.job);
         let mut done = Vec::with_capacity(jobs.len());
@@ -314,8 +321,8 @@ impl<D: Database> Writer<D> {
         for job in jobs {
             done.push(batch.carry_out(job).await?);
         }
-        let head = batch.commit(head).await?;
-        Ok((done, head))
+        let (head, durability) = batch.commit(head).await?;
+        Ok((done, head, durability))
     }
 
     /// The chain's newest link, written or about to be.
@@ -352,9 +359,17 @@ impl<D: Database> Writer<D> {
 }
 
 /// What there is to do after a commit, before anybody is answered.
-fn committed(audit: &AuditLog, told: &Told, head: &AuditHead) {
+fn committed(audit: &AuditLog, told: &Told, head: &AuditHead, durability: Option<Durability>) {
     audit.note(head);
     if !told.writable.swap(true, Ordering::Relaxed) {
         tracing::info!("the ledger can be written again");
+    }
+    let local = durability.is_some();
+    if told.local.swap(local, Ordering::Relaxed) != local {
+        if local {
+            tracing::warn!("no durable replica: what is decided is in one database alone");
+        } else {
+            tracing::info!("there is a durable replica again");
+        }
     }
 }

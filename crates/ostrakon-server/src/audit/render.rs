@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use ostrakon_custody::AuditEvent;
+use ostrakon_storage::Durability;
 use ostrakon_types::{Decision, Denial, UnixMillis};
 use serde_json::{Map, Value, json};
 
@@ -30,6 +31,9 @@ impl AuditEntry {
                 );
                 if let Some(reason) = fields.get("reason").and_then(Value::as_str) {
                     let _ = write!(line, ": {reason}");
+                }
+                if fields.contains_key("durability") {
+                    line += ", without a durable replica";
                 }
             }
             _ => {
@@ -64,6 +68,9 @@ impl AuditEntry {
         put("at", json!(time(self.record.at)));
         put("instance", json!(self.instance));
         put("sequence", json!(self.sequence));
+        if self.record.durability == Some(Durability::Local) {
+            put("durability", json!("local"));
+        }
         match &self.record.event {
             AuditEvent::Decided {
                 profile,
@@ -331,10 +338,7 @@ mod tests {
         AuditEntry {
             instance: "07".repeat(16),
             sequence: 17,
-            record: AuditRecord {
-                at: UnixMillis(1_772_000_000_123),
-                event,
-            },
+            record: AuditRecord::new(UnixMillis(1_772_000_000_123), event),
         }
     }
 

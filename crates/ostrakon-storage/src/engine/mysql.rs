@@ -7,7 +7,7 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode},
 };
 
-use super::{Conn, query, schema};
+use super::{Conn, demands, query, schema};
 use crate::{DatabaseUri, StoreError, uri::Tls};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -43,7 +43,9 @@ impl MySqlPools {
                 .after_connect(|connection, _| Box::pin(prepare(connection)))
         };
         // A pool waits for a server that is not there, and then does not say so.
-        query::in_time(options.connect()).await?.close().await?;
+        let mut first = query::in_time(options.connect()).await?;
+        demands::of_mysql(&mut first).await?;
+        first.close().await?;
         let writer = pool(WRITERS).connect_with(options.clone()).await?;
         let reader = pool(READERS).connect_lazy_with(options);
         let pools = Self { writer, reader };

@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
-use super::{Conn, query, schema};
+use super::{Conn, demands, query, schema};
 use crate::{DatabaseUri, StoreError, uri::Tls};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -38,7 +38,9 @@ impl PgPools {
                 .acquire_timeout(ACQUIRE)
         };
         // A pool waits for a server that is not there, and then does not say so.
-        query::in_time(options.connect()).await?.close().await?;
+        let mut first = query::in_time(options.connect()).await?;
+        demands::of_postgres(&mut first).await?;
+        first.close().await?;
         let writer = pool(WRITERS).connect_with(options.clone()).await?;
         let reader = pool(READERS).connect_lazy_with(options);
         let pools = Self { writer, reader };

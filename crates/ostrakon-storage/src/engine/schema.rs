@@ -18,7 +18,7 @@ struct Version {
 }
 
 /// Every version, oldest first. One that was released never changes.
-const VERSIONS: [Version; 3] = [
+const VERSIONS: &[Version] = &[
     Version {
         number: 1,
         usable_from: 1,
@@ -44,6 +44,17 @@ const VERSIONS: [Version; 3] = [
             sqlite: "",
             mysql: include_str!("../../migrations/mysql/0003_authority.sql"),
             postgres: include_str!("../../migrations/postgres/0003_authority.sql"),
+        },
+    },
+    // What a next release adds: the tests upgrade to it from this one. No released program has it.
+    #[cfg(feature = "next-schema")]
+    Version {
+        number: 1000,
+        usable_from: 1,
+        statements: Text {
+            sqlite: "",
+            mysql: "ALTER TABLE requests ADD COLUMN IF NOT EXISTS next_release BIGINT;\n",
+            postgres: "ALTER TABLE requests ADD COLUMN IF NOT EXISTS next_release BIGINT;\n",
         },
     },
 ];

@@ -4,8 +4,11 @@
 //! profiles, of what is known about the state's age. It grows in the transaction that makes the change, and
 //! is read in the transaction that records a decision: so nothing is decided by what was replaced before.
 
-use super::{Store, Transaction};
-use crate::{StoreError, engine::Text};
+use super::{Durability, Store, Transaction};
+use crate::{
+    StoreError,
+    engine::{Kind, Text},
+};
 
 /// How often something changed on which decisions rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +40,8 @@ impl Store {
 
 impl Transaction<'_> {
     /// How often something has changed before this transaction records what it decides. Where a synchronous
-    /// standby is asked for and away, it says so, before anything is written that waits for it.
+    /// standby is asked for and away, it says so, before anything is written that waits for it; or it goes on
+    /// without, as the store is set, and [`Transaction::durability`] says that.
     ///
     /// # Errors
     /// [`StoreError::NoReplica`] then, and when the database fails.
@@ -46,10 +50,44 @@ impl Transaction<'_> {
             return Ok(ChangeNumber::default());
         }
         let row = self.tx.query(READ).fetch_one(&mut self.tx).await?;
-        if row.try_get::<i64>("replica")? == 0 {
-            return Err(StoreError::NoReplica);
-        }
+        self.found_replica(row.try_get::<i64>("replica")? > 0)
+            .await?;
         Ok(ChangeNumber(row.try_get("number")?))
+    }
+
+    /// Has the transaction not wait for a replica. What it writes must be such that it may be lost.
+    pub(super) async fn forgo_replica(&mut self) -> Result<(), StoreError> {
+        self.replica = Some(Durability::Local);
+        if self.tx.kind() == Kind::Postgres {
+            self.tx.run("SET LOCAL synchronous_commit = local").await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that there is a replica where one must be, unless that was done.
+    pub(super) async fn check_replica(&mut self) -> Result<(), StoreError> {
+        if self.replica.is_some() || self.tx.kind() != Kind::Postgres {
+            return Ok(());
+        }
+        let row = self.tx.query(REPLICA).fetch_one(&mut self.tx).await?;
+        self.found_replica(row.try_get::<i64>("replica")? > 0).await
+    }
+
+    async fn found_replica(&mut self, found: bool) -> Result<(), StoreError> {
+        match self.store.durability {
+            Durability::Replicated if !found => return Err(StoreError::NoReplica),
+            Durability::Replicated => self.replica = Some(Durability::Replicated),
+            Durability::Local => {
+                self.tx.query(NAMED).fetch_one(&mut self.tx).await?;
+                self.replica = Some(Durability::Replicated);
+                if !found {
+                    self.forgo_replica().await?;
+                    // What has waited since before the replica went holds rows that this one needs.
+                    self.tx.query(GO_ON).fetch_one(&mut self.tx).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Has all instances look again at what decisions rest on.
@@ -75,16 +113,45 @@ impl Transaction<'_> {
     }
 }
 
-/// Whose standby is away sees none in the view; who may not see that learns it from a commit that takes too
-/// long.
+/// 1 where a commit finds as many synchronous standbys as it must wait for, and 0 where it would wait in vain.
+/// Who may not read the states of standbys, which takes the role `pg_monitor`, counts those that are connected.
+macro_rules! replica {
+    () => {
+        "CASE
+             WHEN current_setting('synchronous_standby_names') = '' THEN 1
+             WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 1
+             WHEN (SELECT count(*) FROM pg_stat_replication
+                   WHERE sync_state IN ('sync', 'quorum') OR sync_state IS NULL)
+                  >= coalesce(substring(current_setting('synchronous_standby_names')
+                                        from '(?i)^\\s*(?:first|any)?\\s*(\\d+)\\s*[(]')::bigint, 1) THEN 1
+             ELSE 0 END::bigint AS replica"
+    };
+}
+
+pub(super) const REPLICA: Text = Text {
+    sqlite: "SELECT 1 AS replica",
+    mysql: "SELECT 1 AS replica",
+    postgres: concat!("SELECT ", replica!()),
+};
+
 const READ: Text = Text {
     sqlite: "",
     mysql: "SELECT number, 1 AS replica FROM changes WHERE id = 1",
-    postgres: "SELECT number, CASE
-                   WHEN current_setting('synchronous_standby_names') = '' THEN 1
-                   WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 1
-                   WHEN EXISTS (SELECT 1 FROM pg_stat_replication
-                                WHERE sync_state IN ('sync', 'quorum') OR sync_state IS NULL) THEN 1
-                   ELSE 0 END::bigint AS replica
-               FROM changes WHERE id = 1",
+    postgres: concat!("SELECT number, ", replica!(), " FROM changes WHERE id = 1"),
+};
+
+/// Tells sessions that may go on without a replica from those that may not.
+const NAMED: Text = Text {
+    sqlite: "SELECT 1 AS one",
+    mysql: "SELECT 1 AS one",
+    postgres: "SELECT set_config('application_name', 'ostrakon-local', false)",
+};
+
+/// Ends the waits for a replica that is away: what waits is committed, and its session goes on.
+const GO_ON: Text = Text {
+    sqlite: "SELECT 1 AS one",
+    mysql: "SELECT 1 AS one",
+    postgres: "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+               WHERE application_name = 'ostrakon-local' AND wait_event = 'SyncRep'
+                 AND datname = current_database() AND usename = current_user",
 };

@@ -4,7 +4,7 @@
 
 use ostrakon_types::UnixMillis;
 
-use super::{InstanceId, Store};
+use super::{InstanceId, Store, Transaction};
 use crate::{
     StoreError,
     engine::{Text, or_nothing},
@@ -95,20 +95,22 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn enter(&self, presence: &Presence) -> Result<(), StoreError> {
-        let mut conn = self.db.writer().await?;
-        conn.query(or_nothing!(
-            "INSERT INTO instances
-             (instance, name, version, policy_version, started_at, last_seen, stopped)
-             VALUES (?, '', '', 0, 0, 0, 0)"
-        ))
-        .bind(presence.instance.as_bytes().as_slice())
-        .add(&mut conn)
-        .await?;
-        conn.query(ENTER)
+        let mut tx = self.begin_passing().await?;
+        tx.tx
+            .query(or_nothing!(
+                "INSERT INTO instances
+                 (instance, name, version, policy_version, started_at, last_seen, stopped)
+                 VALUES (?, '', '', 0, 0, 0, 0)"
+            ))
             .bind(presence.instance.as_bytes().as_slice())
-            .execute(&mut conn)
+            .add(&mut tx.tx)
             .await?;
-        drop(conn);
+        tx.tx
+            .query(ENTER)
+            .bind(presence.instance.as_bytes().as_slice())
+            .execute(&mut tx.tx)
+            .await?;
+        tx.commit().await?;
         self.touch(presence, false).await
     }
 
@@ -117,16 +119,24 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn touch(&self, presence: &Presence, stops: bool) -> Result<(), StoreError> {
-        let mut conn = self.db.writer().await?;
-        conn.query(TOUCH)
+        let mut tx = self.begin_passing().await?;
+        tx.tx
+            .query(TOUCH)
             .bind(presence.name.as_str())
             .bind(presence.version.as_str())
             .bind(presence.policy_version)
             .bind(i64::from(stops))
             .bind(presence.instance.as_bytes().as_slice())
-            .execute(&mut conn)
+            .execute(&mut tx.tx)
             .await?;
-        Ok(())
+        tx.commit().await
+    }
+
+    /// A transaction for what holds for a moment only: no replica needs to have it.
+    async fn begin_passing(&self) -> Result<Transaction<'_>, StoreError> {
+        let mut tx = self.begin().await?;
+        tx.forgo_replica().await?;
+        Ok(tx)
     }
 
     /// All instances that have used the database.
@@ -174,19 +184,21 @@ impl Store {
         if !self.is_shared() {
             return Ok(true);
         }
-        let mut conn = self.db.writer().await?;
+        let mut tx = self.begin_passing().await?;
+        let conn = &mut tx.tx;
         let holder = holder.as_bytes().as_slice();
+        let mut taken = 0;
         for first in [true, false] {
-            let taken = conn
+            taken = conn
                 .query(TAKE)
                 .bind(holder)
                 .bind(millis)
                 .bind(name)
                 .bind(holder)
-                .execute(&mut conn)
+                .execute(conn)
                 .await?;
             if taken > 0 || !first {
-                return Ok(taken > 0);
+                break;
             }
             // Perhaps nobody has ever had it.
             let made = conn
@@ -195,13 +207,14 @@ impl Store {
                 ))
                 .bind(name)
                 .bind(holder)
-                .add(&mut conn)
+                .add(conn)
                 .await?;
             if !made {
-                return Ok(false);
+                break;
             }
         }
-        Ok(false)
+        tx.commit().await?;
+        Ok(taken > 0)
     }
 
     /// The database's time. `None` where it has no clock of its own.

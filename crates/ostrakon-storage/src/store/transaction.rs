@@ -1,4 +1,4 @@
-use super::Store;
+use super::{Durability, Store};
 use crate::{
     StoreError,
     engine::{Conn, Text},
@@ -13,6 +13,8 @@ pub struct Transaction<'s> {
     pub(super) store: &'s Store,
     pub(super) tx: Conn,
     finished: bool,
+    /// Whether a replica has it once it is committed; nothing before that was looked at.
+    pub(super) replica: Option<Durability>,
 }
 
 impl<'s> Transaction<'s> {
@@ -21,16 +23,26 @@ impl<'s> Transaction<'s> {
             store,
             tx: store.db.writer().await?,
             finished: false,
+            replica: None,
         };
         transaction.tx.begin().await?;
         Ok(transaction)
     }
 
+    /// How durable it will be, where that is less than the database was set up for.
+    #[must_use]
+    pub fn durability(&self) -> Option<Durability> {
+        self.replica
+            .filter(|durability| *durability == Durability::Local)
+    }
+
     /// Makes everything durable.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] leaves open whether it was.
+    /// [`StoreError::NoReplica`] when that cannot be, and nothing was; [`StoreError::Unavailable`] leaves open
+    /// whether it was.
     pub async fn commit(mut self) -> Result<(), StoreError> {
+        self.check_replica().await?;
         self.tx.commit().await?;
         self.finished = true;
         Ok(())

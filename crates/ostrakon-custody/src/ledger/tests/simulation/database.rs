@@ -2,7 +2,7 @@
 //! committed, a row that one transaction writes or locks holds others up until that ends, a circle of those
 //! who wait is broken, and connections, commits and the whole server fail as chance has it.
 
-use ostrakon_storage::{AuditHead, AuditRow, CounterChange, InstanceId, RequestRecord};
+use ostrakon_storage::{AuditHead, AuditRow, CounterChange, Durability, InstanceId, RequestRecord};
 use ostrakon_types::Recorded;
 use tokio::{task::JoinSet, time};
 
@@ -129,7 +129,7 @@ impl Database for SimDatabase {
         audit: &AuditLog,
         head: AuditHead,
         job: &Job,
-    ) -> Result<(Done, AuditHead), StoreError> {
+    ) -> Result<(Done, AuditHead, Option<Durability>), StoreError> {
         let Job::Administer(change, now, _) = job else {
             unreachable!("nobody asks for that");
         };
@@ -170,11 +170,11 @@ impl Database for SimDatabase {
             }
             _ => unreachable!("nobody asks for that"),
         };
-        let record = AuditRecord { at: *now, event };
+        let record = AuditRecord::new(*now, event);
         let (rows, head) = audit.link(self, head, &[record])?;
         tx.append_audit(audit.instance(), rows).await?;
         tx.commit().await?;
-        Ok((Done::Administered(number), head))
+        Ok((Done::Administered(number), head, None))
     }
 
     /// As a task, so that it has its turn from the one scheduler that there is.
@@ -256,6 +256,10 @@ impl Transact for SimTransaction {
             (_, Bug::BasisUnchecked) => Ok(ChangeNumber::default()),
             _ => Ok(number.into()),
         }
+    }
+
+    fn durability(&self) -> Option<Durability> {
+        None
     }
 
     async fn recall(&mut self, keys: &[RequestKey]) -> Result<Vec<Option<Recorded>>, StoreError> {
