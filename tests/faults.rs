@@ -3,8 +3,7 @@
 //!
 //! Bugs planted to see these tests fail: a lost connection taken for a failed transaction, so that its
 //! requests are settled anew without a look at what was recorded (more are counted than were answered); a
-//! database that has gone quiet waited for without an end (the longest answer takes as long as it is quiet);
-//! the look for a standby left out (requests wait, and their rows appear once it is back).
+//! database that has gone quiet waited for without an end (the longest answer takes as long as it is quiet).
 
 #![allow(
     clippy::unwrap_used,

@@ -1,7 +1,4 @@
 //! A MariaDB Galera cluster of three nodes, and an instance at each: a node is killed, then two, under load.
-//!
-//! Bug planted to see this test fail: the condition left out of the statement that counts (more is approved
-//! than the limit says).
 
 #![allow(
     clippy::unwrap_used,

@@ -1,8 +1,5 @@
 //! Instances are upgraded one after the other, to a release with a newer schema, while clients ask: no
 //! request fails.
-//!
-//! Bugs planted to see these tests fail: the port closed as soon as the server is told to stop (a client's
-//! connection is refused before the balancer has looked).
 
 #![allow(
     clippy::unwrap_used,

@@ -1,7 +1,4 @@
 //! What is said of a server of databases that cannot be used, and how it is reached with TLS.
-//!
-//! Bugs planted to see these tests fail: the look at a server's settings left out (a database that may lose
-//! commits is taken); errors of TLS taken for those of any connection (nobody learns that it is about TLS).
 
 #![allow(
     clippy::unwrap_used,
