@@ -1,5 +1,7 @@
 //! A load balancer on loopback, as small as one can be: connections go in turn to those that are ready.
 
+#![allow(clippy::disallowed_methods, reason = "faults last for a time")]
+
 use std::{
     io,
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},

@@ -1,5 +1,6 @@
 //! Several instances of one server on a shared database, made with the commands that people type.
 
+#![allow(clippy::disallowed_methods, reason = "faults last for a time")]
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::{

@@ -1,5 +1,7 @@
 //! A TCP proxy on loopback that a test makes fail.
 
+#![allow(clippy::disallowed_methods, reason = "faults last for a time")]
+
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
