@@ -1,7 +1,4 @@
 //! `clone-db`: a server moves from database to database and is the same, also when it is killed on the way.
-//!
-//! Bug planted to see the loop of kills fail: the mark of an unfinished copy removed before the old database
-//! says that the state was moved (both databases open).
 
 #![allow(
     clippy::unwrap_used,
