@@ -65,7 +65,8 @@ pub(crate) enum Command {
         #[arg(long, default_value = "keyserver")]
         name: String,
         /// Keep the server's state in this database, which its instances share. It must be there, and
-        /// empty: `mysql:host=…,port=…,user=…,password_file=…,database=…`, or a URL.
+        /// empty: `mysql:host=…,port=…,user=…,password_file=…,database=…`, or a URL. `fd:N` reads it
+        /// from an inherited descriptor.
         #[arg(long, value_name = "URI")]
         db_uri: Option<String>,
         #[command(flatten)]
@@ -79,6 +80,14 @@ pub(crate) enum Command {
         db_uri: String,
         #[command(flatten)]
         ask: AskArgs,
+    },
+    /// Move the server, which must not run, to another database: its whole state is copied, the copy
+    /// compared, and the server switched over. May be interrupted, and repeated.
+    CloneDb {
+        /// The new database, which must be empty: as for `create --db-uri`, or `sqlite:` for a file in the
+        /// server's home.
+        #[arg(value_name = "NEW_URI")]
+        new_uri: String,
     },
     /// Show the instances that share the server's database.
     #[command(subcommand)]
@@ -157,6 +166,18 @@ pub(crate) enum Command {
     /// Print the manual page.
     #[command(hide = true)]
     Man,
+}
+
+impl Command {
+    /// The database that it names, if it names one.
+    pub(crate) fn database_uri(&self) -> Option<&str> {
+        match self {
+            Self::Create { db_uri, .. } => db_uri.as_deref(),
+            Self::Initialize { db_uri, .. } => Some(db_uri),
+            Self::CloneDb { new_uri } => Some(new_uri),
+            _ => None,
+        }
+    }
 }
 
 /// What to do with what waits for devices' approvals.

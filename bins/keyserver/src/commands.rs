@@ -6,6 +6,7 @@ pub(crate) mod administrators;
 pub(crate) mod audit;
 pub(crate) mod backup_key;
 pub(crate) mod ceremony;
+pub(crate) mod clone_db;
 pub(crate) mod create;
 pub(crate) mod database;
 pub(crate) mod demo;

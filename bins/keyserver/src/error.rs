@@ -9,6 +9,7 @@ use ostrakon_server::{
     authority::IdentityFileError,
     ceremony::{ConveneError, NotOfProfile, ParseBackupError, Stand, WriteBackupError},
     certificates::AdministratorError,
+    clone_db::{CloneError, CopyError},
     policy_engine::LoadPolicyError,
     setup::StoppedError,
 };
@@ -148,6 +149,12 @@ impl From<BuildError> for Failure {
                 ostrakon_server::StoreError::WrongRootKey => {
                     said.hint("restore the `instance.key` that was made with this database")
                 }
+                ostrakon_server::StoreError::Moved { .. } => said.hint(
+                    "nobody serves from the old database any more: `keyserver clone-db NEW_URI` with that one has this home follow",
+                ),
+                ostrakon_server::StoreError::Unfinished => said.hint(
+                    "the server is in its old database still: run the `keyserver clone-db` that was interrupted again",
+                ),
                 ostrakon_server::StoreError::Full(_) => {
                     said.hint("make room on the disk; nothing was lost")
                 }
@@ -237,6 +244,26 @@ impl From<IdentityFileError> for Failure {
 impl From<ParseBackupError> for Failure {
     fn from(error: ParseBackupError) -> Self {
         Self::new(ErrorChain(&error).to_string())
+    }
+}
+
+impl From<CloneError> for Failure {
+    fn from(error: CloneError) -> Self {
+        let said = Self::new(ErrorChain(&error).to_string());
+        match error {
+            CloneError::Build(error) => error.into(),
+            CloneError::Copy(CopyError::NotEmpty) => {
+                said.hint("nothing was changed; name a database that is there, and empty")
+            }
+            CloneError::Copy(CopyError::Online(_)) => said.hint(
+                "stop the server on every machine; one that was killed counts as online for ten seconds",
+            ),
+            CloneError::Copy(CopyError::Changed | CopyError::Differs(_)) => said.hint(
+                "the server is in its old database still; see that nobody writes to either, and run it again",
+            ),
+            CloneError::Elsewhere { .. } => said.hint("name that database"),
+            _ => said,
+        }
     }
 }
 

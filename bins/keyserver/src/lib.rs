@@ -13,6 +13,7 @@ mod commands;
 mod error;
 mod hardening;
 mod moment;
+mod secret_argument;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -36,6 +37,9 @@ pub fn main_with(registry: &Registry) -> ExitCode {
     hardening::protect_secrets();
     hardening::raise_descriptor_limit();
     let cli = Cli::parse();
+    if let Err(failure) = secret_argument::hide(&cli) {
+        return ExitCode::from(failure.report());
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -78,6 +82,7 @@ async fn run(cli: Cli, registry: &Registry) -> Result<(), Failure> {
         Command::Initialize { db_uri, ask } => {
             commands::initialize::run(&home?, &db_uri, &ask).await
         }
+        Command::CloneDb { new_uri } => commands::clone_db::run(&home?, &new_uri).await,
         Command::Instance(command) => commands::instance::run(&home?, command).await,
         Command::Enable { backup, remote } => {
             commands::enable::enable(&home?, &backup, &remote).await

@@ -1,5 +1,5 @@
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -132,8 +132,7 @@ impl Home {
         let Some(text) = self.read(&self.database_uri())? else {
             return Ok(Place::File(self.database()));
         };
-        let uri = DatabaseUri::from_str(text.trim());
-        Ok(Place::Shared(Box::new(with_password(uri?)?)))
+        self.place_of(text.trim())
     }
 
     /// Notes where the shared database is. A password goes to a file of its own, mode 0600.
@@ -148,6 +147,95 @@ impl Home {
             uri = uri.with_password_file(file);
         }
         write_new(&self.database_uri(), &format!("{}\n", uri.shown()))
+    }
+
+    /// Where the database will be, while its state is moved there.
+    fn next_uri(&self) -> PathBuf {
+        self.folder.join("database.next")
+    }
+
+    /// Notes durably where the database will be, for whoever finishes the move.
+    pub(crate) fn set_next(&self, place: &Place) -> Result<(), HomeError> {
+        let text = match place {
+            Place::File(_) => HERE.to_owned(),
+            Place::Shared(uri) => {
+                let mut uri = uri.as_ref().clone();
+                if let Some(password) = uri.take_password() {
+                    // Not into the file of the old database, which is needed until the move is done.
+                    let [one, other] = self.password_files();
+                    let file = if self.password_in_use()?.as_ref() == Some(&one) {
+                        other
+                    } else {
+                        one
+                    };
+                    replace(&file, &password)?;
+                    uri = uri.with_password_file(file);
+                }
+                uri.shown()
+            }
+        };
+        replace(&self.next_uri(), &format!("{text}\n"))?;
+        self.sync()
+    }
+
+    /// Where the database will be, if a move has begun.
+    pub(crate) fn next_place(&self) -> Result<Option<Place>, HomeError> {
+        let Some(text) = self.read(&self.next_uri())? else {
+            return Ok(None);
+        };
+        self.place_of(text.trim()).map(Some)
+    }
+
+    /// Has the database be where [`Home::set_next`] said. May be done again.
+    pub(crate) fn take_next(&self) -> Result<(), HomeError> {
+        let next = self.next_uri();
+        let Some(text) = self.read(&next)? else {
+            return self.forget_passwords();
+        };
+        if text.trim() == HERE {
+            remove(&self.database_uri())?;
+            self.sync()?;
+            remove(&next)?;
+        } else {
+            let moved = fs::rename(&next, self.database_uri());
+            moved.map_err(|source| self.failed(source))?;
+        }
+        self.sync()?;
+        self.forget_passwords()
+    }
+
+    /// Removes the passwords of databases that were moved from.
+    fn forget_passwords(&self) -> Result<(), HomeError> {
+        let used = self.password_in_use()?;
+        let files = self.password_files().into_iter();
+        for file in files.filter(|file| used.as_ref() != Some(file)) {
+            remove(&file)?;
+        }
+        self.sync()
+    }
+
+    /// The two files in which a password may be: one for a database, the other for its successor.
+    fn password_files(&self) -> [PathBuf; 2] {
+        [
+            self.database_password(),
+            self.folder.join("database.password-2"),
+        ]
+    }
+
+    fn password_in_use(&self) -> Result<Option<PathBuf>, HomeError> {
+        let Some(text) = self.read(&self.database_uri())? else {
+            return Ok(None);
+        };
+        let uri = DatabaseUri::from_str(text.trim())?;
+        Ok(uri.password_file().map(Path::to_owned))
+    }
+
+    fn place_of(&self, text: &str) -> Result<Place, HomeError> {
+        if text == HERE {
+            return Ok(Place::File(self.database()));
+        }
+        let uri = DatabaseUri::from_str(text);
+        Ok(Place::Shared(Box::new(with_password(uri?)?)))
     }
 
     /// The key under which the database's root key is wrapped.
@@ -313,6 +401,31 @@ pub fn with_password(uri: DatabaseUri) -> Result<DatabaseUri, HomeError> {
     let end = password.trim_end_matches(['\r', '\n']).len();
     password.truncate(end);
     Ok(uri.with_password(password))
+}
+
+/// What stands for the home's own database file.
+const HERE: &str = "sqlite:";
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), HomeError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(HomeError::Io {
+            folder: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file in place of what was there, mode 0600, durably but for its name.
+fn replace(path: &Path, text: &str) -> Result<(), HomeError> {
+    let new = path.with_added_extension("new");
+    remove(&new)?;
+    write_new(&new, text)?;
+    fs::rename(&new, path).map_err(|source| HomeError::Io {
+        folder: path.to_owned(),
+        source,
+    })
 }
 
 /// Writes a file that must not be there yet, mode 0600, durably.

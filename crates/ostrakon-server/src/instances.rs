@@ -1,6 +1,5 @@
 //! The instances of a server that share a database.
 
-use ostrakon_storage::SILENCE;
 use ostrakon_types::UnixMillis;
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +37,8 @@ pub async fn list(home: &Home) -> Result<Vec<Instance>, BuildError> {
         .into_iter()
         .map(|record| Instance {
             id: record.instance.to_string(),
+            online: record.is_online(),
             name: record.name,
-            online: !record.stopped && record.silent < SILENCE,
             version: record.version,
             policy_version: record.policy_version,
             started_at: record.started_at,

@@ -18,6 +18,7 @@ pub mod ceremony;
 pub mod certificates;
 mod clock;
 mod clock_watch;
+pub mod clone_db;
 mod cluster;
 pub mod config;
 mod directory;
@@ -45,7 +46,7 @@ pub mod policy_engine {
 pub use clock::Clock;
 pub use config::Config;
 pub use ostrakon_shards::name::Name;
-pub use ostrakon_storage::{DatabaseUri, ProtectorError, StoreError};
+pub use ostrakon_storage::{DatabaseUri, Place, ProtectorError, StoreError};
 
 pub use home::{HeldBy, Home, HomeError, HomeLock, read_text, with_password};
 pub use lineage::LineageError;

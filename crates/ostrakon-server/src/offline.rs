@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use crate::{
     Clock, Home,
     audit::resume,
+    clone_db,
     config::Audit,
     home::{HeldBy, HomeLock},
     server::BuildError,
@@ -68,6 +69,7 @@ impl Offline {
     ) -> Result<Self, BuildError> {
         let lock = home.lock_for(held_by)?;
         home.check_finished()?;
+        clone_db::finish(home).await?;
         let mut offline = Self::unlocked(home, clock).await?;
         offline.lock = Some(lock);
         Ok(offline)

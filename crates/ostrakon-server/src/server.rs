@@ -37,7 +37,7 @@ use crate::{
     ceremony::Pending,
     clock::Clock,
     clock_watch::ClockWatch,
-    cluster,
+    clone_db, cluster,
     config::Config,
     directory::Directory,
     home::{HeldBy, Home, HomeLock},
@@ -108,12 +108,15 @@ impl Server {
         let zone = config.zone()?;
         let lock = home.lock_for(HeldBy::Server)?;
         home.check_finished()?;
+        clone_db::finish(&home).await?;
         let protector = ProtectorKey::load(&home.instance_key())?;
         let instance = protector.instance();
         let store = Store::open(home.place()?, &protector).await?;
         let store = Arc::new(store.with_durability(config.durability.into()));
         // Before anything that may change.
         let basis = Arc::new(Basis::of(store.change_number().await?));
+        // Again: from here on a move shows in that number.
+        store.check_here().await?;
         let record = store.server().await?.ok_or(StoreError::Missing)?;
         if store.is_staged().await? {
             // To answer, be it with a refusal, shows clients a new generation: the primary would stop.

@@ -18,7 +18,7 @@ use crate::{
     Config,
     audit::unless_archived,
     clock::Clock,
-    home::{HeldBy, Home, HomeError, HomeLock},
+    home::{HeldBy, Home, HomeError, HomeLock, remove},
     lineage::Lineage,
     offline::{Offline, Opened},
     policy::FILE,
@@ -130,16 +130,6 @@ fn remove_made(home: &Home) -> Result<(), BuildError> {
         remove(&path)?;
     }
     unmark(home)
-}
-
-fn remove(path: &Path) -> Result<(), HomeError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(HomeError::Io {
-            folder: path.to_owned(),
-            source,
-        }),
-        _ => Ok(()),
-    }
 }
 
 async fn make(

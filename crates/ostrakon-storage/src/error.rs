@@ -71,6 +71,15 @@ pub enum StoreError {
     /// There is a database at the path already.
     #[error("there is a database already")]
     Exists,
+    /// The state is in another database now.
+    #[error("the server's state was moved to `{to}`")]
+    Moved {
+        /// Where it is.
+        to: String,
+    },
+    /// A copy was begun there, and is not finished.
+    #[error("that database holds an unfinished copy of a server's state")]
+    Unfinished,
     /// The instance's key is not the one under which this database is sealed.
     #[error("wrong root key: the instance's key file does not belong to this database")]
     WrongRootKey,

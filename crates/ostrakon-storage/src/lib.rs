@@ -22,8 +22,9 @@ pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
     ArchiveRow, AuditHead, AuditRow, CeremonyRecord, CertificateRow, ChangeNumber, CheckpointRow,
-    Counter, CounterChange, Durability, InstanceId, InstanceRecord, LONGEST_WINDOW, LocationRecord,
-    MAX_LOCATIONS, NoticeRecord, PendingCeremony, Place, PolicyVersion, Presence, REQUESTS_KEPT,
-    RequestKey, RequestRecord, SILENCE, ServerRecord, Snapshot, StateDoubt, Store, Transaction,
+    Copied, CopyError, CopyId, Counter, CounterChange, Durability, InstanceId, InstanceRecord,
+    LONGEST_WINDOW, LocationRecord, MAX_LOCATIONS, Moved, NoticeRecord, PendingCeremony, Place,
+    PolicyVersion, Presence, Progress, REQUESTS_KEPT, RequestKey, RequestRecord, SILENCE,
+    ServerRecord, Snapshot, StateDoubt, Step, Store, TakeOverError, Transaction,
 };
 pub use uri::{DatabaseUri, ParseUriError};

@@ -4,15 +4,18 @@ mod backups;
 mod ceremonies;
 mod changes;
 mod checkpoints;
+mod copy;
 mod counters;
 mod generations;
 mod instances;
 mod keys;
+mod moves;
 mod policies;
 mod profiles;
 mod requests;
 mod rows;
 mod server;
+mod settings;
 mod snapshot;
 mod transaction;
 
@@ -23,9 +26,11 @@ pub use authority::CertificateRow;
 pub use ceremonies::{CeremonyRecord, NoticeRecord, PendingCeremony};
 pub use changes::ChangeNumber;
 pub use checkpoints::{ArchiveRow, CheckpointRow};
+pub use copy::{Copied, CopyError, Progress, Step};
 pub use counters::{Counter, CounterChange, LONGEST_WINDOW};
 pub use generations::StateDoubt;
 pub use instances::{InstanceRecord, Presence, SILENCE};
+pub use moves::{CopyId, Moved, TakeOverError};
 pub use policies::PolicyVersion;
 pub use profiles::{LocationRecord, MAX_LOCATIONS};
 pub use requests::{REQUESTS_KEPT, RequestKey, RequestRecord};
@@ -115,14 +120,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::WrongRootKey`] when `protector` is another database's, [`StoreError::NotJoined`] when
     /// it is of an instance that was not let into a shared one, [`StoreError::Corrupt`] when it is the
-    /// right one and the keys do not open all the same, and whatever the database meets.
+    /// right one and the keys do not open all the same, [`StoreError::Moved`] when the state is in another
+    /// database now, [`StoreError::Unfinished`] when it has not come to this one yet, and whatever the
+    /// database meets.
     pub async fn open(
         place: impl Into<Place>,
         protector: &ProtectorKey,
     ) -> Result<Self, StoreError> {
-        let db = Self::connect(place.into()).await?;
-        let keys = Keys::load(&db, protector).await;
-        Self::of(db, keys).await
+        let store = Self::open_moved(place, protector).await?;
+        if let Err(error) = store.check_here().await {
+            store.close().await;
+            return Err(error);
+        }
+        Ok(store)
     }
 
     /// Lets an instance that has the root key into a shared database, and opens that.
@@ -136,7 +146,11 @@ impl Store {
         root: &RecordKey,
     ) -> Result<Self, StoreError> {
         let db = Db::connect(uri).await?;
-        let keys = Keys::join(&db, protector, root).await;
+        let keys = async {
+            moves::check_finished(&db).await?;
+            Keys::join(&db, protector, root).await
+        };
+        let keys = keys.await;
         Self::of(db, keys).await
     }
 

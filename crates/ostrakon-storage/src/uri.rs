@@ -147,6 +147,21 @@ impl DatabaseUri {
         })
     }
 
+    /// What an operator calls the kind of database: `mysql` or `postgresql`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.scheme {
+            Scheme::MySql => "mysql",
+            Scheme::Postgres => "postgresql",
+        }
+    }
+
+    /// Whether a password stands in it.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
     /// The file that holds the password, if a file does.
     #[must_use]
     pub fn password_file(&self) -> Option<&Path> {
@@ -175,10 +190,7 @@ impl DatabaseUri {
     /// Everything but the password, so that parsing it gives the same again.
     #[must_use]
     pub fn shown(&self) -> String {
-        let scheme = match self.scheme {
-            Scheme::MySql => "mysql",
-            Scheme::Postgres => "postgresql",
-        };
+        let scheme = self.kind();
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let parts = [
             ("host", Some(self.host.clone())),

@@ -28,7 +28,7 @@ pub mod keyserver;
 mod output;
 pub mod user;
 
-pub use command::{Ran, command_of, keyserver_command, run};
+pub use command::{Ran, binary, command_of, keyserver_command, run};
 pub use home::{Records, TestHome, now};
 pub use http::HttpAnswer;
 pub use keyserver::{Keyserver, LocalServer, Serve};

@@ -28,6 +28,7 @@ impl Pipeline {
         if number == self.basis.get() {
             return Ok(());
         }
+        self.store.check_here().await?;
         let record = self.store.server().await?.ok_or(StoreError::Missing)?;
         if let Some(stored) = self.store.policy().await? {
             let followed = self.policy.follow(stored);

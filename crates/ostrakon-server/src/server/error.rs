@@ -5,7 +5,7 @@ use ostrakon_custody::{
 };
 use ostrakon_policy::LoadPolicyError;
 use ostrakon_shards::backup::ParseBackupError;
-use ostrakon_storage::{ProtectorError, StoreError};
+use ostrakon_storage::{ProtectorError, StoreError, TakeOverError};
 use ostrakon_transport::http::SetUpTlsError;
 
 use crate::{
@@ -69,6 +69,9 @@ pub enum BuildError {
     /// The age of the state.
     #[error(transparent)]
     Lineage(#[from] LineageError),
+    /// The state was moved to another database, which cannot be used.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
     /// The certificate authority.
     #[error(transparent)]
     Authority(#[from] AuthorityError),

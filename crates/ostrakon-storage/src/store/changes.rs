@@ -4,10 +4,10 @@
 //! profiles, of what is known about the state's age. It grows in the transaction that makes the change, and
 //! is read in the transaction that records a decision: so nothing is decided by what was replaced before.
 
-use super::{Durability, Store, Transaction};
+use super::{Durability, Store, Transaction, keys::Keys, moves::moved_in};
 use crate::{
     StoreError,
-    engine::{Kind, Text},
+    engine::{Conn, Kind, Text},
 };
 
 /// How often something changed on which decisions rest.
@@ -92,11 +92,28 @@ impl Transaction<'_> {
 
     /// Has all instances look again at what decisions rest on.
     pub(super) async fn change(&mut self) -> Result<(), StoreError> {
+        self.stay().await?;
+        self.count_change().await
+    }
+
+    /// Has all instances look again, also where that the state was moved is what they are to see.
+    pub(super) async fn count_change(&mut self) -> Result<(), StoreError> {
         if self.store.db.is_shared() {
             self.tx
                 .query("UPDATE changes SET number = number + 1 WHERE id = 1")
                 .execute(&mut self.tx)
                 .await?;
+        }
+        Ok(())
+    }
+
+    /// Has the state stay in this database until the transaction ends: it is not moved to another one before
+    /// what this writes has gone along, and nothing is written where it was moved.
+    ///
+    /// A database that is not shared has one process that writes, and needs none of that.
+    pub(super) async fn stay(&mut self) -> Result<(), StoreError> {
+        if self.store.db.is_shared() {
+            lock_changes(&mut self.tx, &self.store.keys).await?;
         }
         Ok(())
     }
@@ -110,6 +127,19 @@ impl Transaction<'_> {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// Locks the row of the number in a shared database, which whoever moves the state locks, too.
+///
+/// # Errors
+/// [`StoreError::Moved`] when it was moved already.
+pub(super) async fn lock_changes(conn: &mut Conn, keys: &Keys) -> Result<(), StoreError> {
+    let query = conn.query("UPDATE changes SET number = number WHERE id = 1");
+    query.execute(conn).await?;
+    match moved_in(conn, keys).await? {
+        Some(moved) => Err(StoreError::Moved { to: moved.to }),
+        None => Ok(()),
     }
 }
 

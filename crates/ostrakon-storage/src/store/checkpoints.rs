@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     StoreError,
-    engine::{Row, Text},
+    engine::{Conn, Row, Text},
 };
 
 /// A checkpoint as the database keeps it. What is in it, its signature alone vouches for.
@@ -118,28 +118,7 @@ impl Store {
     /// # Errors
     /// When the database fails or a row is damaged.
     pub async fn audit_heads(&self) -> Result<Vec<(InstanceId, AuditHead)>, StoreError> {
-        let mut heads = Vec::new();
-        let mut after = Vec::new();
-        // From one chain to the next by the index: their records are not read.
-        while let Some(row) = self
-            .db
-            .query("SELECT instance FROM audit WHERE instance > ? ORDER BY instance LIMIT 1")
-            .bind(&after)
-            .fetch_optional(&mut self.db.reader().await?)
-            .await?
-        {
-            after = row.try_get("instance")?;
-            let corrupt = |_| StoreError::Corrupt {
-                table: "audit",
-                column: "instance",
-            };
-            let instance = InstanceId::from_bytes(after.as_slice().try_into().map_err(corrupt)?);
-            heads.push((
-                instance,
-                head_of(&mut self.db.reader().await?, instance).await?,
-            ));
-        }
-        Ok(heads)
+        audit_heads(&mut self.db.reader().await?).await
     }
 
     /// The newest links of the instance's chain, at most `count` before number `before`, newest first.
@@ -217,6 +196,30 @@ impl Store {
     }
 }
 
+/// The newest link of every chain, in the order of their instances.
+pub(super) async fn audit_heads(
+    conn: &mut Conn,
+) -> Result<Vec<(InstanceId, AuditHead)>, StoreError> {
+    let mut heads = Vec::new();
+    let mut after = Vec::new();
+    // From one chain to the next by the index: their records are not read.
+    while let Some(row) = conn
+        .query("SELECT instance FROM audit WHERE instance > ? ORDER BY instance LIMIT 1")
+        .bind(&after)
+        .fetch_optional(conn)
+        .await?
+    {
+        after = row.try_get("instance")?;
+        let corrupt = |_| StoreError::Corrupt {
+            table: "audit",
+            column: "instance",
+        };
+        let instance = InstanceId::from_bytes(after.as_slice().try_into().map_err(corrupt)?);
+        heads.push((instance, head_of(conn, instance).await?));
+    }
+    Ok(heads)
+}
+
 const PRUNE_AUDIT: Text = Text {
     mysql: "DELETE FROM audit WHERE instance = ? AND sequence <= ? ORDER BY sequence LIMIT ?",
     ..Text::all(
@@ -240,6 +243,7 @@ impl Transaction<'_> {
     /// # Errors
     /// When its number is taken, or the database fails.
     pub async fn insert_checkpoint(&mut self, row: &CheckpointRow) -> Result<(), StoreError> {
+        self.stay().await?;
         self.tx
             .query("INSERT INTO checkpoints (number, at, signed) VALUES (?, ?, ?)")
             .bind(signed(row.number))

@@ -73,6 +73,7 @@ impl Transaction<'_> {
         &mut self,
         statement: &SignedGeneration,
     ) -> Result<(), StoreError> {
+        self.stay().await?;
         let generation = statement.generation();
         self.tx
             .query("INSERT INTO generations (epoch, counter, statement) VALUES (?, ?, ?)")

@@ -7,7 +7,7 @@ use ostrakon_types::UnixMillis;
 use super::{InstanceId, Store, Transaction};
 use crate::{
     StoreError,
-    engine::{Text, or_nothing},
+    engine::{Conn, Text, or_nothing},
 };
 
 /// An instance that has used the database.
@@ -29,6 +29,14 @@ pub struct InstanceRecord {
     pub silent: i64,
     /// Whether it said that it stops.
     pub stopped: bool,
+}
+
+impl InstanceRecord {
+    /// Whether it is there: it has said so lately, and not that it stops.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        !self.stopped && self.silent < SILENCE
+    }
 }
 
 /// What an instance says of itself.
@@ -147,27 +155,7 @@ impl Store {
         if !self.is_shared() {
             return Ok(Vec::new());
         }
-        let mut reader = self.db.reader().await?;
-        let rows = self.db.query(LIST).fetch_all(&mut reader).await?;
-        let corrupt = |_| StoreError::Corrupt {
-            table: "instances",
-            column: "instance",
-        };
-        rows.iter()
-            .map(|row| {
-                let instance: &[u8] = row.try_get("instance")?;
-                Ok(InstanceRecord {
-                    instance: InstanceId::from_bytes(instance.try_into().map_err(corrupt)?),
-                    name: row.try_get("name")?,
-                    version: row.try_get("version")?,
-                    policy_version: row.try_get("policy_version")?,
-                    started_at: UnixMillis(row.try_get("started_at")?),
-                    last_seen: UnixMillis(row.try_get("last_seen")?),
-                    silent: row.try_get("silent")?,
-                    stopped: row.try_get::<i64>("stopped")? != 0,
-                })
-            })
-            .collect()
+        instances_in(&mut self.db.reader().await?).await
     }
 
     /// Takes, or keeps, what one instance does for all, for `millis` from now. `false` while another has it.
@@ -229,6 +217,30 @@ impl Store {
         let row = self.db.query(NOW).fetch_one(&mut reader).await?;
         Ok(Some(UnixMillis(row.try_get("now")?)))
     }
+}
+
+/// All instances that have used a shared database.
+pub(super) async fn instances_in(conn: &mut Conn) -> Result<Vec<InstanceRecord>, StoreError> {
+    let rows = conn.query(LIST).fetch_all(conn).await?;
+    let corrupt = |_| StoreError::Corrupt {
+        table: "instances",
+        column: "instance",
+    };
+    rows.iter()
+        .map(|row| {
+            let instance: &[u8] = row.try_get("instance")?;
+            Ok(InstanceRecord {
+                instance: InstanceId::from_bytes(instance.try_into().map_err(corrupt)?),
+                name: row.try_get("name")?,
+                version: row.try_get("version")?,
+                policy_version: row.try_get("policy_version")?,
+                started_at: UnixMillis(row.try_get("started_at")?),
+                last_seen: UnixMillis(row.try_get("last_seen")?),
+                silent: row.try_get("silent")?,
+                stopped: row.try_get::<i64>("stopped")? != 0,
+            })
+        })
+        .collect()
 }
 
 const NOW: Text = at_its_time!("SELECT ", " AS now");

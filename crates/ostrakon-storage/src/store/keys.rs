@@ -4,7 +4,11 @@ use ostrakon_shards::{
 };
 use zeroize::Zeroizing;
 
-use crate::{InstanceId, ProtectorKey, StoreError, engine::Db};
+use super::{changes::lock_changes, settings::Setting};
+use crate::{
+    InstanceId, ProtectorKey, StoreError,
+    engine::{Conn, Db},
+};
 
 const TABLE: &str = "settings";
 const CANARY: &[u8] = b"ostrakon canary 1";
@@ -15,29 +19,31 @@ pub(super) struct Keys {
     data: RecordKey,
     /// Authenticates columns that are not sealed.
     rows: ChainKey,
+    /// The data key as the database has it: tells these keys from others.
+    wrapped: Vec<u8>,
 }
 
 /// The length of an authenticator.
 const MAC_LEN: usize = 32;
 
 impl Keys {
-    /// Draws the keys of a new database and stores them, each wrapped under the one above.
+    /// Draws the keys of a new database and stores them, each wrapped under the one above. Keys without a
+    /// server are what an interrupted making has left, and give way.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] when the database has keys already, and when it fails.
+    /// [`StoreError::Exists`] when the database has a server already, and when it fails.
     pub(super) async fn create(db: &Db, protector: &ProtectorKey) -> Result<Self, StoreError> {
         let root = RecordKey::generate().map_err(SealRecordError::from)?;
         let data = RecordKey::generate().map_err(SealRecordError::from)?;
+        let sealed = seal(&root, "data_key", data.to_bytes().as_ref())?;
         let values = [
             ("canary".to_owned(), seal(&root, "canary", CANARY)?),
-            (
-                "data_key".to_owned(),
-                seal(&root, "data_key", data.to_bytes().as_ref())?,
-            ),
+            ("data_key".to_owned(), sealed.clone()),
         ];
         let wrapped = wrapped(db, protector, &root)?;
-        match write(db, values.into_iter().chain(wrapped)).await {
-            Ok(()) => Ok(Self::of(data)),
+        let values = values.into_iter().chain(wrapped);
+        match in_transaction(db, async |conn| begin(conn, values).await).await {
+            Ok(()) => Ok(Self::of(data, sealed)),
             Err(StoreError::Taken(_)) => Err(StoreError::Exists),
             Err(error) => Err(error),
         }
@@ -53,7 +59,13 @@ impl Keys {
         root: &RecordKey,
     ) -> Result<Self, StoreError> {
         let keys = Self::under(db, root).await?;
-        match write(db, wrapped(db, protector, root)?).await {
+        let wrapped = wrapped(db, protector, root)?;
+        let joined = in_transaction(db, async |conn| {
+            // Who is let in after the state was moved would serve an old one.
+            lock_changes(conn, &keys).await?;
+            write(conn, wrapped).await
+        });
+        match joined.await {
             // It was let in before.
             Ok(()) | Err(StoreError::Taken(_)) => Ok(keys),
             Err(error) => Err(error),
@@ -106,13 +118,65 @@ impl Keys {
         }
         let data = setting(db, "data_key").await?;
         let data = data.ok_or_else(|| corrupt("data_key"))?;
-        let data = as_key(&open(root, "data_key", &data)?, "data_key")?;
-        Ok(Self::of(data))
+        let key = as_key(&open(root, "data_key", &data)?, "data_key")?;
+        Ok(Self::of(key, data))
     }
 
-    fn of(data: RecordKey) -> Self {
+    /// Stores the root key for this instance in a copy, under the names that its kind of database has.
+    pub(super) async fn rewrap(
+        from: &Db,
+        to: &Db,
+        protector: &ProtectorKey,
+    ) -> Result<(), StoreError> {
+        let root = Self::root(from, protector).await?;
+        let wrapped = wrapped(to, protector, &root)?;
+        in_transaction(to, async |conn| write(conn, wrapped).await).await
+    }
+
+    /// Whether a setting of this name lets one instance open the database.
+    pub(super) fn is_of_an_instance(name: &str) -> bool {
+        ["protector", "root_key"].iter().any(|of| {
+            name.strip_prefix(of)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(" of "))
+        })
+    }
+
+    /// The instances that were let into a database, where each has a setting of its own.
+    pub(super) async fn instances(conn: &mut Conn) -> Result<Vec<InstanceId>, StoreError> {
+        let query = conn.query("SELECT name FROM settings WHERE name LIKE 'root_key of %'");
+        let rows = query.fetch_all(conn).await?;
+        let mut instances = Vec::with_capacity(rows.len());
+        for row in rows {
+            let name: &str = row.try_get("name")?;
+            let mut id = [0; 16];
+            let hex = name.strip_prefix("root_key of ").unwrap_or_default();
+            hex::decode_to_slice(hex, &mut id).map_err(|_| corrupt("name"))?;
+            instances.push(InstanceId::from_bytes(id));
+        }
+        Ok(instances)
+    }
+
+    /// Fails where these keys are not the database's any more, since another server is being made in it. They
+    /// stay until the transaction ends.
+    pub(super) async fn hold(&self, conn: &mut Conn) -> Result<(), StoreError> {
+        let query = conn.query("UPDATE settings SET value = value WHERE name = 'data_key'");
+        query.execute(conn).await?;
+        let query = conn.query("SELECT value FROM settings WHERE name = 'data_key'");
+        let row = query.fetch_optional(conn).await?;
+        let stored: Option<Vec<u8>> = row.map(|row| row.try_get("value")).transpose()?;
+        match stored {
+            Some(stored) if stored == self.wrapped => Ok(()),
+            _ => Err(StoreError::Exists),
+        }
+    }
+
+    fn of(data: RecordKey, wrapped: Vec<u8>) -> Self {
         let rows = data.derive_chain_key("rows");
-        Self { data, rows }
+        Self {
+            data,
+            rows,
+            wrapped,
+        }
     }
 
     /// Puts an authenticator behind a column's value, bound to its table, column and row.
@@ -240,27 +304,61 @@ fn wrapped(
     ])
 }
 
-async fn write(
+/// Runs an act in a transaction of its own.
+async fn in_transaction(
     db: &Db,
-    values: impl IntoIterator<Item = (String, Vec<u8>)>,
+    act: impl AsyncFnOnce(&mut Conn) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut conn = db.writer().await?;
-    let written = async {
+    let done = async {
         conn.begin().await?;
-        for (name, value) in values {
-            conn.query("INSERT INTO settings (name, value) VALUES (?, ?)")
-                .bind(name)
-                .bind(value)
-                .execute(&mut conn)
-                .await?;
-        }
+        act(&mut conn).await?;
         conn.commit().await
     };
-    let written = written.await;
-    if written.is_err() {
+    let done = done.await;
+    if done.is_err() {
         conn.close_on_drop();
     }
-    written
+    done
+}
+
+/// Stores the keys of a server that is to be made, in place of those of one that never was.
+async fn begin(
+    conn: &mut Conn,
+    values: impl IntoIterator<Item = (String, Vec<u8>)>,
+) -> Result<(), StoreError> {
+    if Setting::Copying.read(conn).await?.is_some() {
+        return Err(StoreError::Unfinished);
+    }
+    if has_server(conn).await? {
+        return Err(StoreError::Exists);
+    }
+    // Who finishes such a making holds these rows: it is waited for, and then looked at again.
+    let query = conn.query("DELETE FROM settings");
+    query.execute(conn).await?;
+    if has_server(conn).await? {
+        return Err(StoreError::Exists);
+    }
+    write(conn, values).await
+}
+
+async fn has_server(conn: &mut Conn) -> Result<bool, StoreError> {
+    let query = conn.query("SELECT 1 AS one FROM server");
+    Ok(query.fetch_optional(conn).await?.is_some())
+}
+
+async fn write(
+    conn: &mut Conn,
+    values: impl IntoIterator<Item = (String, Vec<u8>)>,
+) -> Result<(), StoreError> {
+    for (name, value) in values {
+        conn.query("INSERT INTO settings (name, value) VALUES (?, ?)")
+            .bind(name)
+            .bind(value)
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
 }
 
 fn corrupt(column: &'static str) -> StoreError {

@@ -81,13 +81,14 @@ impl Transaction<'_> {
     /// Stores a new server with its secrets, sealed.
     ///
     /// # Errors
-    /// When there is one already, or the database fails.
+    /// When there is one already, or another is being made there by now, or the database fails.
     pub async fn insert_server(
         &mut self,
         record: &ServerRecord,
         identity: &[u8],
     ) -> Result<(), StoreError> {
         let kss_id = record.kss_id.digest().as_bytes().as_slice();
+        self.store.keys.hold(&mut self.tx).await?;
         let sealed = self.store.keys.seal(IDENTITY, kss_id, identity)?;
         let inserted = self
             .tx

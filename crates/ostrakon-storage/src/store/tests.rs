@@ -20,13 +20,13 @@ use tempfile::TempDir;
 use super::*;
 use crate::engine::{Conn, Kind};
 
-const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+pub(super) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
-struct Fixture {
-    folder: TempDir,
-    protector: ProtectorKey,
-    place: Place,
-    store: Store,
+pub(super) struct Fixture {
+    pub(super) folder: TempDir,
+    pub(super) protector: ProtectorKey,
+    pub(super) place: Place,
+    pub(super) store: Store,
 }
 
 /// What must hold for each kind of database, once for each.
@@ -72,7 +72,7 @@ impl Fixture {
         Self::of(Kind::Sqlite).await
     }
 
-    async fn of(kind: Kind) -> Self {
+    pub(super) async fn of(kind: Kind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let protector = ProtectorKey::create(&folder.path().join("instance.key")).unwrap();
         let shared = |uri: String| Place::from(&uri.parse::<DatabaseUri>().unwrap());
@@ -100,13 +100,26 @@ impl Fixture {
     }
 
     /// Runs a statement that no user of the store could run.
-    async fn tamper(&self, sql: &'static str) {
+    pub(super) async fn tamper(&self, sql: &'static str) {
         let mut writer = self.store.db.writer().await.unwrap();
         writer.run(sql).await.unwrap();
     }
 }
 
-fn founded(name: &str) -> (Profile, SignedVersion) {
+/// Makes a server.
+pub(super) async fn found(store: &Store) {
+    let record = ServerRecord {
+        kss_id: KssId::from_digest(Digest::from_bytes([7; 32])),
+        public_card: vec![1, 2, 3],
+        enabled: true,
+        created_at: NOW,
+    };
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_server(&record, b"identity").await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+pub(super) fn founded(name: &str) -> (Profile, SignedVersion) {
     let keys = DeviceKeys::generate().unwrap();
     let card: Card = keys.card(DeviceKind::Workstation, Name::new(name).unwrap());
     let id = card.id();
@@ -125,7 +138,7 @@ fn counter(rule: &str) -> CounterKey {
     }
 }
 
-fn request(id: u32) -> RequestKey {
+pub(super) fn request(id: u32) -> RequestKey {
     let mut bytes = [3; 16];
     bytes[..4].copy_from_slice(&id.to_be_bytes());
     RequestKey {
@@ -135,7 +148,7 @@ fn request(id: u32) -> RequestKey {
     }
 }
 
-fn record(id: u32) -> RequestRecord {
+pub(super) fn record(id: u32) -> RequestRecord {
     RequestRecord {
         key: request(id),
         recorded: Recorded {
@@ -642,6 +655,7 @@ async fn a_full_or_read_only_database_is_said_to_be_so() {
 async fn keys_are_opened_by_who_was_let_in(fixture: Fixture) {
     let other = ProtectorKey::create(&fixture.folder.path().join("other.key")).unwrap();
     let outside = Store::open(&fixture.place, &other).await.err();
+    found(&fixture.store).await;
     let again = Store::create(&fixture.place, &other).await.err();
     assert!(matches!(again, Some(StoreError::Exists)), "{again:?}");
     let Place::Shared(uri) = &fixture.place else {

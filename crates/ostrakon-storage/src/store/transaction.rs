@@ -1,8 +1,5 @@
-use super::{Durability, Store};
-use crate::{
-    StoreError,
-    engine::{Conn, Text},
-};
+use super::{Durability, Store, settings};
+use crate::{StoreError, engine::Conn};
 
 /// One act on the database: all of it becomes durable at [`Transaction::commit`], or none.
 ///
@@ -61,33 +58,14 @@ impl<'s> Transaction<'s> {
 
     /// Stores a setting in place of what it was.
     pub(super) async fn set(&mut self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.tx
-            .query(SET)
-            .bind(name)
-            .bind(value)
-            .execute(&mut self.tx)
-            .await?;
-        Ok(())
+        settings::set(&mut self.tx, name, value).await
     }
 
     /// Takes a setting away.
     pub(super) async fn unset(&mut self, name: &str) -> Result<(), StoreError> {
-        self.tx
-            .query("DELETE FROM settings WHERE name = ?")
-            .bind(name)
-            .execute(&mut self.tx)
-            .await?;
-        Ok(())
+        settings::unset(&mut self.tx, name).await
     }
 }
-
-const SET: Text = Text {
-    sqlite: "INSERT INTO settings (name, value) VALUES (?, ?)
-             ON CONFLICT DO UPDATE SET value = excluded.value",
-    mysql: "REPLACE INTO settings (name, value) VALUES (?, ?)",
-    postgres: "INSERT INTO settings (name, value) VALUES (?, ?)
-               ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-};
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
