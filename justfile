@@ -12,10 +12,6 @@ ci:
 test:
     ./scripts/test
 
-# Installs what the long tests need, and runs them: a Galera cluster.
-test-long:
-    ./scripts/test-long
-
 # The formatting.
 fmt:
     cargo fmt --all --check

@@ -116,30 +116,6 @@ impl Server {
         );
     }
 
-    /// Makes a Galera cluster of MariaDB servers.
-    #[must_use]
-    pub fn galera(nodes: usize) -> Vec<Self> {
-        let all: Vec<_> = (0..nodes).map(|_| maria::Node::new()).collect();
-        let settings: Vec<_> = all.iter().map(|node| node.settings(&all)).collect();
-        let mut started = Vec::new();
-        for settings in settings {
-            let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-            let server = Self::new(Engine::MariaDb, &settings);
-            if started.is_empty() {
-                maria::install(&server.data());
-                let first = [&settings[..], &["wsrep-new-cluster"]].concat();
-                server.restart_with(&first);
-                *server.settings() = owned(&settings);
-            } else {
-                // It gets its data from another node.
-                folder_of(maria::USER, &server.data());
-                server.restart();
-            }
-            started.push(server);
-        }
-        started
-    }
-
     fn install(engine: Engine, settings: &[&str]) -> Self {
         let server = Self::new(engine, settings);
         match engine {
@@ -420,7 +396,7 @@ fn owned(settings: &[&str]) -> Vec<String> {
 
 /// A port at which nobody listens. Not one of those that the system gives to whoever asks for any: it might be
 /// given away again before the server has it.
-pub(crate) fn free_port() -> u16 {
+fn free_port() -> u16 {
     let random = RandomState::new();
     let ports = (0_u32..).map(|tried| {
         let offset = random.hash_one(tried) % u64::from(PORTS.end - PORTS.start);
