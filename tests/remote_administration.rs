@@ -6,9 +6,7 @@
 //! (`a_stolen_certificate_alone_disables_and_does_nothing_else`); the number for which a policy was approved not
 //! compared, the policy that was asked for last put in force, not the one that was approved
 //! (`what_was_approved_is_done_and_nothing_else`); `admin_quorum` not looked at when the server starts
-//! (`with_admin_quorum_the_operator_asks_as_well`); a `disable` that leaves open what would enable, an `enable` that
-//! is asked for in advance (`an_approval_of_before_does_not_undo_a_disable`); a disabled server that relays nothing
-//! (`a_disabled_server_is_enabled_through_itself`).
+//! (`with_admin_quorum_the_operator_asks_as_well`).
 
 #![allow(
     clippy::unwrap_used,
