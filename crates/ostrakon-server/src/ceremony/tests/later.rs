@@ -1,6 +1,6 @@
 //! What was approved, and is asked for later than at once.
 //!
-//! Bugs planted to see these tests fail: the time of the approval not looked at, and counted anew with each look
+//! Bugs planted to see these tests fail: the time of the approval not looked at
 //! (`an_approval_is_good_for_two_minutes`); a `disable` that ends nothing
 //! (`what_would_enable_ends_when_the_server_is_disabled`); the generation not compared
 //! (`a_rollback_is_accepted_for_the_state_that_was_shown`).
