@@ -450,3 +450,54 @@ fn without_administrators_nobody_could_approve_and_disable_works_without_writes(
     let shown = status(alice.run(&server, &["status", "--format", "json"]));
     assert_eq!(shown["state"], "disabled");
 }
+
+#[test]
+fn an_approval_of_before_does_not_undo_a_disable() {
+    let administrators = Administrators::new();
+    let (home, server, stolen) = administered(&administrators);
+    let open = || {
+        let address = server.administration.unwrap();
+        Connection::open(address, &stolen.authority(), Some(&stolen.shown()), &TLS13)
+    };
+    let ask = r#"{"operation":{"administer":"enable"},"profile":[],"wait_ms":86000000}"#;
+    assert_eq!(open().ask("POST", "/ceremony/open", ask).unwrap(), 503);
+    refused(&stolen.run(&server, &["enable"]), "the server is enabled");
+
+    done(keyserver(&home, &["disable"]));
+    let mut asked = asked(&stolen, &server, &["enable"]);
+    for device in [&administrators.desk, &administrators.phone] {
+        asked.approve(device);
+        asked.waiting.event("answered");
+    }
+    // The third approval is on its way when the operator says once more that it is not to be.
+    done(keyserver(&home, &["disable"]));
+    let late = asked.answer(&administrators.tablet, "approve");
+    let named = json!({ "id": asked.id }).to_string();
+    assert_eq!(open().ask("POST", "/ceremony/fulfil", &named).unwrap(), 503);
+    asked.waiting.fails(3, "it was cancelled");
+    drop(late);
+    let shown = status(keyserver(&home, &["status", "--format", "json"]));
+    assert_eq!(shown["state"], "disabled");
+    assert!(done(keyserver(&home, &["ceremony", "list"])).is_empty());
+}
+
+#[test]
+fn a_disabled_server_is_enabled_through_itself() {
+    let administrators = Administrators::new();
+    let (home, server, alice) = administered(&administrators);
+    let config = format!(
+        "keyserver_id = \"{}\"\nkeyserver_urls = [\"http://{}\"]\n",
+        server.identity.kss_id(),
+        server.address
+    );
+    done(keyserver(&home, &["disable"]));
+    let asked = asked(&alice, &server, &["enable"]);
+    for device in administrators.three() {
+        fs::write(device.path("enterprise.toml"), &config).unwrap();
+        assert_eq!(device.json(&["approvals", "list"])[0]["id"], asked.id);
+        device.done(&["approvals", "approve", &asked.id]);
+    }
+    asked.waiting.succeeds();
+    let shown = status(keyserver(&home, &["status", "--format", "json"]));
+    assert_eq!(shown["state"], "enabled");
+}

@@ -231,7 +231,7 @@ async fn enable(State(node): State<Arc<Node>>, Extension(caller): Extension<Call
 
 /// Whoever is heard may stop the server: it is what helps when somebody is heard who should not be.
 async fn disable(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Response {
-    match node.set_enabled(false, caller.by()).await {
+    match node.disable(caller.by()).await {
         Ok(()) => {
             let certificate = caller.certificate().map(tracing::field::display);
             tracing::info!(certificate, "disabled by an operator");

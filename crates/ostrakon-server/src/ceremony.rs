@@ -18,9 +18,11 @@
 //! [`list`] and [`cancel`] are for the operator, and for ceremonies of all kinds.
 
 mod administration;
+mod age;
 mod backup_file;
 mod checks;
 mod creation;
+mod ending;
 mod file_opening;
 mod held;
 mod ingestion;
@@ -61,6 +63,7 @@ pub use self::{
 };
 pub(crate) use self::{
     checks::holder_count,
+    ending::{Asked, enables, end_all},
     held::{Held, Room, newest_backup},
     pending::{CarriedAnswers, Carry, Pending},
 };
@@ -211,6 +214,15 @@ pub enum ConveneError {
     /// The running server does not carry that.
     #[error("this server does not carry such a ceremony")]
     NotCarried,
+    /// It is enabled.
+    #[error("the server is enabled")]
+    Enabled,
+    /// It was approved, and not done in time.
+    #[error("the approval has grown old")]
+    Old,
+    /// It goes on from another state than was approved.
+    #[error("the server's state went on since: ask for approval again")]
+    OtherState,
     /// It was not approved.
     #[error("{}", not_approved(.0))]
     NotApproved(Stand),

@@ -8,7 +8,7 @@ use ostrakon_types::ErrorChain;
 
 use crate::{
     audit::{Keeper, Tallies},
-    ceremony::{Pending, Room},
+    ceremony::{Pending, Room, enables},
     clock_watch::ClockFault,
     home::Home,
     lineage::OUT_OF_DATE,
@@ -135,6 +135,18 @@ impl Node {
 
     pub(crate) fn tallies(&self) -> &Tallies {
         &self.pipeline.tallies
+    }
+
+    /// Makes the server answer no requests from now on, and ends what would let it answer again: an approval of
+    /// before is none.
+    pub(crate) async fn disable(&self, by: Option<String>) -> Result<(), LedgerError> {
+        let pipeline = &self.pipeline;
+        pipeline.enabled.store(false, Ordering::Release);
+        pipeline.held_down.store(true, Ordering::Release);
+        if let Err(error) = self.ceremonies.end_all(&self.room(), enables).await {
+            tracing::error!(error = %ErrorChain(&error), "ceremonies cannot be ended on record");
+        }
+        self.set_enabled(false, by).await
     }
 
     /// Makes the server answer requests, or none, from now on.

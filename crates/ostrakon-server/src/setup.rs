@@ -17,6 +17,7 @@ use ostrakon_types::{
 use crate::{
     Config,
     audit::unless_archived,
+    ceremony::{enables, end_all},
     clock::Clock,
     home::{HeldBy, Home, HomeError, HomeLock, remove},
     lineage::Lineage,
@@ -185,10 +186,19 @@ pub async fn set_enabled_stopped(
 ) -> Result<(), BuildError> {
     let offline = Offline::start(home, clock).await?;
     let change = Change::SetEnabled { enabled, by: None };
-    let changed = offline.ledger.administer(change, clock.now()).await;
+    let changed = async {
+        if !enabled {
+            // Of instances that run.
+            let (store, ledger) = (&offline.store, &offline.ledger);
+            let by = offline.keyserver.device_id();
+            end_all(store, ledger, by, clock.now(), enables).await?;
+        }
+        offline.ledger.administer(change, clock.now()).await?;
+        Ok(())
+    };
+    let changed = changed.await;
     offline.finish().await;
-    changed?;
-    Ok(())
+    changed
 }
 
 /// Whether there is a recovered server in `home` that waits to be enabled. It may run.

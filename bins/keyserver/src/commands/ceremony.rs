@@ -204,7 +204,8 @@ pub(crate) fn not_approved(stand: Stand) -> Failure {
     match stand {
         Stand::Denied { by } => Failure::new(format!("device {by} denied it")).code(DENIED),
         Stand::Cancelled => {
-            Failure::new("it was cancelled, by `keyserver ceremony cancel`").code(DENIED)
+            Failure::new("it was cancelled, by `keyserver ceremony cancel` or `keyserver disable`")
+                .code(DENIED)
         }
         _ => Failure::new("not enough devices approved in time").hint(
             "`ostrakon approvals list` on each device shows what waits, while the command waits; where the \

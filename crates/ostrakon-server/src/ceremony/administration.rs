@@ -67,7 +67,12 @@ pub(super) async fn prepare(
 ) -> Result<(Subject, Todo), ConveneError> {
     let mut text = String::new();
     let act = match asked {
-        Administer::Enable => Administration::Enable,
+        Administer::Enable => {
+            if is_enabled(room).await? {
+                return Err(ConveneError::Enabled);
+            }
+            Administration::Enable
+        }
         Administer::LoadPolicy { source } => {
             let node = room.node.ok_or(AskError::NotRunning)?;
             let policy = &node.pipeline.policy;
@@ -96,6 +101,18 @@ pub(super) async fn prepare(
         asked_by,
     };
     Ok((subject, todo))
+}
+
+/// Whether there is nothing to enable. Who enables a server has looked at its clock, too.
+async fn is_enabled(room: &Room<'_>) -> Result<bool, BuildError> {
+    if let Some(node) = room.node {
+        return Ok(node.pipeline.is_enabled() && node.pipeline.clock_fault().is_none());
+    }
+    Ok(room
+        .store
+        .server()
+        .await?
+        .is_some_and(|record| record.enabled))
 }
 
 /// Does what was approved, on record with who asked and who approved.

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Administer, Administered, ConveneError, Convened, Progress, Stand,
     administration::{self, Todo},
+    age::Age,
     checks,
+    ending::{self, Asked},
     profile::newest,
     relayed::most,
     take,
@@ -105,13 +107,15 @@ pub(crate) struct Held {
     profile: Profile,
     caller: Caller,
     then: Then,
+    age: Age,
     /// Answers that were looked at.
     seen: HashSet<Vec<u8>>,
 }
 
 enum Then {
     SaveBackupKey(Generation),
-    AcceptRollback,
+    /// Of the generation that people were shown.
+    AcceptRollback(Generation),
     Administer(Todo),
 }
 
@@ -144,6 +148,16 @@ impl Held {
     /// Until when answers count.
     pub(crate) fn expires_at(&self) -> UnixMillis {
         self.tally.ceremony().expires_at
+    }
+
+    /// What it asks administrators for, if it does.
+    pub(crate) fn asked(&self) -> Option<Asked<'_>> {
+        ending::asked(self.tally.ceremony())
+    }
+
+    /// Whether it is too late for what it is for.
+    pub(crate) fn is_old(&self, now: UnixMillis) -> bool {
+        self.age.is_old(self.caller, now)
     }
 
     /// The profile whose devices are asked.
@@ -193,6 +207,7 @@ impl Held {
         if is_gone && progress.stand != Stand::Expired {
             progress.stand = Stand::Cancelled;
         }
+        self.age.counted(&progress.stand, room.now);
         Ok(progress)
     }
 }
@@ -242,6 +257,7 @@ impl Room<'_> {
             profile,
             caller,
             then,
+            age: Age::new(self.now),
             seen: HashSet::new(),
         };
         Ok((held, convened))
@@ -273,13 +289,14 @@ impl Room<'_> {
                 (subject, Then::SaveBackupKey(generation))
             }
             Operation::AcceptRollback => {
-                let Generation { epoch, counter } = self.lineage.newest().generation();
+                let generation = self.lineage.newest().generation();
+                let Generation { epoch, counter } = generation;
                 let subject = Subject::AcceptRollback {
                     kss_id,
                     epoch,
                     counter,
                 };
-                (subject, Then::AcceptRollback)
+                (subject, Then::AcceptRollback(generation))
             }
             Operation::Administer(asked) => {
                 let prepared = administration::prepare(self, asked, caller.certificate());
@@ -294,6 +311,10 @@ impl Room<'_> {
         &self,
         held: Held,
     ) -> Result<(Fulfilled, Option<Made>), ConveneError> {
+        if let Err(error) = self.check(&held).await {
+            self.give_up(&held).await?;
+            return Err(error);
+        }
         let Held {
             tally,
             versions,
@@ -319,7 +340,7 @@ impl Room<'_> {
                 };
                 Ok((Fulfilled::BackupKey { text }, Some(made)))
             }
-            Then::AcceptRollback => {
+            Then::AcceptRollback(_) => {
                 let from = self.lineage.newest().generation().to_string();
                 let event = AuditEvent::Administered {
                     action: "accept-rollback".to_owned(),
@@ -348,6 +369,26 @@ impl Room<'_> {
                 self.end(of.profile, of.id, outcome).await?;
                 Ok((Fulfilled::Administered(done?), None))
             }
+        }
+    }
+
+    /// Whether what was approved may be done as things are now.
+    async fn check(&self, held: &Held) -> Result<(), ConveneError> {
+        if Stand::from(held.tally.standing(self.now)) != Stand::Approved {
+            return Ok(());
+        }
+        if held.is_old(self.now) {
+            return Err(ConveneError::Old);
+        }
+        let ceremony = held.tally.ceremony();
+        if self.answers(ceremony.profile, ceremony.id).await?.is_none() {
+            return Err(ConveneError::NotApproved(Stand::Cancelled));
+        }
+        match held.then {
+            Then::AcceptRollback(shown) if shown != self.lineage.newest().generation() => {
+                Err(ConveneError::OtherState)
+            }
+            _ => Ok(()),
         }
     }
 

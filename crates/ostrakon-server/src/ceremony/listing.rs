@@ -143,6 +143,13 @@ pub(super) fn is_opened_by(instance: InstanceId, pending: &PendingCeremony) -> b
     opening.is_some_and(|(by, ..)| by == instance)
 }
 
+/// What a ceremony of the server's own is about.
+pub(super) fn asked_in(pending: &PendingCeremony) -> Option<Ceremony> {
+    let opening = pending.opening.as_deref()?;
+    let (_, ceremony, _) = canonical::decode::<Opening>(opening).ok()?;
+    Some(ceremony)
+}
+
 /// What the database says of ceremonies, with what is known of their answers beside.
 pub(crate) fn listed(
     pending: Vec<PendingCeremony>,

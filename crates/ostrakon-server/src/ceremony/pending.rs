@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{
-    Ask, ConveneError, Convened, Fulfilled, Listed, Operation, Progress, Room, Stand,
+    Ask, Asked, ConveneError, Convened, Fulfilled, Listed, Operation, Progress, Room, Stand,
+    age::LONGEST_FROM_AFAR,
+    end_all,
     held::{Held, Made},
     listing::{Answered, Verdicts, listed},
     newest_backup,
@@ -73,14 +75,18 @@ impl Pending {
     pub(crate) async fn open(
         &self,
         room: &Room<'_>,
-        ask: Ask,
+        mut ask: Ask,
         caller: Caller,
     ) -> Result<Convened, ConveneError> {
-        if caller != Caller::Operator && !matches!(ask.operation, Operation::Administer(_)) {
-            return Err(ConveneError::Afar);
+        if caller != Caller::Operator {
+            if !matches!(ask.operation, Operation::Administer(_)) {
+                return Err(ConveneError::Afar);
+            }
+            ask.wait_ms = ask.wait_ms.min(LONGEST_FROM_AFAR);
         }
         let mut open = self.open.lock().await;
         self.forget_over(&mut open, room.now);
+        self.end_old(&mut open, room).await?;
         open.check_room(caller)?;
         let (held, convened) = room.open(ask, caller).await?;
         self.administrators.ask(held.id(), held.profile().clone());
@@ -106,6 +112,9 @@ impl Pending {
         }
         let held = open.asked.iter_mut().find(|held| held.is(id, caller));
         let held = held.ok_or(ConveneError::NoCeremony)?;
+        if held.is_old(room.now) {
+            return Err(ConveneError::Old);
+        }
         held.take(room, answers).await
     }
 
@@ -117,6 +126,9 @@ impl Pending {
         caller: Caller,
     ) -> Result<Fulfilled, ConveneError> {
         let mut open = self.open.lock().await;
+        if open.is_cancelled(id) {
+            return Err(ConveneError::NotApproved(Stand::Cancelled));
+        }
         let found = open.asked.iter().find(|held| held.is(id, caller));
         // What is not approved goes on waiting.
         match found.map(|held| Stand::from(held.tally().standing(room.now))) {
@@ -125,10 +137,13 @@ impl Pending {
         }
         let held = take_out(&mut open.asked, |held| held.is(id, caller));
         let held = held.ok_or(ConveneError::NoCeremony)?;
-        let (fulfilled, made) = room.fulfil(held).await?;
-        open.made.extend(made);
+        let done = room.fulfil(held).await;
+        let done = done.map(|(fulfilled, made)| {
+            open.made.extend(made);
+            fulfilled
+        });
         self.serve(&open);
-        Ok(fulfilled)
+        done
     }
 
     /// Puts on record what was made in one of them and is kept now.
@@ -249,6 +264,32 @@ impl Pending {
         let until = held.or(carried.map(|carried| carried.expires_at));
         open.cancelled.extend(until.map(|until| (id, until)));
         self.serve(&open);
+        Ok(())
+    }
+
+    /// Ends those of administrators for which that is so, whichever instance opened them. Of those of this one
+    /// nothing is done any more, also if the database cannot be told.
+    pub(crate) async fn end_all(
+        &self,
+        room: &Room<'_>,
+        is_over: impl Fn(Asked<'_>) -> bool,
+    ) -> Result<(), ConveneError> {
+        let mut open = self.open.lock().await;
+        while let Some(held) = take_out(&mut open.asked, |held| held.asked().is_some_and(&is_over))
+        {
+            open.cancelled.push((held.id(), held.expires_at()));
+        }
+        self.serve(&open);
+        let by = room.keyserver.device_id();
+        Ok(end_all(room.store, room.ledger, by, room.now, is_over).await?)
+    }
+
+    /// Ends those whose time has passed although answers to them would still count.
+    async fn end_old(&self, open: &mut Open, room: &Room<'_>) -> Result<(), ConveneError> {
+        while let Some(held) = take_out(&mut open.asked, |held| held.is_old(room.now)) {
+            room.give_up(&held).await?;
+        }
+        self.serve(open);
         Ok(())
     }
 

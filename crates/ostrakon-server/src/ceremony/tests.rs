@@ -1,3 +1,5 @@
+mod later;
+
 use ostrakon_shards::{
     backup::{Backup, Challenge},
     card::{Card, DeviceKind},

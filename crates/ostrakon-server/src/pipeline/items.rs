@@ -224,8 +224,9 @@ impl Pipeline {
             Some(None) => return Err(Unanswered::Unavailable),
             None => None,
         };
-        // Whatever was approved before, and whatever needs no approval: disabled is disabled.
-        if !self.is_enabled() {
+        // Whatever was approved before, and whatever needs no approval: disabled is disabled. But administrators
+        // are asked through it whether it shall be enabled.
+        if !self.is_enabled() && !self.is_for_administrators(device, body) {
             return Ok(ItemAnswer::Denied(Denial::Disabled));
         }
         Ok(match item {
