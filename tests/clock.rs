@@ -1,7 +1,4 @@
 //! A clock that is set while the server runs.
-//!
-//! Bug planted to see this fail: requests that do not look at the clock, of which one is answered in what is
-//! another day by then.
 
 #![allow(
     clippy::unwrap_used,

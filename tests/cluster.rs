@@ -1,8 +1,4 @@
 //! Many instances, one key shard server, on a real shared database.
-//!
-//! Bugs planted to see these tests fail: the condition left out of the statement that counts (more than a
-//! thousand are approved); the change number left out of the transaction that records (an instance decides
-//! by the policy that another has replaced).
 
 #![allow(
     clippy::unwrap_used,

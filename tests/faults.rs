@@ -1,9 +1,5 @@
 //! What a cluster does when an instance, its database, or the way between them fails: every answered request
 //! is in the audit log, no limit is exceeded, nobody is charged twice, and service resumes by itself.
-//!
-//! Bugs planted to see these tests fail: a lost connection taken for a failed transaction, so that its
-//! requests are settled anew without a look at what was recorded (more are counted than were answered); a
-//! database that has gone quiet waited for without an end (the longest answer takes as long as it is quiet).
 
 #![allow(
     clippy::unwrap_used,

@@ -109,8 +109,6 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000_000;
 
-    /// Planted bug that this was seen to catch: the base moved with every look, so that a clock that is set
-    /// in steps is never off.
     #[test]
     fn a_clock_that_was_set_is_off_until_it_is_back_or_taken_for_right() {
         let watch = ClockWatch::default();
