@@ -3,7 +3,7 @@
 //! Each key shard server has one, made when it is first needed and kept, sealed, in its database. It issues
 //! the certificate that the administration listener shows, and the certificates of those who may be heard
 //! there. That a certificate is genuine, valid and for a client, TLS finds out; what it is for, and whether
-//! it was revoked, [`Authority::admit`] looks up for every request, so that a revocation holds at once on
+//! it was revoked, `Authority::admit` looks up for every request, so that a revocation holds at once on
 //! every instance of the database.
 //!
 //! Deliberately absent: private keys of clients, which whoever asks for a certificate makes and keeps; and
