@@ -269,6 +269,14 @@ impl Waiting {
     }
 }
 
+impl Drop for Waiting {
+    /// What a test does not wait for goes with it.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn lines_of(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     thread::spawn(move || {
