@@ -501,3 +501,72 @@ fn a_disabled_server_is_enabled_through_itself() {
     let shown = status(keyserver(&home, &["status", "--format", "json"]));
     assert_eq!(shown["state"], "enabled");
 }
+
+#[test]
+fn a_stolen_certificate_leaves_places_to_the_others_and_its_ceremonies_end_with_it() {
+    let administrators = Administrators::new();
+    let (home, server, stolen) = administered(&administrators);
+    let bob = Identity::create(&home, "bob");
+    let open = |of: &Identity| {
+        let address = server.administration.unwrap();
+        Connection::open(address, &of.authority(), Some(&of.shown()), &TLS13)
+    };
+    let clear = r#"{"operation":{"administer":{"clear_quota":{"profiles":[]}}},"profile":[],"wait_ms":600000}"#;
+    let mut thief = open(&stolen);
+    let asks = [(); 4].map(|()| thief.ask("POST", "/ceremony/open", clear).unwrap());
+    assert_eq!(asks, [200, 200, 503, 503]);
+    let mut honest = open(&bob);
+    let asks = [(); 3].map(|()| honest.ask("POST", "/ceremony/open", clear).unwrap());
+    assert_eq!(asks, [200, 200, 503]);
+
+    let listed = || {
+        let said = done(bob.run(&server, &["ceremony", "list", "--format", "json"]));
+        let lines = said.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<Value>>()
+    };
+    assert_eq!(listed().len(), 4);
+    done(bob.run(&server, &["administrator", "revoke", &stolen.id]));
+    let left = listed();
+    assert_eq!(left.len(), 2, "{left:?}");
+    let id = left[0]["id"].as_str().unwrap();
+    let shown = done(bob.run(&server, &["ceremony", "show", id]));
+    assert!(shown.contains(&bob.id), "{shown}");
+    done(bob.run(&server, &["ceremony", "cancel", &id[..8]]));
+    assert_eq!(listed().len(), 1);
+    let audit = home_text(&home, server);
+    let word = format!("ceremony {id}, by administrator's certificate {}", bob.id);
+    assert!(audit.contains(&word), "{audit}");
+}
+
+#[test]
+fn a_stolen_certificate_does_not_fill_the_log() {
+    let home = TestHome::create(APPROVE_ALL);
+    home.write_config(HEARD);
+    let server = Keyserver::start(&home);
+    let (stolen, bob) = (
+        Identity::create(&home, "alice"),
+        Identity::create(&home, "bob"),
+    );
+    let open = |of: &Identity| {
+        let address = server.administration.unwrap();
+        Connection::open(address, &of.authority(), Some(&of.shown()), &TLS13)
+    };
+    let named = json!({ "id": "0".repeat(32) }).to_string();
+    let mut thief = open(&stolen);
+    let mut cancel = || thief.ask("POST", "/ceremony/cancel", &named).unwrap();
+    assert_eq!(cancel(), 503);
+    assert!((0..500).any(|_| cancel() == 429));
+    // Nobody else waits for that, and nothing keeps from stopping the server.
+    assert_eq!(
+        open(&bob).ask("POST", "/ceremony/cancel", &named).unwrap(),
+        503
+    );
+    for _ in 0..3 {
+        assert_eq!(thief.ask("POST", "/disable", "{}").unwrap(), 200);
+    }
+    server.stop();
+    let disabled = home.records().audit.into_iter().filter(|record| {
+        matches!(&record.event, AuditEvent::Administered { action, .. } if action == "disable")
+    });
+    assert_eq!(disabled.count(), 1);
+}

@@ -192,11 +192,15 @@ pub(crate) enum CeremonyCommand {
     Show {
         /// Its id, or how that begins.
         id: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
     },
     /// End it: no answer counts any more, and who waits for answers is told.
     Cancel {
         /// Its id, or how that begins.
         id: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
     },
 }
 

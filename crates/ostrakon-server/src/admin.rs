@@ -8,6 +8,7 @@ mod administrators;
 mod caller;
 mod ceremonies;
 mod client;
+mod pace;
 mod reading;
 mod status;
 
@@ -26,7 +27,7 @@ use ostrakon_transport::http::Site;
 use ostrakon_types::ErrorChain;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::caller::Caller;
+pub(crate) use self::{caller::Caller, pace::PER_MINUTE};
 pub use self::{
     client::{AskError, Client, RemoteError},
     reading::AuditFeed,
@@ -124,7 +125,6 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/audit/archive", post(keep_archive))
         .route("/audit/prune", post(prune))
         .route("/ceremony/keep", post(ceremonies::keep))
-        .route("/ceremony/cancel", post(ceremonies::cancel))
         .route("/ceremony/carry", post(ceremonies::carry))
         .route("/ceremony/carried", post(ceremonies::carried))
         .route("/ceremony/set-down", post(ceremonies::set_down))
@@ -136,6 +136,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
 pub(crate) fn remote(node: Arc<Node>) -> Site {
     let refused = Arc::clone(&node);
     let router = everywhere()
+        .layer(from_fn_with_state(Arc::clone(&node), pace::bound))
         .layer(from_fn_with_state(Arc::clone(&node), caller::authenticate))
         .with_state(node);
     Site::new(router, move |status| count_refused(&refused, status))
@@ -157,6 +158,7 @@ fn everywhere() -> Router<Arc<Node>> {
         .route("/ceremony/fulfil", post(ceremonies::fulfil))
         .route("/ceremony/give-up", post(ceremonies::give_up))
         .route("/ceremony/list", get(ceremonies::list))
+        .route("/ceremony/cancel", post(ceremonies::cancel))
 }
 
 async fn list_quota(State(node): State<Arc<Node>>) -> Response {

@@ -56,7 +56,7 @@ pub use self::{
     held::{Ask, Fulfilled, Operation},
     ingestion::{Ingested, Ingestion},
     joining::Joining,
-    listing::{About, Answered, Listed, ListedDevice, cancel, list, list_at},
+    listing::{About, Answered, Listed, ListedDevice, cancel, cancel_at, list, list_at},
     of_server::OfServer,
     profile::{ParseCardError, parse_card},
     verification::{HolderReport, Proved, Verification},
@@ -206,7 +206,7 @@ pub enum ConveneError {
     #[error(transparent)]
     Random(#[from] RandomError),
     /// Others wait already.
-    #[error("three ceremonies wait already")]
+    #[error("too many ceremonies wait already")]
     TooMany,
     /// It is over.
     #[error("there is no such ceremony, or it is over")]

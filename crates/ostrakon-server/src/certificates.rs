@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Clock, Home,
     authority::{Authority, AuthorityError, CertificateRecord, Purpose},
+    ceremony::{Asked, end_all},
     offline::{Offline, Opened},
     server::BuildError,
 };
@@ -195,6 +196,11 @@ pub(crate) async fn revoke(
     Ok(revoked)
 }
 
+/// Whether a ceremony was asked for with one of these certificates.
+pub(crate) fn asked_with(revoked: &[Administrator]) -> impl Fn(Asked<'_>) -> bool {
+    |(_, by)| revoked.iter().any(|of| by == Some(of.id))
+}
+
 /// The certificates of administrators. What a newer release keeps of others is passed over.
 async fn rows(store: &Store) -> Result<Vec<(CertificateRow, CertificateRecord)>, StoreError> {
     let rows = store.certificates().await?.into_iter();
@@ -236,7 +242,15 @@ pub async fn revoke_stopped(
     clock: &Clock,
 ) -> Result<Vec<Administrator>, AdministratorError> {
     let offline = Offline::start(home, clock).await?;
-    let revoked = revoke(&offline.store, &offline.ledger, named, None, clock.now()).await;
+    let (store, ledger, now) = (&offline.store, &offline.ledger, clock.now());
+    let revoked = async {
+        let revoked = revoke(store, ledger, named, None, now).await?;
+        let by = offline.keyserver.device_id();
+        // Of instances that run.
+        end_all(store, ledger, by, now, asked_with(&revoked)).await?;
+        Ok(revoked)
+    };
+    let revoked = revoked.await;
     offline.finish().await;
     revoked
 }

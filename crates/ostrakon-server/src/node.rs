@@ -4,7 +4,7 @@ use ostrakon_custody::{AuditEvent, Change, LedgerError};
 
 use ostrakon_storage::{InstanceId, StoreError};
 use ostrakon_transport::binding::Announcement;
-use ostrakon_types::ErrorChain;
+use ostrakon_types::{CertificateId, ErrorChain};
 
 use crate::{
     audit::{Keeper, Tallies},
@@ -13,6 +13,7 @@ use crate::{
     home::Home,
     lineage::OUT_OF_DATE,
     pipeline::Pipeline,
+    rate::RateLimits,
 };
 
 /// A running server: what its routes share.
@@ -26,6 +27,8 @@ pub(crate) struct Node {
     pub(crate) home: Home,
     pub(crate) ceremonies: Pending,
     pub(crate) admin_quorum: bool,
+    /// What each certificate has had written lately.
+    pub(crate) paces: RateLimits<CertificateId>,
     /// Chains that were not where they were left when the server started, ready to be shown.
     pub(crate) breaks: Vec<String>,
 }

@@ -218,6 +218,7 @@ impl Server {
             home: home.clone(),
             ceremonies: Pending::new(administrators),
             admin_quorum: config.admin_quorum,
+            paces: RateLimits::per_minute(admin::PER_MINUTE),
             breaks: resumed.breaks.iter().map(ToString::to_string).collect(),
         });
         node.end_leftovers().await;

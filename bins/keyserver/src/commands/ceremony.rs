@@ -16,7 +16,7 @@ use ostrakon_server::{
     admin::{AskError, Client},
     ceremony::{
         Administer, Administered, Ask, Asking, ConveneError, Convened, Fulfilled, Listed, OfServer,
-        Operation, Progress, Stand, cancel, list, list_at,
+        Operation, Progress, Stand, cancel, cancel_at, list, list_at,
     },
 };
 use ostrakon_types::{ErrorChain, UnixMillis};
@@ -25,7 +25,7 @@ use tokio::time::sleep;
 
 use super::{Context, administrators, remote, serve::told_to_stop};
 use crate::{
-    cli::{AskArgs, CeremonyCommand, Format},
+    cli::{AskArgs, CeremonyCommand, Format, RemoteArgs},
     error::{DENIED, Failure},
 };
 
@@ -34,19 +34,19 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Shows or ends what waits at the server of this home.
 pub(crate) async fn run(context: &Context, command: CeremonyCommand) -> Result<(), Failure> {
-    let clock = Clock::system();
     match command {
         CeremonyCommand::List { remote } => {
-            let all = match remote.server {
-                Some(_) => list_at(&remote::client(context, &remote)?).await?,
-                None => list(&context.home, &clock).await?,
-            };
-            list::run(&all, context.format)
+            list::run(&all(context, &remote).await?, context.format)
         }
-        CeremonyCommand::Show { id } => show::run(&find(context, &id).await?, context.format),
-        CeremonyCommand::Cancel { id } => {
-            let found = find(context, &id).await?;
-            cancel(&context.home, &clock, found.id).await?;
+        CeremonyCommand::Show { id, remote } => {
+            show::run(&find(context, &remote, &id).await?, context.format)
+        }
+        CeremonyCommand::Cancel { id, remote } => {
+            let found = find(context, &remote, &id).await?;
+            match remote.server {
+                Some(_) => cancel_at(&remote::client(context, &remote)?, found.id).await?,
+                None => cancel(&context.home, &Clock::system(), found.id).await?,
+            }
             match context.format {
                 Format::Human => println!("cancelled  {}", found.id),
                 _ => println!("{}", json!({ "id": found.id, "cancelled": true })),
@@ -56,9 +56,17 @@ pub(crate) async fn run(context: &Context, command: CeremonyCommand) -> Result<(
     }
 }
 
+/// All that wait, here or far away.
+async fn all(context: &Context, args: &RemoteArgs) -> Result<Vec<Listed>, Failure> {
+    Ok(match args.server {
+        Some(_) => list_at(&remote::client(context, args)?).await?,
+        None => list(&context.home, &Clock::system()).await?,
+    })
+}
+
 /// The one whose id begins so.
-async fn find(context: &Context, id: &str) -> Result<Listed, Failure> {
-    let all = list(&context.home, &Clock::system()).await?;
+async fn find(context: &Context, args: &RemoteArgs, id: &str) -> Result<Listed, Failure> {
+    let all = all(context, args).await?;
     let mut fitting = all
         .into_iter()
         .filter(|listed| listed.id.to_string().starts_with(id));

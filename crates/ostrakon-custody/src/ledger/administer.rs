@@ -46,6 +46,8 @@ pub(super) async fn administer(
             };
             (taken.then_some(event), i64::from(taken))
         }
+        // Disabled again, it is as it was: whoever may disable it does not fill the log.
+        Change::SetEnabled { enabled: false, .. } if !tx.is_enabled().await? => (None, 0),
         Change::SetEnabled { enabled, by } => {
             tx.set_enabled(*enabled).await?;
             let action = if *enabled { "enable" } else { "disable" };

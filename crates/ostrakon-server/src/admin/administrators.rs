@@ -6,10 +6,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use ostrakon_types::ErrorChain;
+
 use super::{Caller, fault};
 use crate::{
     authority::Authority,
-    certificates::{self, AdministratorName, NewAdministrator},
+    certificates::{self, AdministratorName, NewAdministrator, asked_with},
     node::Node,
 };
 
@@ -50,6 +52,11 @@ pub(super) async fn revoke(
         Ok(revoked) => {
             for administrator in &revoked {
                 tracing::info!(certificate = %administrator.id, "certificate revoked");
+            }
+            let room = node.room();
+            let ended = node.ceremonies.end_all(&room, asked_with(&revoked));
+            if let Err(error) = ended.await {
+                tracing::error!(error = %ErrorChain(&error), "ceremonies cannot be ended on record");
             }
             Json(revoked).into_response()
         }

@@ -7,6 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use ostrakon_custody::AuditEvent;
 use ostrakon_shards::seal::Sealed;
 use ostrakon_types::CeremonyId;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use super::{Caller, Done, FaultKind, fault, fault_of};
 use crate::{
     ceremony::{Ask, Carry, ConveneError},
     node::Node,
+    server::BuildError,
 };
 
 /// Which ceremony is meant.
@@ -86,12 +88,32 @@ pub(super) async fn list(State(node): State<Arc<Node>>) -> Response {
     tell(node.ceremonies.list(&node.room()).await)
 }
 
-pub(super) async fn cancel(State(node): State<Arc<Node>>, Json(named): Json<Named>) -> Response {
-    let cancelled = node.ceremonies.cancel(&node.room(), named.id).await;
+/// Whoever is heard may end what waits: nothing is done then.
+pub(super) async fn cancel(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Json(named): Json<Named>,
+) -> Response {
+    let cancelled = cancelled(&node, caller, named.id).await;
     if cancelled.is_ok() {
-        tracing::info!(ceremony = %named.id, "cancelled by the operator");
+        let certificate = caller.certificate().map(tracing::field::display);
+        tracing::info!(ceremony = %named.id, certificate, "cancelled by an operator");
     }
     tell(cancelled.map(|()| Done {}))
+}
+
+async fn cancelled(node: &Node, caller: Caller, id: CeremonyId) -> Result<(), ConveneError> {
+    let room = node.room();
+    node.ceremonies.cancel(&room, id).await?;
+    if let Some(by) = caller.by() {
+        let event = AuditEvent::Administered {
+            action: "ceremony cancel".to_owned(),
+            detail: format!("ceremony {id}, {by}"),
+        };
+        let noted = room.ledger.note(event, room.now).await;
+        noted.map_err(BuildError::from)?;
+    }
+    Ok(())
 }
 
 pub(super) async fn carry(State(node): State<Arc<Node>>, Json(carry): Json<Carry>) -> Response {

@@ -24,6 +24,19 @@ pub(crate) fn enables((act, _): Asked<'_>) -> bool {
     matches!(act, Administration::Enable)
 }
 
+/// How many wait that were asked for with this certificate, whichever instance opened them.
+pub(super) async fn count_of(
+    store: &Store,
+    certificate: CertificateId,
+    now: UnixMillis,
+) -> Result<usize, BuildError> {
+    let pending = store.pending_ceremonies(now).await?;
+    let ceremonies = pending.iter().filter_map(asked_in);
+    let with_it = ceremonies
+        .filter(|ceremony| asked(ceremony).is_some_and(|(_, by)| by == Some(certificate)));
+    Ok(with_it.count())
+}
+
 /// Has the relay forget those of the server's own ceremonies for which that is so, whichever instance opened them;
 /// on record as ended by `by`.
 pub(crate) async fn end_all(

@@ -123,6 +123,14 @@ pub async fn cancel(home: &Home, clock: &Clock, id: CeremonyId) -> Result<(), Co
     }
 }
 
+/// The same at a server that runs, wherever it is.
+///
+/// # Errors
+/// When there is none such, or it cannot be recorded.
+pub async fn cancel_at(client: &Client, id: CeremonyId) -> Result<(), ConveneError> {
+    Ok(client.cancel(id).await?)
+}
+
 /// What is kept of a ceremony of the server's own: the instance that has the key for the answers, and what
 /// it is about.
 type Opening = (InstanceId, Ceremony, Vec<SignedVersion>);

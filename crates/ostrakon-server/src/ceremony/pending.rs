@@ -13,11 +13,12 @@ use super::{
     Ask, Asked, ConveneError, Convened, Fulfilled, Listed, Operation, Progress, Room, Stand,
     age::LONGEST_FROM_AFAR,
     end_all,
+    ending::count_of,
     held::{Held, Made},
     listing::{Answered, Verdicts, listed},
     newest_backup,
     profile::newest,
-    relayed::{MOST, most},
+    relayed::{MOST, MOST_OF_ONE, most},
 };
 use crate::{admin::Caller, administrators::Administrators, server::BuildError};
 
@@ -87,7 +88,14 @@ impl Pending {
         let mut open = self.open.lock().await;
         self.forget_over(&mut open, room.now);
         self.end_old(&mut open, room).await?;
-        open.check_room(caller)?;
+        match caller {
+            Caller::Operator => open.check_room()?,
+            Caller::Administrator(id) => {
+                if count_of(room.store, id, room.now).await? >= MOST_OF_ONE {
+                    return Err(ConveneError::TooMany);
+                }
+            }
+        }
         let (held, convened) = room.open(ask, caller).await?;
         self.administrators.ask(held.id(), held.profile().clone());
         open.asked.push(held);
@@ -195,7 +203,7 @@ impl Pending {
             .map_err(ostrakon_shards::ceremony::OpenCeremonyError::from)?;
         let mut open = self.open.lock().await;
         self.forget_over(&mut open, room.now);
-        open.check_room(Caller::Operator)?;
+        open.check_room()?;
         let most = most(Caller::Operator);
         room.relay(&ceremony, &versions, &carry.notices, most)
             .await?;
@@ -322,14 +330,11 @@ impl Pending {
 }
 
 impl Open {
-    /// Whether the caller may ask for something more. Each has places of its own.
-    fn check_room(&self, caller: Caller) -> Result<(), ConveneError> {
-        let asked = self.asked.iter().filter(|held| held.caller() == caller);
-        let others = match caller {
-            Caller::Operator => self.made.len() + self.carried.len(),
-            Caller::Administrator(_) => 0,
-        };
-        if asked.count() + others < MOST {
+    /// Whether the operator may ask for something more.
+    fn check_room(&self) -> Result<(), ConveneError> {
+        let asked = self.asked.iter();
+        let asked = asked.filter(|held| held.caller() == Caller::Operator);
+        if asked.count() + self.made.len() + self.carried.len() < MOST {
             Ok(())
         } else {
             Err(ConveneError::TooMany)

@@ -11,15 +11,18 @@ use super::{
 };
 use crate::{admin::Caller, server::BuildError};
 
-/// How many ceremonies of one caller wait at most.
+/// How many ceremonies of the operator wait at most.
 pub(super) const MOST: usize = 3;
 
-/// How many wait at most where this caller opens one. Half of the places are the operator's, whoever has
-/// stolen a certificate.
+/// How many of one certificate wait at most, at all instances: who has stolen one leaves places to the others.
+pub(super) const MOST_OF_ONE: usize = 2;
+
+/// How many wait at most where this caller opens one. Three places are the operator's alone, whoever has stolen
+/// certificates.
 pub(super) const fn most(caller: Caller) -> u32 {
     match caller {
-        Caller::Operator => 6,
-        Caller::Administrator(_) => 3,
+        Caller::Operator => 11,
+        Caller::Administrator(_) => 8,
     }
 }
 

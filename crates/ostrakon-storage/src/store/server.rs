@@ -119,6 +119,20 @@ impl Transaction<'_> {
         self.set_enabled(false).await
     }
 
+    /// Whether the server is to answer requests.
+    ///
+    /// # Errors
+    /// When there is no server, or the database fails.
+    pub async fn is_enabled(&mut self) -> Result<bool, StoreError> {
+        let row = self
+            .tx
+            .query("SELECT enabled FROM server")
+            .fetch_optional(&mut self.tx)
+            .await?;
+        let row = row.ok_or(StoreError::Missing)?;
+        Ok(row.try_get::<i64>("enabled")? != 0)
+    }
+
     /// Makes the server answer requests, or none. One that waited to be enabled waits no more.
     ///
     /// # Errors
