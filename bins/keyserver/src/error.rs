@@ -127,7 +127,11 @@ impl From<BuildError> for Failure {
                 }
                 _ => "try again when it is done",
             }),
-            BuildError::Protector(ProtectorError::OpenToOthers { .. }) => {
+            BuildError::Home(HomeError::Uri(_)) => {
+                said.hint("put the file back; docs/commands.md says what may stand in it")
+            }
+            BuildError::Home(HomeError::OpenToOthers { .. })
+            | BuildError::Protector(ProtectorError::OpenToOthers { .. }) => {
                 said.hint("`chmod 600` the file, and ask who could read it until now")
             }
             BuildError::Home(HomeError::Io { ref source, .. })
@@ -157,6 +161,18 @@ impl From<BuildError> for Failure {
                 ),
                 ostrakon_server::StoreError::Full(_) => {
                     said.hint("make room on the disk; nothing was lost")
+                }
+                ostrakon_server::StoreError::Unavailable(_) => said.hint(
+                    "see that the database runs and is reached; the home's `database.uri` says where a shared one is",
+                ),
+                ostrakon_server::StoreError::Denied(_) => said.hint(
+                    "check user, password and database; the user needs all rights in that database",
+                ),
+                ostrakon_server::StoreError::NotJoined => said.hint(
+                    "`keyserver initialize`, in an empty home, lets a machine in",
+                ),
+                ostrakon_server::StoreError::NewerSchema { .. } => {
+                    said.hint("install the release that wrote it, or a newer one")
                 }
                 _ => said,
             },

@@ -7,6 +7,7 @@
 mod conn;
 mod demands;
 mod mysql;
+mod pools;
 mod postgres;
 mod query;
 mod schema;
@@ -14,11 +15,11 @@ mod sqlite;
 
 use std::{fs::File, path::Path};
 
+use self::pools::Pools;
 pub(crate) use self::{
     conn::Conn,
     query::{Bound, Row, Text, numbered, or_nothing},
 };
-use self::{mysql::MySqlPools, postgres::PgPools, sqlite::SqlitePools};
 use crate::{DatabaseUri, StoreError, uri::Scheme};
 
 /// Which database it is.
@@ -32,20 +33,20 @@ pub(crate) enum Kind {
 /// A database, open.
 #[derive(Debug)]
 pub(crate) enum Db {
-    Sqlite(SqlitePools),
-    MySql(MySqlPools),
-    Postgres(PgPools),
+    Sqlite(Pools<sqlx::Sqlite>),
+    MySql(Pools<sqlx::MySql>),
+    Postgres(Pools<sqlx::Postgres>),
 }
 
 impl Db {
     /// Makes a database file, mode 0600.
     pub(crate) async fn create_file(path: &Path) -> Result<Self, StoreError> {
-        SqlitePools::create(path).await.map(Self::Sqlite)
+        Pools::create(path).await.map(Self::Sqlite)
     }
 
     /// Opens a database file and brings its schema up to date.
     pub(crate) async fn open_file(path: &Path) -> Result<Self, StoreError> {
-        SqlitePools::open(path).await.map(Self::Sqlite)
+        Pools::open(path).await.map(Self::Sqlite)
     }
 
     /// Connects to a shared database and brings its schema up to date. The database itself must be there.
@@ -54,9 +55,17 @@ impl Db {
             // The drivers do not say which file it was.
             File::open(ca).map_err(StoreError::Authority)?;
         }
-        match uri.scheme() {
-            Scheme::MySql => MySqlPools::connect(uri).await.map(Self::MySql),
-            Scheme::Postgres => PgPools::connect(uri).await.map(Self::Postgres),
+        let db = match uri.scheme() {
+            Scheme::MySql => Self::MySql(mysql::connect(uri).await?),
+            Scheme::Postgres => Self::Postgres(postgres::connect(uri).await?),
+        };
+        let migrated = async { schema::migrate(&mut db.writer().await?).await };
+        match migrated.await {
+            Ok(()) => Ok(db),
+            Err(error) => {
+                db.close().await;
+                Err(error)
+            }
         }
     }
 

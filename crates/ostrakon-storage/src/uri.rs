@@ -187,6 +187,16 @@ impl DatabaseUri {
         self
     }
 
+    /// The same, with each file that it names by a relative path in `folder`.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        let files = [&mut self.password_file, &mut self.ca, &mut self.socket];
+        for file in files.into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+        self
+    }
+
     /// Everything but the password, so that parsing it gives the same again.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -430,6 +440,13 @@ mod tests {
         assert_eq!(again.shown(), uri.shown());
         assert_eq!(again.tls(), Tls::VerifyCa);
         assert_eq!(again.socket(), Some(Path::new("/run/pg")));
+    }
+
+    #[test]
+    fn files_are_in_the_folder_that_is_said() {
+        let uri = parsed("mysql://u@h/d?password_file=p&ca=/etc/ca.pem").within(Path::new("/home"));
+        assert_eq!(uri.password_file(), Some(Path::new("/home/p")));
+        assert_eq!(uri.ca(), Some(Path::new("/etc/ca.pem")));
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub(crate) async fn run(context: &Context, args: &RemoteArgs) -> Result<(), Fail
 }
 
 fn audit(audit: &AuditStatus) -> String {
-    let records = format!("{} records", audit.records);
+    let records = match audit.records {
+        1 => "1 record".to_owned(),
+        records => format!("{records} records"),
+    };
     let checkpoint = match (audit.checkpoint, audit.checkpoint_at) {
         (Some(number), Some(at)) => {
             format!("checkpoint {number} at {}", moment(at))

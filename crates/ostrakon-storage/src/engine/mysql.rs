@@ -1,18 +1,12 @@
 //! MySQL and what speaks like it: MariaDB, also as a Galera cluster, Aurora, TiDB, Vitess.
 
-use std::time::Duration;
-
 use sqlx::{
-    ConnectOptions as _, Connection as _, Executor as _, MySqlConnection, MySqlPool, Row as _,
+    ConnectOptions as _, Connection as _, Executor as _, MySql, MySqlConnection, Row as _,
     mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode},
 };
 
-use super::{Conn, demands, query, schema};
+use super::{Pools, demands, query};
 use crate::{DatabaseUri, StoreError, uri::Tls};
-
-const ACQUIRE: Duration = Duration::from_secs(5);
-const READERS: u32 = 8;
-const WRITERS: u32 = 2;
 
 /// How every session is set. Each statement of a transaction sees what others have committed: no decision
 /// rests on what was read before, and rows that are not there are not locked. A lock is waited for three
@@ -26,44 +20,16 @@ const OLDER_SESSION: &str = "SET SESSION sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABL
 
 const UNKNOWN_VARIABLE: &str = "HY000";
 
-/// The pools of connections to one database.
-#[derive(Debug)]
-pub(crate) struct MySqlPools {
-    pub(super) writer: MySqlPool,
-    pub(super) reader: MySqlPool,
-}
-
-impl MySqlPools {
-    pub(super) async fn connect(uri: &DatabaseUri) -> Result<Self, StoreError> {
-        let options = options(uri);
-        let pool = |size| {
-            MySqlPoolOptions::new()
-                .max_connections(size)
-                .acquire_timeout(ACQUIRE)
-                .after_connect(|connection, _| Box::pin(prepare(connection)))
-        };
-        // A pool waits for a server that is not there, and then does not say so.
-        let mut first = query::in_time(options.connect()).await?;
-        demands::of_mysql(&mut first).await?;
-        first.close().await?;
-        let writer = pool(WRITERS).connect_with(options.clone()).await?;
-        let reader = pool(READERS).connect_lazy_with(options);
-        let pools = Self { writer, reader };
-        let mut first = Conn::MySql(pools.writer.acquire().await?);
-        match schema::migrate(&mut first).await {
-            Ok(()) => Ok(pools),
-            Err(error) => {
-                drop(first);
-                pools.close().await;
-                Err(error)
-            }
-        }
-    }
-
-    pub(super) async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
-    }
+/// Connects to the database.
+pub(super) async fn connect(uri: &DatabaseUri) -> Result<Pools<MySql>, StoreError> {
+    let options = options(uri);
+    // A pool waits for a server that is not there, and then does not say so.
+    let mut first = query::in_time(options.connect()).await?;
+    demands::of_mysql(&mut first).await?;
+    first.close().await?;
+    let pool =
+        || MySqlPoolOptions::new().after_connect(|connection, _| Box::pin(prepare(connection)));
+    Pools::shared(options, pool).await
 }
 
 async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {

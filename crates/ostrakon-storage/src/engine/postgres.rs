@@ -1,18 +1,12 @@
 //! PostgreSQL, alone or with a synchronous standby, and what speaks like it: Aurora, CockroachDB.
 
-use std::time::Duration;
-
 use sqlx::{
-    ConnectOptions as _, Connection as _, PgPool,
+    ConnectOptions as _, Connection as _, Postgres,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
-use super::{Conn, demands, query, schema};
+use super::{Pools, demands, query};
 use crate::{DatabaseUri, StoreError, uri::Tls};
-
-const ACQUIRE: Duration = Duration::from_secs(5);
-const READERS: u32 = 8;
-const WRITERS: u32 = 2;
 
 /// How every session is set: a statement ends after five seconds, the wait for a lock after three, a
 /// transaction in which nothing happens after ten.
@@ -22,43 +16,14 @@ const SESSION: [(&str, &str); 3] = [
     ("idle_in_transaction_session_timeout", "10000"),
 ];
 
-/// The pools of connections to one database.
-#[derive(Debug)]
-pub(crate) struct PgPools {
-    pub(super) writer: PgPool,
-    pub(super) reader: PgPool,
-}
-
-impl PgPools {
-    pub(super) async fn connect(uri: &DatabaseUri) -> Result<Self, StoreError> {
-        let options = options(uri);
-        let pool = |size| {
-            PgPoolOptions::new()
-                .max_connections(size)
-                .acquire_timeout(ACQUIRE)
-        };
-        // A pool waits for a server that is not there, and then does not say so.
-        let mut first = query::in_time(options.connect()).await?;
-        demands::of_postgres(&mut first).await?;
-        first.close().await?;
-        let writer = pool(WRITERS).connect_with(options.clone()).await?;
-        let reader = pool(READERS).connect_lazy_with(options);
-        let pools = Self { writer, reader };
-        let mut first = Conn::Postgres(pools.writer.acquire().await?);
-        match schema::migrate(&mut first).await {
-            Ok(()) => Ok(pools),
-            Err(error) => {
-                drop(first);
-                pools.close().await;
-                Err(error)
-            }
-        }
-    }
-
-    pub(super) async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
-    }
+/// Connects to the database.
+pub(super) async fn connect(uri: &DatabaseUri) -> Result<Pools<Postgres>, StoreError> {
+    let options = options(uri);
+    // A pool waits for a server that is not there, and then does not say so.
+    let mut first = query::in_time(options.connect()).await?;
+    demands::of_postgres(&mut first).await?;
+    first.close().await?;
+    Pools::shared(options, PgPoolOptions::new).await
 }
 
 fn options(uri: &DatabaseUri) -> PgConnectOptions {

@@ -5,11 +5,12 @@ use std::{
 };
 
 use sqlx::{
-    SqlSafeStr as _, SqlitePool,
+    SqlSafeStr as _, Sqlite, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use super::Pools;
 use crate::StoreError;
 
 /// Every schema version, oldest first. A version that was released never changes.
@@ -63,13 +64,7 @@ const CHECKPOINT: &str = "8192";
 const WRITER_CACHE: &str = "-8192";
 
 /// One connection that writes, a few that read.
-#[derive(Debug)]
-pub(crate) struct SqlitePools {
-    pub(super) writer: SqlitePool,
-    pub(super) reader: SqlitePool,
-}
-
-impl SqlitePools {
+impl Pools<Sqlite> {
     /// Makes a new, empty database file, mode 0600.
     pub(super) async fn create(path: &Path) -> Result<Self, StoreError> {
         OpenOptions::new()
@@ -118,11 +113,6 @@ impl SqlitePools {
         migrate(&writer).await?;
         let reader = pool(READERS).connect_lazy_with(options.pragma("query_only", "1"));
         Ok(Self { writer, reader })
-    }
-
-    pub(super) async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
     }
 }
 
