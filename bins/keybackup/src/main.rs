@@ -1,0 +1,3 @@
+//! Backups of key shard servers and of their clients, proven to restore.
+
+fn main() {}

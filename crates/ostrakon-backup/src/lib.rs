@@ -1,0 +1,1 @@
+//! Backups of key shard servers and of their clients.
