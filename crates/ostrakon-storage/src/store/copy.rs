@@ -12,8 +12,8 @@
 //! the transaction that moves the state checks that nothing was written since the copy was begun, and takes
 //! the next number of every audit chain: who has begun to record something there fails, or has it fail.
 
-mod rows;
-mod tables;
+pub(super) mod rows;
+pub(super) mod tables;
 
 use self::{
     rows::{Pages, Record, Summary},
@@ -407,4 +407,4 @@ fn in_target(error: CheckError) -> CopyError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use ostrakon_shards::{
     chain_key::ChainKey,
     record::{RecordKey, SealRecordError, open_record, seal_record, seal_records},
@@ -40,7 +42,7 @@ impl Keys {
             ("canary".to_owned(), seal(&root, "canary", CANARY)?),
             ("data_key".to_owned(), sealed.clone()),
         ];
-        let wrapped = wrapped(db, protector, &root)?;
+        let wrapped = wrapped(db.is_shared(), protector, &root)?;
         let values = values.into_iter().chain(wrapped);
         match in_transaction(db, async |conn| begin(conn, values).await).await {
             Ok(()) => Ok(Self::of(data, sealed)),
@@ -59,7 +61,7 @@ impl Keys {
         root: &RecordKey,
     ) -> Result<Self, StoreError> {
         let keys = Self::under(db, root).await?;
-        let wrapped = wrapped(db, protector, root)?;
+        let wrapped = wrapped(db.is_shared(), protector, root)?;
         let joined = in_transaction(db, async |conn| {
             // Who is let in after the state was moved would serve an old one.
             lock_changes(conn, &keys).await?;
@@ -75,7 +77,7 @@ impl Keys {
     /// Takes away what lets an instance use the shared database.
     pub(super) async fn part(db: &Db, instance: InstanceId) -> Result<(), StoreError> {
         let mut conn = db.writer().await?;
-        for name in names(db, instance) {
+        for name in names(db.is_shared(), instance) {
             conn.query("DELETE FROM settings WHERE name = ?")
                 .bind(name)
                 .execute(&mut conn)
@@ -86,18 +88,10 @@ impl Keys {
 
     /// The root key, to go into a backup file.
     pub(super) async fn root(db: &Db, protector: &ProtectorKey) -> Result<RecordKey, StoreError> {
-        let [fingerprint, wrapped] = names(db, protector.instance());
-        match setting(db, &fingerprint).await? {
-            Some(fingerprint) if fingerprint == protector.fingerprint() => {}
-            None if db.is_shared() => return Err(StoreError::NotJoined),
-            None => return Err(corrupt("protector")),
-            Some(_) => return Err(StoreError::WrongRootKey),
-        }
-        let stored = setting(db, &wrapped).await?;
-        let stored = stored.ok_or_else(|| corrupt("root_key"))?;
-        let place = wrapped.as_bytes();
-        let opened = open_record(protector.key(), TABLE, "value", place, &stored);
-        as_key(&opened.map_err(|_| corrupt("root_key"))?, "root_key")
+        let [fingerprint, name] = names(db.is_shared(), protector.instance());
+        let fingerprint = setting(db, &fingerprint).await?;
+        let wrapped = setting(db, &name).await?;
+        root_of(fingerprint, wrapped, &name, db.is_shared(), protector)
     }
 
     /// Unwraps the keys. The fingerprint and the canary tell a wrong key from damage.
@@ -129,8 +123,42 @@ impl Keys {
         protector: &ProtectorKey,
     ) -> Result<(), StoreError> {
         let root = Self::root(from, protector).await?;
-        let wrapped = wrapped(to, protector, &root)?;
+        let wrapped = wrapped(to.is_shared(), protector, &root)?;
         in_transaction(to, async |conn| write(conn, wrapped).await).await
+    }
+
+    /// What lets the instances that a dump names use a database that is made of it: all of them, where it is
+    /// shared as theirs was, or else the instance with this key alone. The keys are seen to open.
+    pub(super) fn carried(
+        settings: &BTreeMap<String, Vec<u8>>,
+        protector: &ProtectorKey,
+        shared: bool,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let was_shared = !settings.contains_key("root_key");
+        let of = |name: &str| settings.get(name).cloned();
+        let [fingerprint, wrapped_name] = names(was_shared, protector.instance());
+        let (fingerprint, wrapped_key) = (of(&fingerprint), of(&wrapped_name));
+        let root = root_of(
+            fingerprint,
+            wrapped_key,
+            &wrapped_name,
+            was_shared,
+            protector,
+        )?;
+        let canary = of("canary").ok_or(StoreError::Missing)?;
+        let opened = open(&root, "canary", &canary)?;
+        if *opened != CANARY {
+            return Err(corrupt("canary"));
+        }
+        if !(shared && was_shared) {
+            return Ok(wrapped(shared, protector, &root)?.to_vec());
+        }
+        let all = settings
+            .iter()
+            .filter(|(name, _)| Self::is_of_an_instance(name));
+        Ok(all
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect())
     }
 
     /// Whether a setting of this name lets one instance open the database.
@@ -278,9 +306,9 @@ fn as_key(bytes: &[u8], name: &'static str) -> Result<RecordKey, StoreError> {
 
 /// The settings in which an instance's wrapped root key is found: which key wraps it, and the wrapped key.
 /// Where instances share a database, each has its own.
-fn names(db: &Db, instance: InstanceId) -> [String; 2] {
+fn names(shared: bool, instance: InstanceId) -> [String; 2] {
     ["protector", "root_key"].map(|name| {
-        if db.is_shared() {
+        if shared {
             format!("{name} of {instance}")
         } else {
             name.to_owned()
@@ -288,13 +316,33 @@ fn names(db: &Db, instance: InstanceId) -> [String; 2] {
     })
 }
 
+/// Unwraps the root key, which an instance has in the setting `name`, where `fingerprint` says that it is for
+/// this key.
+fn root_of(
+    fingerprint: Option<Vec<u8>>,
+    wrapped: Option<Vec<u8>>,
+    name: &str,
+    shared: bool,
+    protector: &ProtectorKey,
+) -> Result<RecordKey, StoreError> {
+    match fingerprint {
+        Some(fingerprint) if fingerprint == protector.fingerprint() => {}
+        None if shared => return Err(StoreError::NotJoined),
+        None => return Err(corrupt("protector")),
+        Some(_) => return Err(StoreError::WrongRootKey),
+    }
+    let wrapped = wrapped.ok_or_else(|| corrupt("root_key"))?;
+    let opened = open_record(protector.key(), TABLE, "value", name.as_bytes(), &wrapped);
+    as_key(&opened.map_err(|_| corrupt("root_key"))?, "root_key")
+}
+
 /// What lets an instance open the database.
 fn wrapped(
-    db: &Db,
+    shared: bool,
     protector: &ProtectorKey,
     root: &RecordKey,
 ) -> Result<[(String, Vec<u8>); 2], StoreError> {
-    let [fingerprint, wrapped] = names(db, protector.instance());
+    let [fingerprint, wrapped] = names(shared, protector.instance());
     let place = wrapped.as_bytes();
     let root = root.to_bytes();
     let sealed = seal_record(protector.key(), TABLE, "value", place, root.as_ref())?;

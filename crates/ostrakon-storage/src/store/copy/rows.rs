@@ -15,7 +15,7 @@ const STATEMENT_BYTES: usize = 1 << 20;
 
 /// A value of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(in crate::store) enum Value {
     Int(i64),
     Bytes(Option<Vec<u8>>),
     Text(String),
@@ -63,11 +63,11 @@ impl Value {
 
 /// A row of a table: the values of its columns, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record(pub(super) Vec<Value>);
+pub(in crate::store) struct Record(pub(in crate::store) Vec<Value>);
 
 impl Record {
     /// The name, where it is a setting.
-    pub(super) fn setting(&self, table: &Table) -> Option<&str> {
+    pub(in crate::store) fn setting(&self, table: &Table) -> Option<&str> {
         match self.0.first() {
             Some(Value::Text(name)) if table.name == SETTINGS => Some(name),
             _ => None,
@@ -82,13 +82,13 @@ impl Record {
 /// How many rows a table has, and what they say, in whatever order they are read. Rows have keys: no two are
 /// alike, so none takes another out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary {
-    pub(super) rows: u64,
+pub(in crate::store) struct Summary {
+    pub(in crate::store) rows: u64,
     digest: [u8; 32],
 }
 
 impl Summary {
-    pub(super) fn add(&mut self, record: &Record) {
+    pub(in crate::store) fn add(&mut self, record: &Record) {
         let mut hash = Sha256::new();
         for value in &record.0 {
             value.digest(&mut hash);
@@ -101,14 +101,14 @@ impl Summary {
 }
 
 /// Reads a table from its beginning to its end, a page at a time, by its primary key.
-pub(super) struct Pages<'t> {
+pub(in crate::store) struct Pages<'t> {
     table: &'t Table,
     last: Option<Record>,
     ended: bool,
 }
 
 impl<'t> Pages<'t> {
-    pub(super) fn of(table: &'t Table) -> Self {
+    pub(in crate::store) fn of(table: &'t Table) -> Self {
         Self {
             table,
             last: None,
@@ -117,7 +117,10 @@ impl<'t> Pages<'t> {
     }
 
     /// The next rows; none at the end.
-    pub(super) async fn next(&mut self, conn: &mut Conn) -> Result<Vec<Record>, StoreError> {
+    pub(in crate::store) async fn next(
+        &mut self,
+        conn: &mut Conn,
+    ) -> Result<Vec<Record>, StoreError> {
         if self.ended {
             return Ok(Vec::new());
         }
@@ -145,7 +148,7 @@ impl<'t> Pages<'t> {
 
 /// The statement that reads a page, behind a row where there is one. SQLite and PostgreSQL find that row in
 /// the key's index when rows are compared as such, MySQL when each column is compared for itself.
-pub(super) fn page_text(table: &Table, kind: Kind, behind: bool) -> String {
+pub(in crate::store) fn page_text(table: &Table, kind: Kind, behind: bool) -> String {
     let all = names(table.columns);
     let key = table.key(kind).into_iter();
     let key: Vec<_> = key.filter_map(|place| table.columns.get(place)).collect();
@@ -184,7 +187,7 @@ fn bound_places(table: &Table, kind: Kind) -> Vec<usize> {
 }
 
 /// Adds rows to a table.
-pub(super) async fn insert(
+pub(in crate::store) async fn insert(
     conn: &mut Conn,
     table: &Table,
     mut records: &[Record],
@@ -213,14 +216,14 @@ pub(super) async fn insert(
 }
 
 /// Whether a table has no rows.
-pub(super) async fn is_empty(conn: &mut Conn, table: &Table) -> Result<bool, StoreError> {
+pub(in crate::store) async fn is_empty(conn: &mut Conn, table: &Table) -> Result<bool, StoreError> {
     let text = format!("SELECT 1 AS one FROM {} LIMIT 1", table.name);
     let found = made(conn.kind(), text).fetch_optional(conn).await?;
     Ok(found.is_none())
 }
 
 /// About how many rows a table has; none where the database does not say in time.
-pub(super) async fn count(conn: &mut Conn, table: &Table) -> u64 {
+pub(in crate::store) async fn count(conn: &mut Conn, table: &Table) -> u64 {
     let text = format!("SELECT count(*) AS rows_of FROM {}", table.name);
     let counted = made(conn.kind(), text).fetch_one(conn).await;
     let counted = counted.and_then(|row| Ok(row.try_get::<i64>("rows_of")?));
@@ -228,7 +231,11 @@ pub(super) async fn count(conn: &mut Conn, table: &Table) -> u64 {
 }
 
 /// Takes all rows out of a table but `kept`, the setting of that name, a thousand at a time.
-pub(super) async fn clear(conn: &mut Conn, table: &Table, kept: &str) -> Result<(), StoreError> {
+pub(in crate::store) async fn clear(
+    conn: &mut Conn,
+    table: &Table,
+    kept: &str,
+) -> Result<(), StoreError> {
     let name = table.name;
     let (but, only) = match name {
         SETTINGS => (" WHERE name <> ?", true),
@@ -257,7 +264,7 @@ fn names<'c>(columns: impl IntoIterator<Item = &'c Column>) -> String {
 }
 
 /// A statement made of the constants in `tables`.
-pub(super) fn made(kind: Kind, text: String) -> Bound {
+pub(in crate::store) fn made(kind: Kind, text: String) -> Bound {
     let text: Arc<str> = match kind {
         Kind::Sqlite | Kind::MySql => text.into(),
         Kind::Postgres => numbered(&text).into(),

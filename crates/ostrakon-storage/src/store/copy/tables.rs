@@ -7,26 +7,26 @@ use crate::engine::Kind;
 
 /// A table.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) name: &'static str,
+pub(in crate::store) struct Table {
+    pub(in crate::store) name: &'static str,
     /// The columns of its primary key, in order, and then the others.
-    pub(super) columns: &'static [Column],
+    pub(in crate::store) columns: &'static [Column],
     /// How many of them are its key.
-    pub(super) key: usize,
+    pub(in crate::store) key: usize,
     /// Their order in SQLite, where it is another.
-    pub(super) sqlite_key: Option<&'static [usize]>,
+    pub(in crate::store) sqlite_key: Option<&'static [usize]>,
     /// How many of its rows are held in memory at once, by how large one can be.
-    pub(super) page: usize,
+    pub(in crate::store) page: usize,
     /// Whether only databases that instances share have it.
-    pub(super) only_shared: bool,
+    pub(in crate::store) only_shared: bool,
 }
 
 /// A column: its name, and what it holds.
-pub(super) type Column = (&'static str, Holds);
+pub(in crate::store) type Column = (&'static str, Holds);
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
+pub(in crate::store) enum Holds {
     Int,
     Bytes,
     BytesOrNull,
@@ -66,7 +66,7 @@ impl Table {
     }
 
     /// The places of the columns of its primary key, in the order of the key's index.
-    pub(super) fn key(&self, kind: Kind) -> Vec<usize> {
+    pub(in crate::store) fn key(&self, kind: Kind) -> Vec<usize> {
         match self.sqlite_key {
             Some(order) if kind == Kind::Sqlite => order.to_vec(),
             _ => (0..self.key).collect(),
@@ -75,9 +75,9 @@ impl Table {
 }
 
 /// The settings, of which some are of their database alone.
-pub(super) const SETTINGS: &str = "settings";
+pub(in crate::store) const SETTINGS: &str = "settings";
 
-pub(super) const TABLES: [Table; 22] = [
+pub(in crate::store) const TABLES: [Table; 22] = [
     table(SETTINGS, 1, &[("name", Text), ("value", Bytes)]),
     table(
         "server",

@@ -14,10 +14,10 @@ use crate::{
     store::tests::{Fixture, NOW, found, founded, record, request},
 };
 
-const KINDS: [Kind; 3] = [Kind::Sqlite, Kind::MySql, Kind::Postgres];
+pub(in crate::store) const KINDS: [Kind; 3] = [Kind::Sqlite, Kind::MySql, Kind::Postgres];
 
 /// Enough for several pages of each table.
-const ROWS: usize = 530;
+pub(in crate::store) const ROWS: usize = 530;
 
 /// Tables of the schema that do not go along: what is of the moment, and what migrations note.
 const STAY: [&str; 5] = [
@@ -29,7 +29,7 @@ const STAY: [&str; 5] = [
 ];
 
 /// A new, empty place.
-async fn place(kind: Kind, folder: &tempfile::TempDir) -> Place {
+pub(in crate::store) async fn place(kind: Kind, folder: &tempfile::TempDir) -> Place {
     let shared = |uri: String| Place::from(&uri.parse::<crate::DatabaseUri>().unwrap());
     match kind {
         Kind::Sqlite => Place::File(folder.path().join("copy.db")),
@@ -63,7 +63,7 @@ fn value(table: &Table, column: usize, number: usize) -> Value {
 }
 
 /// A server with many rows in each table.
-async fn filled(fixture: &Fixture) {
+pub(in crate::store) async fn filled(fixture: &Fixture) {
     let store = &fixture.store;
     found(store).await;
     let (profile, signed) = founded("alice@example");
@@ -158,7 +158,7 @@ async fn goes_along_between(from: Kind, to: Kind) {
     new.close().await;
 }
 
-async fn summed(db: &Db, table: &Table) -> Summary {
+pub(in crate::store) async fn summed(db: &Db, table: &Table) -> Summary {
     let mut summary = Summary::default();
     let mut pages = Pages::of(table);
     loop {
