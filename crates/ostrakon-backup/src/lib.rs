@@ -1,1 +1,12 @@
 //! Backups of key shard servers and of their clients.
+//!
+//! An [`archive`] is a plain tar, written and read as a stream. The [`catalogue`] of a folder of archives knows
+//! which of them were made there, and which are proven to restore. What is restored is made in a [`staging`]
+//! folder, and takes its place whole or not at all.
+//!
+//! Deliberately absent: what a server or a workstation is. Who backs one up hands in its files and the parts
+//! of its database, and takes them back when an archive is read.
+
+pub mod archive;
+pub mod catalogue;
+pub mod staging;

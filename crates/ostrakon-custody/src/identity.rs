@@ -1,4 +1,5 @@
 use ostrakon_shards::{
+    archive::SignedArchive,
     backup::SignedNewest,
     ceremony::{OpenCeremonyError, Plan, Requester, Subject, Tally},
     generation::{Generation, SignedGeneration},
@@ -10,7 +11,7 @@ use ostrakon_shards::{
     sign::{Signature, SigningKey},
 };
 use ostrakon_storage::{InstanceId, ServerRecord, Store, StoreError};
-use ostrakon_types::UnixMillis;
+use ostrakon_types::{Digest, UnixMillis};
 use zeroize::Zeroizing;
 
 use crate::{AuditLog, Checkpoint, Manifest, ShardKey, SignedCheckpoint, SignedManifest};
@@ -247,6 +248,12 @@ impl Signer {
     #[must_use]
     pub fn archive(&self, manifest: Manifest) -> SignedManifest {
         SignedManifest::issue(&self.root, manifest)
+    }
+
+    /// States that the server made the backup archive whose manifest has this digest.
+    #[must_use]
+    pub fn backup(&self, manifest: Digest) -> SignedArchive {
+        SignedArchive::issue(&self.root, manifest)
     }
 
     /// States that the backup key of this generation is the newest that was made.

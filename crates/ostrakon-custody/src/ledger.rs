@@ -41,8 +41,8 @@ use ostrakon_shards::{
     seal::Sealed,
 };
 use ostrakon_storage::{
-    ArchiveRow, CeremonyRecord, CertificateRow, ChangeNumber, CheckpointRow, InstanceId,
-    LocationRecord, RequestKey, Store, StoreError,
+    ArchiveRow, CarriedLocation, CeremonyRecord, CertificateRow, ChangeNumber, CheckpointRow,
+    InstanceId, LocationRecord, RequestKey, Store, StoreError,
 };
 use ostrakon_types::{
     CeremonyId, Charge, CryptographicId, Denial, DeviceId, Digest, MetaItem, ProfileId, Proposal,
@@ -206,6 +206,13 @@ pub enum Change {
         versions: Vec<SignedVersion>,
         /// How many of them are there already.
         known: u64,
+    },
+    /// Take a profile's secure folder from a backup. The answer is 0 where it is there.
+    TakeLocation {
+        /// Whose.
+        profile: ProfileId,
+        /// The folder, with its key.
+        carried: Box<CarriedLocation>,
     },
     /// Answer requests, or none.
     SetEnabled {

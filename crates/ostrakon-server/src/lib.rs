@@ -13,6 +13,7 @@ pub mod admin;
 mod administrators;
 pub mod audit;
 pub mod authority;
+pub mod backup;
 mod basis;
 pub mod ceremony;
 pub mod certificates;

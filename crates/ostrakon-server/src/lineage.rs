@@ -99,6 +99,26 @@ impl Lineage {
             .map_err(failed(&file))
     }
 
+    /// Has a home that was restored know what the home that it replaces knew of newer states: where that is proof
+    /// of one, it takes the place of what came with the backup.
+    pub(crate) fn inherit(
+        replaced: &Home,
+        restored: &Home,
+        statements: &[SignedGeneration],
+        root: &VerifyKey,
+    ) -> Result<(), LineageError> {
+        let (from, to) = (replaced.generation(), restored.generation());
+        let Some(kept) = StateFile::read(&from).map_err(failed(&from))? else {
+            return Ok(());
+        };
+        let standing = History::new(statements, root)?.standing(&kept.newest, root);
+        if standing == Standing::Superseded {
+            let file = StateFile::new(kept.newest, None, &restored.instance_key());
+            file.write(&to).map_err(failed(&to))?;
+        }
+        Ok(())
+    }
+
     /// Judges the state that is there at a start. A server that never said how old its state is, because
     /// it is new, says so now.
     pub(crate) async fn start(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ostrakon_custody::{Identity, Ledger, LedgerLimits, Signer};
 use ostrakon_shards::identity::VerifiedKeyserver;
-use ostrakon_storage::{InstanceId, ProtectorKey, Store};
+use ostrakon_storage::{InstanceId, Place, ProtectorKey, Store};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -25,15 +25,24 @@ pub(crate) struct Opened {
 
 impl Opened {
     pub(crate) async fn open(home: &Home) -> Result<Self, BuildError> {
+        Self::open_at(home, None).await
+    }
+
+    /// The same with the database at another place than the home says.
+    pub(crate) async fn open_at(home: &Home, place: Option<Place>) -> Result<Self, BuildError> {
         home.check_finished()?;
-        Self::unfinished(home).await
+        Self::unfinished(home, place).await
     }
 
     /// The same for one that is being made.
-    async fn unfinished(home: &Home) -> Result<Self, BuildError> {
+    async fn unfinished(home: &Home, place: Option<Place>) -> Result<Self, BuildError> {
         let protector = ProtectorKey::load(&home.instance_key())?;
         let instance = protector.instance();
-        let store = Arc::new(Store::open(home.place()?, &protector).await?);
+        let place = match place {
+            Some(place) => place,
+            None => home.place()?,
+        };
+        let store = Arc::new(Store::open(place, &protector).await?);
         let identity = Identity::load(&store, instance).await?;
         Ok(Self {
             store,
@@ -81,7 +90,7 @@ impl Offline {
             store,
             mut identity,
             instance,
-        } = Opened::unfinished(home).await?;
+        } = Opened::unfinished(home, None).await?;
         let nowhere = Audit::default();
         let (keyserver, audit) = (&identity.keyserver, &mut identity.audit);
         let resumed = resume(home, &nowhere, &store, keyserver, audit).await?;

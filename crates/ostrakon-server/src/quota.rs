@@ -165,7 +165,7 @@ fn full(profile: Option<ProfileId>, charges: &[Charge], counters: &[Counter]) ->
 }
 
 /// Finds the profile that is meant.
-async fn find(store: &Store, name: &ProfileName) -> Result<ProfileId, ClearQuotaError> {
+pub(crate) async fn find(store: &Store, name: &ProfileName) -> Result<ProfileId, ClearQuotaError> {
     let unknown = || ClearQuotaError::Unknown(name.clone());
     match name {
         ProfileName::Id(id) => match store.profile(id).await?.is_empty() {

@@ -21,11 +21,11 @@ mod uri;
 pub use error::StoreError;
 pub use protector::{ProtectorError, ProtectorKey};
 pub use store::{
-    ArchiveRow, AuditHead, AuditRow, CeremonyRecord, CertificateRow, ChangeNumber, CheckpointRow,
-    Copied, CopyError, CopyId, Counter, CounterChange, Dump, DumpPart, Durability, InstanceId,
-    InstanceRecord, LONGEST_WINDOW, Load, LoadError, LocationRecord, MAX_LOCATIONS, Moved,
-    NoticeRecord, PendingCeremony, Place, PolicyVersion, Presence, Progress, REQUESTS_KEPT,
-    RequestKey, RequestRecord, SILENCE, ServerRecord, Snapshot, StateDoubt, Step, Store,
-    TakeOverError, Transaction,
+    ArchiveRow, AuditHead, AuditRow, CarriedLocation, CeremonyRecord, CertificateRow, ChangeNumber,
+    CheckpointRow, Copied, CopyError, CopyId, Counter, CounterChange, Dump, DumpPart, Durability,
+    InstanceId, InstanceRecord, LONGEST_WINDOW, Load, LoadError, LocationRecord, MAX_LOCATIONS,
+    Moved, NoticeRecord, PartError, PendingCeremony, Place, PolicyVersion, Presence, Progress,
+    REQUESTS_KEPT, RequestKey, RequestRecord, Rows, SILENCE, ServerRecord, Snapshot, StateDoubt,
+    Step, Store, TakeOverError, Transaction,
 };
 pub use uri::{DatabaseUri, ParseUriError};

@@ -46,6 +46,14 @@ pub(super) async fn administer(
             };
             (taken.then_some(event), i64::from(taken))
         }
+        Change::TakeLocation { profile, carried } => {
+            let taken = tx.take_location(profile, carried).await?;
+            let event = AuditEvent::Administered {
+                action: "restore".to_owned(),
+                detail: format!("folder {} of profile {profile}", carried.location),
+            };
+            (taken.then_some(event), i64::from(taken))
+        }
         // Disabled again, it is as it was: whoever may disable it does not fill the log.
         Change::SetEnabled { enabled: false, .. } if !tx.is_enabled().await? => (None, 0),
         Change::SetEnabled { enabled, by } => {

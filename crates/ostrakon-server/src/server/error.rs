@@ -7,6 +7,7 @@ use ostrakon_policy::LoadPolicyError;
 use ostrakon_shards::backup::ParseBackupError;
 use ostrakon_storage::{ProtectorError, StoreError, TakeOverError};
 use ostrakon_transport::http::SetUpTlsError;
+use ostrakon_types::KssId;
 
 use crate::{
     authority::AuthorityError, config::ConfigError, home::HomeError, lineage::LineageError,
@@ -31,6 +32,9 @@ pub enum BuildError {
     /// The server's identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// What was restored is not what it was said to be.
+    #[error("the database is of the server {0}")]
+    OtherServer(KssId),
     /// There is no policy, neither in the database nor in the home folder.
     #[error("there is no policy: `keyserver.yml` is missing")]
     NoPolicy,

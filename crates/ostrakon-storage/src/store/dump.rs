@@ -10,7 +10,10 @@ mod load;
 use std::collections::VecDeque;
 
 use self::encoding::Encoder;
-pub use self::load::{Load, LoadError};
+pub use self::{
+    encoding::{PartError, Rows},
+    load::{Load, LoadError},
+};
 use super::{
     Store,
     copy::{

@@ -5,6 +5,7 @@ use ostrakon_shards::{
     record::{RecordKey, SealRecordError, open_record, seal_record},
 };
 use ostrakon_types::{DeviceId, LocationId, ProfileId, UnixMillis, canonical};
+use zeroize::Zeroizing;
 
 use super::{Store, Transaction};
 use crate::{StoreError, engine::or_nothing};
@@ -28,6 +29,22 @@ pub struct LocationRecord {
     pub name: Name,
     /// When it was made.
     pub created_at: UnixMillis,
+}
+
+/// A secure folder on its way from one database to another.
+pub struct CarriedLocation {
+    /// Its id.
+    pub location: LocationId,
+    folder_key: Zeroizing<Vec<u8>>,
+    /// What is sealed under that key.
+    sealed: Vec<u8>,
+    created_at: UnixMillis,
+}
+
+impl std::fmt::Debug for CarriedLocation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CarriedLocation({})", self.location)
+    }
 }
 
 #[derive(Encode, Decode)]
@@ -134,7 +151,66 @@ impl Store {
     }
 }
 
+impl Store {
+    /// A secure folder with its key, to be carried to another database. None where the profile has no such folder.
+    ///
+    /// # Errors
+    /// When the database fails or the key is damaged.
+    pub async fn carried_location(
+        &self,
+        profile: &ProfileId,
+        location: &LocationId,
+    ) -> Result<Option<CarriedLocation>, StoreError> {
+        let row = self
+            .db
+            .query(
+                "SELECT folder_key, sealed, created_at FROM locations
+             WHERE profile = ? AND location = ?",
+            )
+            .bind(profile.as_bytes().as_slice())
+            .bind(location.as_bytes().as_slice())
+            .fetch_optional(&mut self.db.reader().await?)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let place = location_row(profile, location);
+        let folder_key = row.try_get("folder_key")?;
+        Ok(Some(CarriedLocation {
+            location: *location,
+            folder_key: self.keys.open(FOLDER_KEY, &place, folder_key)?,
+            sealed: row.try_get("sealed")?,
+            created_at: UnixMillis(row.try_get("created_at")?),
+        }))
+    }
+}
+
 impl Transaction<'_> {
+    /// Stores a secure folder as another database had it, under the same folder key. `false` when it is there
+    /// already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_location(
+        &mut self,
+        profile: &ProfileId,
+        carried: &CarriedLocation,
+    ) -> Result<bool, StoreError> {
+        let place = location_row(profile, &carried.location);
+        let keys = &self.store.keys;
+        let folder_key = keys.seal(FOLDER_KEY, &place, &carried.folder_key)?;
+        self.tx
+            .query(or_nothing!(
+                "INSERT INTO locations (profile, location, folder_key, sealed, created_at)
+                 VALUES (?, ?, ?, ?, ?)"
+            ))
+            .bind(profile.as_bytes().as_slice())
+            .bind(carried.location.as_bytes().as_slice())
+            .bind(folder_key)
+            .bind(carried.sealed.clone())
+            .bind(carried.created_at.0)
+            .add(&mut self.tx)
+            .await
+    }
+
     /// Stores a new profile with its first version. `false` when the profile, or one with the same
     /// first four words, is there already.
     ///

@@ -70,6 +70,10 @@ impl Encoder {
 
 /// Why bytes are no part of a dump.
 #[derive(Debug, thiserror::Error)]
+#[error("that is no part of a dump, or one of a newer release")]
+pub struct PartError(#[source] Malformed);
+
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Malformed {
     #[error(transparent)]
     Cbor(#[from] Error),
@@ -80,8 +84,36 @@ pub(super) enum Malformed {
     Values(&'static str),
 }
 
-/// The rows in a part: their table, with the columns that the part has, and the values.
-pub(super) fn decode(bytes: &[u8]) -> Result<(Table, Vec<Record>), Malformed> {
+/// The rows in a part.
+pub struct Rows {
+    /// Their table, with the columns that the part has.
+    pub(super) table: Table,
+    pub(super) records: Vec<Record>,
+}
+
+impl Rows {
+    /// Reads the bytes of a part.
+    ///
+    /// # Errors
+    /// When they are none, or a newer release wrote them.
+    pub fn decode(bytes: &[u8]) -> Result<Self, PartError> {
+        decode(bytes).map_err(PartError)
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> &'static str {
+        self.table.name
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.records.len() as u64
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Rows, Malformed> {
     let mut cbor = Decoder::new(bytes);
     let name = cbor.str()?;
     let known = TABLES.iter().find(|table| table.name == name);
@@ -128,5 +160,5 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Table, Vec<Record>), Malformed> {
         return Err(values());
     }
     let table = Table { columns, ..*known };
-    Ok((table, records))
+    Ok(Rows { table, records })
 }

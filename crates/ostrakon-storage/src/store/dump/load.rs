@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::encoding::{Malformed, decode};
+use super::Rows;
 use crate::{
     Place, ProtectorKey, StoreError,
     engine::{Conn, Db},
@@ -40,18 +40,12 @@ pub enum LoadError {
     /// An instance uses it.
     #[error("an instance is online: `{0}`")]
     Online(String),
-    /// What is said to be a part of a dump is none, or one of a newer release.
-    #[error("the dump is damaged, or of a newer release")]
-    Malformed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It has more settings than any server.
+    #[error("the dump has more settings than a server has")]
+    Settings,
     /// The dump has no way for this instance to open what is in it.
     #[error("the dump is not one of this instance, which cannot open it")]
     NotOpened(#[source] StoreError),
-}
-
-impl From<Malformed> for LoadError {
-    fn from(malformed: Malformed) -> Self {
-        Self::Malformed(Box::new(malformed))
-    }
 }
 
 impl Load {
@@ -87,19 +81,18 @@ impl Load {
         }
     }
 
-    /// Takes a part, in the order of the dump, and says how many rows of which table it has.
+    /// Takes the rows of a part, in the order of the dump.
     ///
     /// # Errors
-    /// When it is none, or the database fails.
-    pub async fn add(&mut self, part: &[u8]) -> Result<(&'static str, u64), LoadError> {
-        let (table, mut records) = decode(part)?;
-        let counted = (table.name, records.len() as u64);
+    /// When they are not what a dump has, or the database fails.
+    pub async fn add(&mut self, rows: Rows) -> Result<(), LoadError> {
+        let Rows { table, mut records } = rows;
         if table.name == SETTINGS {
             self.note_settings(&table, &records)?;
             records.retain(|record| !record.setting(&table).is_some_and(Keys::is_of_an_instance));
         }
         if table.only_shared && !self.db.is_shared() {
-            return Ok(counted);
+            return Ok(());
         }
         rows::insert(&mut self.tx, &table, &records).await?;
         if !self.db.is_shared() {
@@ -107,7 +100,7 @@ impl Load {
             self.tx.commit().await?;
             self.tx.begin().await?;
         }
-        Ok(counted)
+        Ok(())
     }
 
     fn note_settings(&mut self, table: &Table, records: &[rows::Record]) -> Result<(), LoadError> {
@@ -119,7 +112,7 @@ impl Load {
             }
         }
         if self.settings.len() > MOST_SETTINGS {
-            return Err(Malformed::Values(SETTINGS).into());
+            return Err(LoadError::Settings);
         }
         Ok(())
     }

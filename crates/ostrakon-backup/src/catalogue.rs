@@ -1,0 +1,427 @@
+//! What a folder of archives holds: which of them were made here, and which are proven to restore.
+//!
+//! It stands beside the archives, as `kss_bak_HOST.json`, and is replaced whole. An archive that it does not
+//! name is somebody else's, and is never removed.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use ostrakon_types::{Digest, UnixMillis};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::archive::Contents;
+
+/// What the name of every archive begins with.
+const PREFIX: &str = "kss_bak_";
+/// What is being written ends in this.
+const PART: &str = ".part";
+
+/// An archive that was made here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its file, in the folder.
+    pub file: String,
+    /// Which archive it is: see its header.
+    pub archive: String,
+    /// What it is a backup of.
+    pub contents: Contents,
+    /// Who vouches for it.
+    pub of: String,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its SHA-256, as it stands on the disk.
+    pub sha256: Digest,
+    /// To whom it is encrypted: fingerprints or recipients.
+    pub recipients: Vec<String>,
+    /// When it was last restored into a throw-away server that opened a shard, or to a throw-away folder.
+    pub proven_at: Option<UnixMillis>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Stored {
+    archives: Vec<Entry>,
+}
+
+/// The archives that a machine has made in a folder. While it is there, no other process adds or removes any.
+#[derive(Debug)]
+pub struct Catalogue {
+    folder: PathBuf,
+    host: String,
+    entries: Vec<Entry>,
+    lock: Option<File>,
+}
+
+/// Why a folder of archives cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatalogueError {
+    /// Another backup goes on.
+    #[error("another backup into `{}` goes on", .0.display())]
+    Busy(PathBuf),
+    /// The list of archives is not what was written.
+    #[error("`{}` is no list of archives", .0.display())]
+    Damaged(PathBuf),
+    /// The file system.
+    #[error("cannot use `{}`", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> CatalogueError {
+    let path = path.to_owned();
+    |source| CatalogueError::Io { path, source }
+}
+
+/// What was done to keep no more archives than were asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Rolled {
+    /// Files that were removed.
+    pub removed: Vec<String>,
+    /// The file that stays beyond the number, since no newer one is proven to restore.
+    pub spared: Option<String>,
+}
+
+impl Catalogue {
+    /// Opens the folder to add archives to it, and removes what an interrupted backup has left.
+    ///
+    /// # Errors
+    /// When another backup goes on there, or it cannot be used.
+    pub fn open(folder: &Path, host: &str) -> Result<Self, CatalogueError> {
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+        let host = plain(host);
+        let path = folder.join(format!(".{PREFIX}{host}.lock"));
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed(&path))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(CatalogueError::Busy(folder.to_owned()));
+            }
+            Err(error) => return Err(failed(&path)(error.into())),
+        }
+        let mut catalogue = Self::read(folder, &host)?;
+        catalogue.lock = Some(lock);
+        catalogue.remove_rests()?;
+        Ok(catalogue)
+    }
+
+    /// Reads what a machine has made in a folder.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(folder: &Path, host: &str) -> Result<Self, CatalogueError> {
+        let host = plain(host);
+        let path = folder.join(format!("{PREFIX}{host}.json"));
+        let stored = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice::<Stored>(&bytes)
+                .map_err(|_| CatalogueError::Damaged(path.clone()))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Stored::default(),
+            Err(error) => return Err(failed(&path)(error)),
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            host,
+            entries: stored.archives,
+            lock: None,
+        })
+    }
+
+    /// The archives, oldest first, that are still there.
+    #[must_use]
+    pub fn entries(&self) -> Vec<&Entry> {
+        let there = |entry: &&Entry| self.folder.join(&entry.file).exists();
+        self.entries.iter().filter(there).collect()
+    }
+
+    /// The names of files that look like archives, and were not made here.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn strangers(&self) -> Result<Vec<String>, CatalogueError> {
+        let known: BTreeSet<_> = self
+            .entries
+            .iter()
+            .map(|entry| entry.file.as_str())
+            .collect();
+        let mut strangers = Vec::new();
+        for name in self.names()? {
+            let archive = [".tar", ".tar.gpg", ".tar.age"]
+                .iter()
+                .any(|end| name.ends_with(end));
+            if archive && name.starts_with(PREFIX) && !known.contains(name.as_str()) {
+                strangers.push(name);
+            }
+        }
+        strangers.sort();
+        Ok(strangers)
+    }
+
+    /// The name of an archive that is made now, in local time as `stamp` has it: `2026-02-10_11-14-37`.
+    #[must_use]
+    pub fn name(&self, stamp: &str, extension: Option<&str>) -> String {
+        let end = extension.map_or(String::new(), |extension| format!(".{extension}"));
+        format!("{PREFIX}{}_{stamp}.tar{end}", self.host)
+    }
+
+    /// Begins the file of a new archive, mode 0600. Until [`Catalogue::add`] it has another name.
+    ///
+    /// # Errors
+    /// When there is one of this name, or it cannot be made.
+    pub fn begin(&self, name: &str) -> Result<File, CatalogueError> {
+        let path = self.folder.join(name);
+        if path.exists() {
+            return Err(failed(&path)(io::ErrorKind::AlreadyExists.into()));
+        }
+        let path = self.part(name);
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed(&path))
+    }
+
+    /// The file that was begun, under the name that it has until it is added.
+    #[must_use]
+    pub fn part(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}{PART}"))
+    }
+
+    /// Gives a file that was begun its name, durably, and lists it.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn add(&mut self, entry: Entry) -> Result<PathBuf, CatalogueError> {
+        let (part, path) = (self.part(&entry.file), self.folder.join(&entry.file));
+        fs::rename(&part, &path).map_err(failed(&path))?;
+        self.entries.push(entry);
+        self.write()?;
+        Ok(path)
+    }
+
+    /// Notes that the archive with this digest was proven to restore. `false` when none was made here.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn prove(&mut self, sha256: &Digest, at: UnixMillis) -> Result<bool, CatalogueError> {
+        let Some(entry) = self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.sha256 == *sha256)
+        else {
+            return Ok(false);
+        };
+        entry.proven_at = Some(at);
+        self.write()?;
+        Ok(true)
+    }
+
+    /// Keeps the newest `count` archives of the same author, and the newest one that is proven to restore.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn roll(&mut self, of: &str, count: usize) -> Result<Rolled, CatalogueError> {
+        let mut own: Vec<_> = self
+            .entries()
+            .into_iter()
+            .filter(|entry| entry.of == of)
+            .cloned()
+            .collect();
+        own.sort_by_key(|entry| entry.created_at);
+        let old = own.len().saturating_sub(count.max(1));
+        let (old, kept) = own.split_at(old);
+        let mut rolled = Rolled::default();
+        let spare = if kept.iter().any(|entry| entry.proven_at.is_some()) {
+            None
+        } else {
+            old.iter().rfind(|entry| entry.proven_at.is_some())
+        };
+        for entry in old {
+            if spare.is_some_and(|spare| spare.file == entry.file) {
+                rolled.spared = Some(entry.file.clone());
+                continue;
+            }
+            let path = self.folder.join(&entry.file);
+            fs::remove_file(&path).map_err(failed(&path))?;
+            rolled.removed.push(entry.file.clone());
+        }
+        self.entries
+            .retain(|entry| !rolled.removed.contains(&entry.file));
+        self.write()?;
+        Ok(rolled)
+    }
+
+    fn write(&self) -> Result<(), CatalogueError> {
+        let path = self.folder.join(format!("{PREFIX}{}.json", self.host));
+        let archives = self.entries().into_iter().cloned().collect();
+        let stored = Stored { archives };
+        let written = tempfile::NamedTempFile::new_in(&self.folder).and_then(|mut file| {
+            serde_json::to_writer_pretty(&mut file, &stored)?;
+            file.write_all(b"\n")?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            File::open(&self.folder)?.sync_all()
+        });
+        written.map_err(failed(&path))
+    }
+
+    /// Removes what is no archive yet: whoever wrote it is gone, since this has the lock.
+    fn remove_rests(&self) -> Result<(), CatalogueError> {
+        let of_host = format!("{PREFIX}{}_", self.host);
+        for name in self.names()? {
+            if name.starts_with(&of_host) && name.ends_with(PART) {
+                let path = self.folder.join(name);
+                fs::remove_file(&path).map_err(failed(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Result<Vec<String>, CatalogueError> {
+        let entries = fs::read_dir(&self.folder).map_err(failed(&self.folder))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.collect())
+    }
+}
+
+/// A machine's name as it stands in names of files: dots become underlines, as always.
+fn plain(host: &str) -> String {
+    host.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: i64, proven: bool) -> Entry {
+        Entry {
+            file: format!("kss_bak_kts01_example_com_2026-02-10_11-14-{number:02}.tar.gpg"),
+            archive: format!("{number}"),
+            contents: Contents::Keyserver,
+            of: "kss1".to_owned(),
+            created_at: UnixMillis(number),
+            size: 1,
+            sha256: Digest::from_bytes([u8::try_from(number).unwrap(); 32]),
+            recipients: vec![],
+            proven_at: proven.then_some(UnixMillis(number)),
+        }
+    }
+
+    fn add(catalogue: &mut Catalogue, entry: Entry) {
+        catalogue.begin(&entry.file).unwrap();
+        catalogue.add(entry).unwrap();
+    }
+
+    #[test]
+    fn the_newest_stay_and_one_that_is_known_to_restore() {
+        // Which of six archives are proven; how many are kept; which stay.
+        let cases: [(&[i64], usize, &[i64], Option<i64>); 7] = [
+            (&[1, 2, 3, 4, 5, 6], 3, &[4, 5, 6], None),
+            (&[1, 2, 3, 4, 5, 6], 1, &[6], None),
+            (&[1, 2, 3, 4, 5, 6], 10, &[1, 2, 3, 4, 5, 6], None),
+            (&[1, 2], 2, &[2, 5, 6], Some(2)),
+            (&[1, 2, 5], 2, &[5, 6], None),
+            (&[], 2, &[5, 6], None),
+            (&[1], 6, &[1, 2, 3, 4, 5, 6], None),
+        ];
+        for (proven, count, stay, spared) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            let mut catalogue = Catalogue::open(folder.path(), "kts01.example.com").unwrap();
+            for number in 1..=6 {
+                add(&mut catalogue, entry(number, proven.contains(&number)));
+            }
+            let stranger = folder
+                .path()
+                .join("kss_bak_kts01_example_com_2020-01-01_00-00-00.tar");
+            fs::write(&stranger, "mine").unwrap();
+            let rolled = catalogue.roll("kss1", count).unwrap();
+            let numbers: Vec<_> = catalogue
+                .entries()
+                .iter()
+                .map(|entry| entry.created_at.0)
+                .collect();
+            assert_eq!(numbers, stay, "{proven:?} {count}");
+            assert_eq!(rolled.spared, spared.map(|number| entry(number, true).file));
+            assert!(stranger.exists(), "it is not one of ours");
+            assert_eq!(catalogue.strangers().unwrap().len(), 1);
+        }
+    }
+
+    #[test]
+    fn only_archives_of_the_same_author_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut catalogue = Catalogue::open(folder.path(), "host").unwrap();
+        for number in 1..=4 {
+            let of = if number % 2 == 0 { "kss1" } else { "other" };
+            add(
+                &mut catalogue,
+                Entry {
+                    of: of.to_owned(),
+                    ..entry(number, true)
+                },
+            );
+        }
+        let rolled = catalogue.roll("kss1", 1).unwrap();
+        assert_eq!(rolled.removed, [entry(2, true).file]);
+    }
+
+    #[test]
+    fn one_backup_at_a_time_and_its_rests_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Catalogue::open(folder.path(), "host").unwrap();
+        let name = first.name("2026-02-10_11-14-37", Some("gpg"));
+        assert_eq!(name, "kss_bak_host_2026-02-10_11-14-37.tar.gpg");
+        first.begin(&name).unwrap();
+        let busy = Catalogue::open(folder.path(), "host");
+        assert!(matches!(busy, Err(CatalogueError::Busy(_))));
+        assert!(first.part(&name).exists());
+        drop(first);
+        let second = Catalogue::open(folder.path(), "host").unwrap();
+        assert!(!second.part(&name).exists() && second.entries().is_empty());
+        fs::write(folder.path().join("kss_bak_host.json"), "{").unwrap();
+        let damaged = Catalogue::read(folder.path(), "host");
+        assert!(matches!(damaged, Err(CatalogueError::Damaged(_))));
+    }
+
+    #[test]
+    fn what_was_proven_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut catalogue = Catalogue::open(folder.path(), "host").unwrap();
+        add(&mut catalogue, entry(1, false));
+        let digest = entry(1, false).sha256;
+        assert!(catalogue.prove(&digest, UnixMillis(9)).unwrap());
+        assert!(
+            !catalogue
+                .prove(&Digest::from_bytes([0; 32]), UnixMillis(9))
+                .unwrap()
+        );
+        let read = Catalogue::read(folder.path(), "host").unwrap();
+        assert_eq!(read.entries()[0].proven_at, Some(UnixMillis(9)));
+    }
+}

@@ -1,0 +1,259 @@
+//! A folder that becomes another, whole or not at all.
+//!
+//! It is made beside the one that it will be, and takes its place by one rename, or one exchange of the two
+//! names where there is something to keep. Whatever is interrupted, the folder is the old one or the new one;
+//! what is left beside it says by its name that it is a rest.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+
+/// What the name of a folder ends in that is not complete.
+const UNFINISHED: &str = "restoring";
+
+/// A folder that is being made.
+pub struct Staging {
+    folder: PathBuf,
+    target: PathBuf,
+    _lock: File,
+}
+
+/// Why a folder cannot be made, or cannot take the other's place.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StagingError {
+    /// There is something in it.
+    #[error("the folder `{}` is not empty", .0.display())]
+    NotEmpty(PathBuf),
+    /// It is a file.
+    #[error("`{}` is no folder", .0.display())]
+    NoFolder(PathBuf),
+    /// Another process does the same.
+    #[error("another restore into `{}` goes on", .0.display())]
+    Busy(PathBuf),
+    /// It has no place beside which another can be made.
+    #[error("`{}` cannot be exchanged: it is a mount point, or the root of a file system", .0.display())]
+    Fixed(PathBuf),
+    /// The file system.
+    #[error("cannot use `{}`", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> StagingError {
+    let path = path.to_owned();
+    |source| StagingError::Io { path, source }
+}
+
+/// The folder beside `target` in which it is made anew. It is there while that is unfinished.
+#[must_use]
+pub fn unfinished(target: &Path) -> PathBuf {
+    target.with_added_extension(UNFINISHED)
+}
+
+impl Staging {
+    /// Begins to make the folder `target` anew. What an earlier try has left is removed. Where `target` is there
+    /// and not empty, `replace` must be said.
+    ///
+    /// # Errors
+    /// When it must not be replaced, or the folder beside it cannot be made.
+    pub fn begin(target: &Path, replace: bool) -> Result<Self, StagingError> {
+        let target = std::path::absolute(target).map_err(failed(target))?;
+        let Some(parent) = target.parent() else {
+            return Err(StagingError::Fixed(target));
+        };
+        match fs::read_dir(&target) {
+            Ok(mut entries) => {
+                if entries.next().is_some() && !replace {
+                    return Err(StagingError::NotEmpty(target));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(StagingError::NoFolder(target));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&target)(error));
+            }
+            _ => {}
+        }
+        fs::create_dir_all(parent).map_err(failed(parent))?;
+        let folder = unfinished(&target);
+        let lock_path = folder.with_added_extension("lock");
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(failed(&lock_path))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StagingError::Busy(target)),
+            Err(error) => return Err(failed(&lock_path)(error.into())),
+        }
+        remove(&folder)?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .map_err(failed(&folder))?;
+        Ok(Self {
+            folder,
+            target,
+            _lock: lock,
+        })
+    }
+
+    /// Where it is made.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Puts it in place. Where there was something, gives the folder in which that is kept, whose name ends in
+    /// `kept_as`.
+    ///
+    /// # Errors
+    /// When that is not possible: everything is as it was then.
+    pub fn finish(self, kept_as: &str) -> Result<Option<PathBuf>, StagingError> {
+        sync_below(&self.folder)?;
+        let parent = self.target.parent().unwrap_or(Path::new("/"));
+        let replaced = fs::read_dir(&self.target)
+            .ok()
+            .is_some_and(|mut entries| entries.next().is_some());
+        let moved = if replaced {
+            let exchange = RenameFlags::EXCHANGE;
+            renameat_with(CWD, &self.folder, CWD, &self.target, exchange).map_err(io::Error::from)
+        } else {
+            // An empty folder gives way.
+            fs::rename(&self.folder, &self.target)
+        };
+        moved.map_err(|error| {
+            match error
+                .raw_os_error()
+                .map(rustix::io::Errno::from_raw_os_error)
+            {
+                Some(rustix::io::Errno::BUSY | rustix::io::Errno::XDEV) => {
+                    StagingError::Fixed(self.target.clone())
+                }
+                _ => failed(&self.target)(error),
+            }
+        })?;
+        sync(parent)?;
+        let kept = if replaced {
+            let kept = self.target.with_added_extension(kept_as);
+            fs::rename(&self.folder, &kept).map_err(failed(&kept))?;
+            sync(parent)?;
+            Some(kept)
+        } else {
+            None
+        };
+        let _ = fs::remove_file(self.folder.with_added_extension("lock"));
+        Ok(kept)
+    }
+
+    /// Removes what was made.
+    pub fn give_up(self) {
+        let _ = remove(&self.folder);
+        let _ = fs::remove_file(self.folder.with_added_extension("lock"));
+    }
+}
+
+fn remove(folder: &Path) -> Result<(), StagingError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn sync(path: &Path) -> Result<(), StagingError> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(failed(path))
+}
+
+/// Has everything below a folder survive a crash of the machine.
+fn sync_below(folder: &Path) -> Result<(), StagingError> {
+    for entry in fs::read_dir(folder).map_err(failed(folder))? {
+        let entry = entry.map_err(failed(folder))?;
+        let kind = entry.file_type().map_err(failed(folder))?;
+        if kind.is_dir() {
+            sync_below(&entry.path())?;
+        } else if kind.is_file() {
+            sync(&entry.path())?;
+        }
+    }
+    sync(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(folder: &Path, text: &str) {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("file"), text).unwrap();
+    }
+
+    fn holds(folder: &Path) -> Option<String> {
+        fs::read_to_string(folder.join("file")).ok()
+    }
+
+    #[test]
+    fn a_folder_is_the_old_one_until_it_is_the_new_one() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("deep/home");
+        let staging = Staging::begin(&target, false).unwrap();
+        put(staging.folder(), "first");
+        assert!(!target.exists() && unfinished(&target).exists());
+        assert_eq!(staging.finish("replaced").unwrap(), None);
+        assert_eq!(holds(&target).as_deref(), Some("first"));
+
+        let refused = Staging::begin(&target, false).err();
+        assert!(matches!(refused, Some(StagingError::NotEmpty(_))));
+        let staging = Staging::begin(&target, true).unwrap();
+        put(staging.folder(), "lost");
+        let busy = Staging::begin(&target, true).err();
+        assert!(matches!(busy, Some(StagingError::Busy(_))));
+        // As if it was killed.
+        drop(staging);
+        assert_eq!(holds(&target).as_deref(), Some("first"));
+        let staging = Staging::begin(&target, true).unwrap();
+        assert_eq!(holds(staging.folder()), None, "the rest is gone");
+        put(staging.folder(), "second");
+        let kept = staging.finish("replaced").unwrap().unwrap();
+        assert_eq!(holds(&target).as_deref(), Some("second"));
+        assert_eq!(holds(&kept).as_deref(), Some("first"));
+        let staging = Staging::begin(&target, true).unwrap();
+        staging.give_up();
+        let mut left: Vec<_> = fs::read_dir(target.parent().unwrap())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["home", "home.replaced"]);
+        let file = target.join("file");
+        assert!(matches!(
+            Staging::begin(&file, true).err(),
+            Some(StagingError::NoFolder(_))
+        ));
+    }
+
+    #[test]
+    fn an_empty_folder_gives_way() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("home");
+        fs::create_dir(&target).unwrap();
+        let staging = Staging::begin(&target, false).unwrap();
+        put(staging.folder(), "new");
+        assert_eq!(staging.finish("replaced").unwrap(), None);
+        assert_eq!(holds(&target).as_deref(), Some("new"));
+    }
+}
