@@ -23,6 +23,7 @@ use std::{collections::BTreeMap, fmt};
 use ostrakon_shards::{
     card::Card,
     identity::{PublicCard, VerifiedKeyserver},
+    random::RandomError,
     sign::VerifyKey,
 };
 use ostrakon_types::{DeviceId, Digest, KssId, UnixMillis};
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use self::{
+    hashed::Hashed,
     read::{ArchiveError, Verified, Visitor, read},
     write::Writer,
 };
@@ -202,6 +204,14 @@ pub struct Manifest {
     pub files: Vec<FileEntry>,
     /// The database.
     pub database: Option<DatabaseEntry>,
+}
+
+/// Draws what tells one archive from every other.
+///
+/// # Errors
+/// When the operating system has no random bytes.
+pub fn draw_id() -> Result<String, RandomError> {
+    ostrakon_shards::random::array::<16>().map(hex::encode)
 }
 
 /// The name of a part of the database.

@@ -27,6 +27,7 @@
 
 mod ask;
 mod background;
+pub mod backup;
 mod claims;
 mod config;
 mod decrypt;

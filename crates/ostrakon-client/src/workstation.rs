@@ -184,7 +184,7 @@ impl Workstation {
     }
 }
 
-fn member(home: &Home, state: &State) -> Result<Option<Member>, OpenError> {
+pub(crate) fn member(home: &Home, state: &State) -> Result<Option<Member>, OpenError> {
     let Some(membership) = &state.membership else {
         return Ok(None);
     };

@@ -23,6 +23,7 @@ pub mod clone_db;
 mod cluster;
 pub mod config;
 mod directory;
+pub mod hardening;
 mod home;
 pub mod instances;
 mod lineage;

@@ -110,6 +110,13 @@ impl DatabaseUri {
         &self.host
     }
 
+    /// The same database server at another port.
+    #[must_use]
+    pub fn with_port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
     pub(crate) fn port(&self) -> Option<u16> {
         self.port
     }

@@ -4,7 +4,7 @@ use ostrakon_types::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// Digests and counts what is read or written through it, and keeps why it could not be read.
-pub(super) struct Hashed<T> {
+pub struct Hashed<T> {
     pub(super) inner: T,
     hash: Sha256,
     pub(super) length: u64,
@@ -12,7 +12,9 @@ pub(super) struct Hashed<T> {
 }
 
 impl<T> Hashed<T> {
-    pub(super) fn new(inner: T) -> Self {
+    /// Nothing was read or written yet.
+    #[must_use]
+    pub fn new(inner: T) -> Self {
         Self {
             inner,
             hash: Sha256::new(),
@@ -21,9 +23,22 @@ impl<T> Hashed<T> {
         }
     }
 
-    /// Of all so far.
-    pub(super) fn digest(&self) -> Digest {
+    /// The SHA-256 of all so far.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
         Digest::from_bytes(self.hash.clone().finalize().into())
+    }
+
+    /// How many bytes that is.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// What is read from or written to.
+    #[must_use]
+    pub fn get_ref(&self) -> &T {
+        &self.inner
     }
 
     fn add(&mut self, bytes: Option<&[u8]>) {

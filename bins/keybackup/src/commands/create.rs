@@ -1,0 +1,450 @@
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, IsTerminal as _, Read as _, Write as _},
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use ostrakon_backup::{
+    Recipients,
+    archive::{Author, Contents, FORMAT, Hashed, Header, Verified, Writer, draw_id},
+    catalogue::{Catalogue, Entry},
+};
+use ostrakon_client::backup::Signer;
+use ostrakon_server::{
+    Clock, Home, Place,
+    backup::{INSTANCE_KEY, Source},
+};
+use ostrakon_types::{Digest, UnixMillis};
+use tokio::runtime::Handle;
+
+use super::{
+    drill::{blocking, prove, restorer, scratch, take},
+    metrics,
+    restorer::Restored,
+};
+use crate::{
+    aside,
+    cli::CreateArgs,
+    context,
+    error::{Failure, code},
+    pipe::{Tap, Tee, tee},
+    print,
+};
+
+/// What the folder is called in which a new archive is restored to see that it can be.
+const DRILL: &str = "drill";
+
+/// Makes an archive.
+pub(crate) async fn run(args: CreateArgs) -> Result<(), Failure> {
+    let now = Clock::system().now();
+    let say = |text: &str| {
+        if !args.quiet {
+            aside(text);
+        }
+    };
+    let recipients = recipients(&args, now)?;
+    let confdir = context::confdir(args.confdir.clone())?;
+    let contents = context::contents(&confdir)?;
+    warn(&args, contents, &say)?;
+    for recipient in recipients.iter().flat_map(Recipients::described) {
+        say(&format!("encrypting to {recipient}"));
+    }
+    let kept = Kept::open(&confdir, contents, args.database_port).await?;
+    let output = context::output(args.output.clone(), &confdir);
+    let host = context::host();
+    let mut catalogue = Catalogue::open(&output, &host)?;
+    let name = catalogue.name(
+        &context::stamp(now),
+        recipients.as_ref().map(Recipients::extension),
+    );
+    if args.verbose {
+        aside(&format!("writing {}", catalogue.part(&name).display()));
+    }
+    let header = kept.header(&host, now)?;
+    let file = catalogue.begin(&name)?;
+    let made = make(&args, kept, &confdir, header.clone(), recipients, file).await;
+    let made = match made {
+        Ok(made) => made,
+        Err(failure) => {
+            let _ = fs::remove_file(catalogue.part(&name));
+            return Err(failure);
+        }
+    };
+    // What the disk gives back is what was written.
+    let (sha256, size) = context::digest(&catalogue.part(&name))?;
+    if (sha256, size) != (made.sha256, made.size) {
+        let _ = fs::remove_file(catalogue.part(&name));
+        return Err(Failure::new(
+            code::DISK,
+            "what the disk gives back is not what was written to it",
+        ));
+    }
+    let entry = Entry {
+        file: name,
+        archive: header.archive.clone(),
+        contents,
+        of: made.verified.voucher.to_string(),
+        created_at: now,
+        size,
+        sha256,
+        recipients: made.recipients,
+        proven_at: made.proof.is_ok().then(|| Clock::system().now()),
+    };
+    let of = entry.of.clone();
+    let path = catalogue.add(entry.clone())?;
+    if let Some(count) = args.roll {
+        let rolled = catalogue.roll(&of, count.get())?;
+        for file in rolled.removed {
+            say(&format!("removed {file}"));
+        }
+        if let Some(file) = rolled.spared {
+            say(&format!(
+                "{file} stays, too: none of the newer archives is proven to restore"
+            ));
+        }
+    }
+    if let Some(file) = &args.metrics_file {
+        metrics::made(file, &entry)?;
+    }
+    print(&path.display().to_string())?;
+    match made.proof {
+        Ok(proof) => say(&format!("{}. {proof}", context::size(size))),
+        Err(_) if args.no_drill => say("It was not restored to see that it can be: `--no-drill`"),
+        Err(failure) => {
+            // The archive is there, and may be good: but nobody knows.
+            return Err(Failure::new(
+                code::NOT_PROVEN,
+                format!("the archive was made, and is not proven to restore: {failure}"),
+            )
+            .hint("`keybackup drill ARCHIVE` tries it again"));
+        }
+    }
+    Ok(())
+}
+
+fn recipients(args: &CreateArgs, now: UnixMillis) -> Result<Option<Recipients>, Failure> {
+    if !args.gpg_recipient.is_empty() {
+        return Ok(Some(Recipients::open_pgp(&args.gpg_recipient, now)?));
+    }
+    if !args.age_recipient.is_empty() {
+        return Ok(Some(Recipients::age(&args.age_recipient)?));
+    }
+    if args.cleartext {
+        return Ok(None);
+    }
+    Err(
+        Failure::new(code::RECIPIENT, "nobody is named to whom the archive is encrypted")
+            .hint("name somebody: `--gpg-recipient ID` or `--age-recipient ID`; or say `--cleartext`"),
+    )
+}
+
+fn warn(args: &CreateArgs, contents: Contents, say: &impl Fn(&str)) -> Result<(), Failure> {
+    match contents {
+        _ if !args.cleartext => {}
+        Contents::Keyserver => {
+            say("warning: not encrypted. The instance's key file is left out, and restoring needs it:");
+            say("         keep a copy of `instance.key` in another place");
+        }
+        Contents::Device => {
+            return Err(Failure::new(
+                code::RECIPIENT,
+                "a device's home holds its private keys, and is not backed up in clear",
+            )
+            .hint("name somebody: `--gpg-recipient ID` or `--age-recipient ID`"));
+        }
+        Contents::Folder => say("warning: not encrypted. Whoever reads the archive reads the folder"),
+    }
+    Ok(())
+}
+
+/// What is backed up, opened.
+enum Kept {
+    Keyserver(Box<Source>),
+    Device(Signer),
+    Folder,
+}
+
+impl Kept {
+    async fn open(
+        confdir: &Path,
+        contents: Contents,
+        port: Option<u16>,
+    ) -> Result<Self, Failure> {
+        Ok(match contents {
+            Contents::Keyserver => {
+                let home = Home::new(confdir);
+                let place = match port {
+                    Some(port) => Some(at_port(&home, port)?),
+                    None => None,
+                };
+                Self::Keyserver(Box::new(Source::open(&home, place).await?))
+            }
+            Contents::Device => {
+                let signer = Signer::open(confdir);
+                Self::Device(signer.map_err(|error| Failure::of(code::SOURCE, &error))?)
+            }
+            Contents::Folder => Self::Folder,
+        })
+    }
+
+    fn header(&self, host: &str, now: UnixMillis) -> Result<Header, Failure> {
+        let id = draw_id();
+        let (contents, author) = match self {
+            Self::Keyserver(source) => {
+                let card = source.card().to_bytes();
+                (Contents::Keyserver, Author::keyserver(&card))
+            }
+            Self::Device(signer) => {
+                let card = signer.card().clone();
+                (Contents::Device, Author::Device { card })
+            }
+            Self::Folder => (Contents::Folder, Author::Nobody),
+        };
+        let of_server = |told: fn(&Source) -> String| match self {
+            Self::Keyserver(source) => Some(told(source)),
+            _ => None,
+        };
+        Ok(Header {
+            format: FORMAT,
+            archive: id.map_err(|error| Failure::of(code::FAILED, &error))?,
+            contents,
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            host: host.to_owned(),
+            created_at: now,
+            author,
+            database: of_server(|source| source.database().to_owned()),
+            instance: of_server(|source| source.instance().to_string()),
+        })
+    }
+}
+
+/// The home's shared database, at another port.
+fn at_port(home: &Home, port: u16) -> Result<Place, Failure> {
+    match home.place() {
+        Ok(Place::Shared(uri)) => Ok(Place::Shared(Box::new(uri.with_port(port)))),
+        Ok(Place::File(_)) => Err(Failure::new(
+            code::USAGE,
+            "the server's database is a file, and has no port",
+        )
+        .hint("leave `--database-port` out")),
+        Err(error) => Err(Failure::of(code::SOURCE, &error)),
+    }
+}
+
+/// An archive that was made, and what is known of it.
+struct Made {
+    verified: Verified,
+    sha256: Digest,
+    size: u64,
+    recipients: Vec<String>,
+    proof: Result<String, Failure>,
+}
+
+/// Writes the archive, and restores it while it is written.
+async fn make(
+    args: &CreateArgs,
+    kept: Kept,
+    confdir: &Path,
+    header: Header,
+    recipients: Option<Recipients>,
+    file: File,
+) -> Result<Made, Failure> {
+    let described = recipients.iter().flat_map(Recipients::described).collect();
+    let bar = Bar::new(args.quiet);
+    // Not where the archives are: what is restored is not encrypted.
+    let scratch = match header.contents {
+        Contents::Folder => scratch(&std::env::temp_dir())?,
+        _ => {
+            remove_rests(confdir);
+            scratch(confdir)?
+        }
+    };
+    let (out, encrypting, checking) = tee(true);
+    let encrypting = thread::spawn(move || encrypt(recipients, encrypting, file));
+    let key = confdir.join(INSTANCE_KEY);
+    let key = (header.contents == Contents::Keyserver && args.cleartext).then_some(key);
+    let restorer = restorer(&scratch.path().join("home"))?.with_key(key);
+    let checking: JoinHandle<Result<(Verified, Restored), Failure>> = thread::spawn(move || {
+        let mut plain = checking.ok_or_else(|| Failure::new(code::FAILED, "nothing to read"))?;
+        let (verified, restorer) = take(&mut plain, restorer)?;
+        let restored = restorer.finish(&verified)?;
+        Ok((verified, restored))
+    });
+    let runtime = Handle::current();
+    let (with_key, folder) = (!args.cleartext, confdir.to_owned());
+    let shown = bar.clone();
+    let produced = blocking(move || {
+        let out = BufWriter::with_capacity(1 << 16, out);
+        let produced = produce(&kept, &folder, &header, with_key, out, &runtime, &shown);
+        if let Kept::Keyserver(source) = kept {
+            runtime.block_on(source.close());
+        }
+        produced
+    })
+    .await;
+    let encrypted = blocking(move || join(encrypting)).await;
+    let checked = blocking(move || join(checking)).await;
+    bar.0.finish_and_clear();
+    // The one that failed first made the others fail.
+    let (sha256, size) = match (produced, encrypted) {
+        (Ok(()), encrypted) => encrypted?,
+        (Err(_), Err(failure)) => return Err(failure),
+        (Err(failure), Ok(_)) => return Err(failure),
+    };
+    let (verified, restored) = checked.map_err(|failure| {
+        Failure::new(
+            code::NOT_PROVEN,
+            format!("the archive cannot be restored, and is not kept: {failure}"),
+        )
+    })?;
+    let proof = if args.no_drill {
+        Err(Failure::new(code::NOT_PROVEN, "not asked for"))
+    } else {
+        prove(&verified, &restored, scratch.path()).await
+    };
+    let closed = scratch.close();
+    closed.map_err(Failure::file(confdir))?;
+    Ok(Made {
+        verified,
+        sha256,
+        size,
+        recipients: described,
+        proof,
+    })
+}
+
+fn join<T>(thread: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
+    let ended = thread.join();
+    ended.unwrap_or_else(|_| Err(Failure::new(code::FAILED, "a part of the program failed")))
+}
+
+/// Removes what an interrupted drill has left in a home. Whoever made it is gone: the catalogue is locked.
+fn remove_rests(confdir: &Path) {
+    for entry in fs::read_dir(confdir).into_iter().flatten().filter_map(Result::ok) {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(&format!("keybackup-{DRILL}-")) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Writes what is kept as an archive.
+fn produce(
+    kept: &Kept,
+    confdir: &Path,
+    header: &Header,
+    with_key: bool,
+    out: BufWriter<Tee>,
+    runtime: &Handle,
+    bar: &Bar,
+) -> Result<(), Failure> {
+    let disk = |error: io::Error| Failure::new(code::DISK, format!("cannot write the archive: {error}"));
+    let mut writer = Writer::begin(out, header).map_err(disk)?;
+    let mut add = |name: &str, path: &Path, writer: &mut Writer<_>| {
+        let mut file = File::open(path).map_err(Failure::file(path))?;
+        let mode = file.metadata().map_err(Failure::file(path))?;
+        let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());
+        bar.0.inc(1);
+        writer.file(name, mode, &mut file).map_err(disk)
+    };
+    let sign_server;
+    let sign_device;
+    let sign: Option<&dyn Fn(Digest) -> _> = match kept {
+        Kept::Keyserver(source) => {
+            for (name, path) in source.files() {
+                if with_key || name != INSTANCE_KEY {
+                    add(name, &path, &mut writer)?;
+                }
+            }
+            let mut dump = runtime.block_on(source.dump())?;
+            while let Some(part) = runtime.block_on(dump.next()).map_err(|error| Failure::of(code::SOURCE, &error))? {
+                writer.part(part.table, part.rows, &part.bytes).map_err(disk)?;
+                bar.0.inc(part.rows);
+            }
+            sign_server = |manifest| source.sign(manifest);
+            Some(&sign_server)
+        }
+        Kept::Device(signer) => {
+            for name in ostrakon_client::backup::FILES {
+                let path = confdir.join(name);
+                if path.exists() {
+                    add(name, &path, &mut writer)?;
+                }
+            }
+            sign_device = |manifest| signer.sign(manifest);
+            Some(&sign_device)
+        }
+        Kept::Folder => {
+            for (name, path) in files(confdir)? {
+                add(&name, &path, &mut writer)?;
+            }
+            None
+        }
+    };
+    let (mut out, _) = writer.finish(sign).map_err(disk)?;
+    out.flush().map_err(disk)
+}
+
+/// The plain files below a folder, in the order of their names.
+fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(folder) {
+        let entry = entry.map_err(|error| Failure::of(code::SOURCE, &error))?;
+        let path = entry.path();
+        let Ok(below) = path.strip_prefix(folder) else {
+            continue;
+        };
+        if entry.file_type().is_dir() {
+            continue;
+        }
+        let Some(name) = below.to_str() else {
+            let said = format!("the name of `{}` is no text", path.display());
+            return Err(Failure::new(code::SOURCE, said));
+        };
+        if entry.file_type().is_file() {
+            files.push((name.to_owned(), path.to_owned()));
+        } else {
+            aside(&format!("warning: `{name}` is no plain file, and is left out"));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Encrypts what comes from the tap to the archive's file.
+fn encrypt(recipients: Option<Recipients>, mut plain: Tap, file: File) -> Result<(Digest, u64), Failure> {
+    let failed = |error: io::Error| Failure::new(code::DISK, format!("cannot write the archive: {error}"));
+    let mut out = BufWriter::with_capacity(1 << 18, Hashed::new(file));
+    match recipients {
+        Some(recipients) => recipients.encrypt(&mut plain, &mut out)?,
+        None => io::copy(&mut plain, &mut out).map(drop).map_err(failed)?,
+    }
+    // A part that was not read is one that could not be encrypted.
+    let rest = plain.read(&mut [0]).map_err(failed)?;
+    if rest != 0 {
+        return Err(Failure::new(code::FAILED, "the archive was not encrypted to its end"));
+    }
+    let out = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    out.get_ref().sync_all().map_err(failed)?;
+    Ok((out.digest(), out.length()))
+}
+
+/// Shows on a terminal how far it has come.
+#[derive(Clone)]
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(quiet: bool) -> Self {
+        if quiet || !io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} rows and files {per_sec} {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(std::time::Duration::from_millis(200));
+        Self(bar)
+    }
+}
