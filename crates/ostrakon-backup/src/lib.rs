@@ -1,12 +1,23 @@
 //! Backups of key shard servers and of their clients.
 //!
-//! An [`archive`] is a plain tar, written and read as a stream. The [`catalogue`] of a folder of archives knows
-//! which of them were made there, and which are proven to restore. What is restored is made in a [`staging`]
-//! folder, and takes its place whole or not at all.
+//! An [`archive`] is a plain tar, written and read as a stream; [`Recipients`] encrypt it and [`Opening`] opens it
+//! again. The [`catalogue`] of a folder of archives knows which of them were made there, and which are proven
+//! to restore. What is restored is made in a [`staging`] folder, and takes its place whole or not at all.
 //!
 //! Deliberately absent: what a server or a workstation is. Who backs one up hands in its files and the parts
 //! of its database, and takes them back when an archive is read.
 
 pub mod archive;
 pub mod catalogue;
+mod gpg;
+mod opening;
+mod recipients;
 pub mod staging;
+
+#[cfg(test)]
+mod keyrings;
+
+pub use opening::{IdentityError, OpenError, Opening, Plain};
+pub use recipients::{
+    EncryptError, KeyFault, ReadKeyError, RecipientError, Recipients, UnusableKey,
+};
