@@ -1,4 +1,4 @@
-use std::{fs, net::SocketAddr, process::Command};
+use std::{fs, net::SocketAddr, path::PathBuf, process::Command};
 
 use ostrakon_testkit::{Keyserver, Ran, command::binary, run};
 use tempfile::TempDir;
@@ -47,6 +47,23 @@ impl User {
     pub(crate) fn done(&self, args: &[&str]) {
         let ran = self.run(args);
         assert_eq!(ran.code, Some(0), "{args:?}: {ran:?}");
+    }
+
+    /// Its home.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.0.path().join("home")
+    }
+
+    /// A file, in clear.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join("Files").join(name)
+    }
+
+    /// The id of its profile.
+    pub(crate) fn profile_id(&self) -> String {
+        let ran = self.run(&["--format", "json", "profile", "show"]);
+        let shown: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        shown["id"].as_str().unwrap().to_owned()
     }
 
     pub(crate) fn decrypts(&self, file: &str) {

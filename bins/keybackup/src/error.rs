@@ -56,7 +56,12 @@ impl Failure {
 
     pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |error| Self::new(code::DISK, format!("cannot use `{}`: {error}", path.display()))
+        move |error| {
+            Self::new(
+                code::DISK,
+                format!("cannot use `{}`: {error}", path.display()),
+            )
+        }
     }
 
     pub(crate) fn message(&self) -> &str {
@@ -77,9 +82,8 @@ impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
         let said = Self::of(code::SOURCE, &error);
         match error {
-            BuildError::Protector(_) => {
-                said.hint("`--confdir` says where a server's home is; its key file is `instance.key`")
-            }
+            BuildError::Protector(_) => said
+                .hint("`--confdir` says where a server's home is; its key file is `instance.key`"),
             BuildError::Home(ostrakon_server::HomeError::InUse(..)) => {
                 said.hint("stop it first: nothing is restored beneath a server that runs")
             }
@@ -133,9 +137,9 @@ impl From<StagingError> for Failure {
         };
         let said = Self::of(code, &error);
         match error {
-            StagingError::NotEmpty(_) => {
-                said.hint("name another folder, or say `--force`: the old one stays under another name")
-            }
+            StagingError::NotEmpty(_) => said.hint(
+                "name another folder, or say `--force`: the old one stays under another name",
+            ),
             StagingError::Fixed(_) => said.hint("name a folder below it"),
             _ => said,
         }
@@ -150,9 +154,9 @@ impl From<CatalogueError> for Failure {
         };
         let said = Self::of(code, &error);
         match error {
-            CatalogueError::Damaged(_) => {
-                said.hint("move it away: the archives that are there are then no longer counted or removed")
-            }
+            CatalogueError::Damaged(_) => said.hint(
+                "move it away: the archives that are there are then no longer counted or removed",
+            ),
             _ => said,
         }
     }

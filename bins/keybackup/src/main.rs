@@ -21,7 +21,9 @@ fn main() -> ExitCode {
         aside("warning: core dumps cannot be switched off on this system");
     }
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let ran = match runtime {
         Ok(runtime) => runtime.block_on(run(cli)),
         Err(error) => Err(Failure::new(code::FAILED, format!("cannot start: {error}"))),
@@ -48,7 +50,10 @@ fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     written.map_err(|error| {
-        Failure::new(code::FAILED, format!("cannot write to standard output: {error}"))
+        Failure::new(
+            code::FAILED,
+            format!("cannot write to standard output: {error}"),
+        )
     })
 }
 

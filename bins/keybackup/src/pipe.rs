@@ -53,7 +53,8 @@ impl Write for Tee {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = CHUNK - self.buffer.len();
         let count = bytes.len().min(room);
-        self.buffer.extend_from_slice(bytes.get(..count).unwrap_or_default());
+        self.buffer
+            .extend_from_slice(bytes.get(..count).unwrap_or_default());
         if self.buffer.len() == CHUNK {
             self.flush()?;
         }
@@ -71,7 +72,9 @@ impl Write for Tee {
         {
             self.other = None;
         }
-        self.main.send(chunk).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.main
+            .send(chunk)
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 

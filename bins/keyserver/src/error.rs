@@ -118,6 +118,9 @@ impl From<BuildError> for Failure {
             BuildError::Home(HomeError::Unfinished(_)) => said.hint(
                 "where no command makes it now, begin again: `keyserver create`, or `keyserver recovery-ingest-key`",
             ),
+            BuildError::Home(HomeError::Restoring(_)) => {
+                said.hint("run `keybackup restore` again, which begins anew")
+            }
             BuildError::Home(HomeError::InUse(_, by)) => said.hint(match by {
                 HeldBy::Server => {
                     "`keyserver status` tells about the server that runs there, SIGTERM stops it"

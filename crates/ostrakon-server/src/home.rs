@@ -54,6 +54,9 @@ pub enum HomeError {
     /// The making of a server was interrupted there, or goes on.
     #[error("a server is being made in the home folder `{}`, or that was interrupted", .0.display())]
     Unfinished(PathBuf),
+    /// It is not there, and a restore was to make it.
+    #[error("a restore into the home folder `{}` was interrupted, or goes on", .0.display())]
+    Restoring(PathBuf),
     /// What it says of the database is no database URI.
     #[error("`database.uri` in the home folder is no database URI")]
     Uri(#[from] ParseUriError),
@@ -127,8 +130,19 @@ impl Home {
         self.folder.join("unfinished")
     }
 
+    /// Fails where there is no server, and a restore that was to bring one has not come to its end: it works in
+    /// a folder beside this one, which takes its place whole.
+    fn check_restored(&self) -> Result<(), HomeError> {
+        let restoring = self.folder.with_added_extension("restoring");
+        if !self.instance_key().exists() && restoring.exists() {
+            return Err(HomeError::Restoring(self.folder.clone()));
+        }
+        Ok(())
+    }
+
     /// Fails where the making of a server was interrupted.
     pub(crate) fn check_finished(&self) -> Result<(), HomeError> {
+        self.check_restored()?;
         if self.unfinished().exists() {
             return Err(HomeError::Unfinished(self.folder.clone()));
         }
@@ -196,6 +210,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::InUse`] when another process has it.
     pub fn lock_for(&self, held_by: HeldBy) -> Result<HomeLock, HomeError> {
+        self.check_restored()?;
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)

@@ -77,7 +77,10 @@ async fn open_one(scratch: &Path, kss_id: KssId, url: &str) -> Result<(), Failur
         }
     }
     let mut read = None;
-    for entry in walkdir::WalkDir::new(&out).into_iter().filter_map(Result::ok) {
+    for entry in walkdir::WalkDir::new(&out)
+        .into_iter()
+        .filter_map(Result::ok)
+    {
         if entry.file_type().is_file() {
             read = fs::read(entry.path()).ok();
         }
@@ -85,7 +88,9 @@ async fn open_one(scratch: &Path, kss_id: KssId, url: &str) -> Result<(), Failur
     if read.as_deref() == Some(CANARY) {
         Ok(())
     } else {
-        Err(not_proven("what the server opened is not what was encrypted"))
+        Err(not_proven(
+            "what the server opened is not what was encrypted",
+        ))
     }
 }
 
@@ -98,5 +103,8 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
 }
 
 fn not_proven(why: &str) -> Failure {
-    Failure::new(code::NOT_PROVEN, format!("the restored server does not work: {why}"))
+    Failure::new(
+        code::NOT_PROVEN,
+        format!("the restored server does not work: {why}"),
+    )
 }

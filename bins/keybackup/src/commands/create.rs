@@ -134,17 +134,20 @@ fn recipients(args: &CreateArgs, now: UnixMillis) -> Result<Option<Recipients>, 
     if args.cleartext {
         return Ok(None);
     }
-    Err(
-        Failure::new(code::RECIPIENT, "nobody is named to whom the archive is encrypted")
-            .hint("name somebody: `--gpg-recipient ID` or `--age-recipient ID`; or say `--cleartext`"),
+    Err(Failure::new(
+        code::RECIPIENT,
+        "nobody is named to whom the archive is encrypted",
     )
+    .hint("name somebody: `--gpg-recipient ID` or `--age-recipient ID`; or say `--cleartext`"))
 }
 
 fn warn(args: &CreateArgs, contents: Contents, say: &impl Fn(&str)) -> Result<(), Failure> {
     match contents {
         _ if !args.cleartext => {}
         Contents::Keyserver => {
-            say("warning: not encrypted. The instance's key file is left out, and restoring needs it:");
+            say(
+                "warning: not encrypted. The instance's key file is left out, and restoring needs it:",
+            );
             say("         keep a copy of `instance.key` in another place");
         }
         Contents::Device => {
@@ -154,7 +157,9 @@ fn warn(args: &CreateArgs, contents: Contents, say: &impl Fn(&str)) -> Result<()
             )
             .hint("name somebody: `--gpg-recipient ID` or `--age-recipient ID`"));
         }
-        Contents::Folder => say("warning: not encrypted. Whoever reads the archive reads the folder"),
+        Contents::Folder => {
+            say("warning: not encrypted. Whoever reads the archive reads the folder")
+        }
     }
     Ok(())
 }
@@ -167,11 +172,7 @@ enum Kept {
 }
 
 impl Kept {
-    async fn open(
-        confdir: &Path,
-        contents: Contents,
-        port: Option<u16>,
-    ) -> Result<Self, Failure> {
+    async fn open(confdir: &Path, contents: Contents, port: Option<u16>) -> Result<Self, Failure> {
         Ok(match contents {
             Contents::Keyserver => {
                 let home = Home::new(confdir);
@@ -322,9 +323,16 @@ fn join<T>(thread: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
 
 /// Removes what an interrupted drill has left in a home. Whoever made it is gone: the catalogue is locked.
 fn remove_rests(confdir: &Path) {
-    for entry in fs::read_dir(confdir).into_iter().flatten().filter_map(Result::ok) {
+    for entry in fs::read_dir(confdir)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+    {
         let name = entry.file_name();
-        if name.to_string_lossy().starts_with(&format!("keybackup-{DRILL}-")) {
+        if name
+            .to_string_lossy()
+            .starts_with(&format!("keybackup-{DRILL}-"))
+        {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
@@ -340,7 +348,8 @@ fn produce(
     runtime: &Handle,
     bar: &Bar,
 ) -> Result<(), Failure> {
-    let disk = |error: io::Error| Failure::new(code::DISK, format!("cannot write the archive: {error}"));
+    let disk =
+        |error: io::Error| Failure::new(code::DISK, format!("cannot write the archive: {error}"));
     let mut writer = Writer::begin(out, header).map_err(disk)?;
     let mut add = |name: &str, path: &Path, writer: &mut Writer<_>| {
         let mut file = File::open(path).map_err(Failure::file(path))?;
@@ -359,8 +368,13 @@ fn produce(
                 }
             }
             let mut dump = runtime.block_on(source.dump())?;
-            while let Some(part) = runtime.block_on(dump.next()).map_err(|error| Failure::of(code::SOURCE, &error))? {
-                writer.part(part.table, part.rows, &part.bytes).map_err(disk)?;
+            while let Some(part) = runtime
+                .block_on(dump.next())
+                .map_err(|error| Failure::of(code::SOURCE, &error))?
+            {
+                writer
+                    .part(part.table, part.rows, &part.bytes)
+                    .map_err(disk)?;
                 bar.0.inc(part.rows);
             }
             sign_server = |manifest| source.sign(manifest);
@@ -406,7 +420,9 @@ fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
         if entry.file_type().is_file() {
             files.push((name.to_owned(), path.to_owned()));
         } else {
-            aside(&format!("warning: `{name}` is no plain file, and is left out"));
+            aside(&format!(
+                "warning: `{name}` is no plain file, and is left out"
+            ));
         }
     }
     files.sort();
@@ -414,8 +430,13 @@ fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
 }
 
 /// Encrypts what comes from the tap to the archive's file.
-fn encrypt(recipients: Option<Recipients>, mut plain: Tap, file: File) -> Result<(Digest, u64), Failure> {
-    let failed = |error: io::Error| Failure::new(code::DISK, format!("cannot write the archive: {error}"));
+fn encrypt(
+    recipients: Option<Recipients>,
+    mut plain: Tap,
+    file: File,
+) -> Result<(Digest, u64), Failure> {
+    let failed =
+        |error: io::Error| Failure::new(code::DISK, format!("cannot write the archive: {error}"));
     let mut out = BufWriter::with_capacity(1 << 18, Hashed::new(file));
     match recipients {
         Some(recipients) => recipients.encrypt(&mut plain, &mut out)?,
@@ -424,9 +445,14 @@ fn encrypt(recipients: Option<Recipients>, mut plain: Tap, file: File) -> Result
     // A part that was not read is one that could not be encrypted.
     let rest = plain.read(&mut [0]).map_err(failed)?;
     if rest != 0 {
-        return Err(Failure::new(code::FAILED, "the archive was not encrypted to its end"));
+        return Err(Failure::new(
+            code::FAILED,
+            "the archive was not encrypted to its end",
+        ));
     }
-    let out = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    let out = out
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?;
     out.get_ref().sync_all().map_err(failed)?;
     Ok((out.digest(), out.length()))
 }
@@ -441,7 +467,9 @@ impl Bar {
             return Self(ProgressBar::hidden());
         }
         let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} rows and files {per_sec} {elapsed}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {pos} rows and files {per_sec} {elapsed}")
+        {
             bar.set_style(style);
         }
         bar.enable_steady_tick(std::time::Duration::from_millis(200));

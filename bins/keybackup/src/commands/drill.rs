@@ -12,7 +12,10 @@ use ostrakon_server::{
 use ostrakon_types::UnixMillis;
 use tokio::{runtime::Handle, task::spawn_blocking};
 
-use super::{canary, metrics, restorer::{Restored, Restorer}};
+use super::{
+    canary, metrics,
+    restorer::{Restored, Restorer},
+};
 use crate::{
     aside,
     cli::{DrillArgs, OpenArgs},
@@ -45,7 +48,9 @@ pub(crate) async fn run(args: DrillArgs) -> Result<(), Failure> {
 
 /// A folder that only this user can read, and that goes with it.
 pub(crate) fn scratch(parent: &Path) -> Result<tempfile::TempDir, Failure> {
-    let made = tempfile::Builder::new().prefix("keybackup-drill-").tempdir_in(parent);
+    let made = tempfile::Builder::new()
+        .prefix("keybackup-drill-")
+        .tempdir_in(parent);
     made.map_err(Failure::file(parent))
 }
 
@@ -59,7 +64,11 @@ pub(crate) async fn unpack(
     let restorer = restorer(&scratch.join("home"))?
         .expecting(open.kss_id)
         .with_key(open.instance_key.clone());
-    let restorer = if lenient { restorer.lenient() } else { restorer };
+    let restorer = if lenient {
+        restorer.lenient()
+    } else {
+        restorer
+    };
     let file = std::fs::File::open(archive).map_err(Failure::file(archive))?;
     let identities = open.age_identity.clone();
     blocking(move || {
@@ -119,9 +128,10 @@ pub(crate) async fn prove(
 ) -> Result<String, Failure> {
     let home = scratch.join("home");
     match restored.contents {
-        Contents::Keyserver if !restored.has_database => {
-            Err(Failure::new(code::NOT_PROVEN, "the archive has no database"))
-        }
+        Contents::Keyserver if !restored.has_database => Err(Failure::new(
+            code::NOT_PROVEN,
+            "the archive has no database",
+        )),
         Contents::Keyserver => {
             let Voucher::Keyserver(kss_id) = verified.voucher else {
                 return Err(Failure::new(code::DAMAGED, "the archive is by no server"));
@@ -157,7 +167,9 @@ pub(crate) async fn check_log(home: &Path) -> Result<u64, Failure> {
 /// Notes in the list of archives beside an archive that it was proven to restore.
 fn record(archive: &Path, verified: &Verified, now: UnixMillis) -> Result<bool, Failure> {
     let (digest, _) = context::digest(archive)?;
-    let folder = archive.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = archive
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let listed = Catalogue::read(folder, &verified.header.host)?;
     if !listed.entries().iter().any(|entry| entry.sha256 == digest) {

@@ -45,10 +45,14 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
             }
             match proven {
                 Some(entry) => aside(&format!("the last one proven to restore: {}", entry.file)),
-                None => aside("none of them is proven to restore: `keybackup drill ARCHIVE` tries one"),
+                None => {
+                    aside("none of them is proven to restore: `keybackup drill ARCHIVE` tries one")
+                }
             }
             for stranger in catalogue.strangers()? {
-                aside(&format!("{stranger} was not made here, and is never removed"));
+                aside(&format!(
+                    "{stranger} was not made here, and is never removed"
+                ));
             }
         }
     }

@@ -35,8 +35,13 @@ fn write(file: &Path, lines: &[(&str, i64)]) -> Result<(), Failure> {
         let old = fs::read_to_string(file).unwrap_or_default();
         for name in [MADE, SIZE, PROVEN] {
             let new = lines.iter().find(|(line, _)| *line == name);
-            let kept = old.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            if let Some(value) = new.map(|(_, value)| value.to_string()).or(kept.map(str::to_owned)) {
+            let kept = old
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            if let Some(value) = new
+                .map(|(_, value)| value.to_string())
+                .or(kept.map(str::to_owned))
+            {
                 values.push((name, value));
             }
         }
@@ -48,9 +53,14 @@ fn write(file: &Path, lines: &[(&str, i64)]) -> Result<(), Failure> {
                 _ => "When an archive was last proven to restore.",
             };
             // Writing to a string does not fail.
-            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
+            let _ = write!(
+                text,
+                "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"
+            );
         }
-        let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = file
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         let mut new = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
         new.write_all(text.as_bytes())?;
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);

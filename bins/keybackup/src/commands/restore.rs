@@ -59,7 +59,10 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    let kept = staging.finish(&format!("replaced-{}", context::stamp(Clock::system().now())))?;
+    let kept = staging.finish(&format!(
+        "replaced-{}",
+        context::stamp(Clock::system().now())
+    ))?;
     tell(&target, &verified, &restored, kept.as_deref())
 }
 
@@ -137,8 +140,12 @@ fn tell(
         aside(&format!("what was there is in {}", kept.display()));
     }
     if restored.contents == Contents::Keyserver {
-        aside("What was decided since is not known to it: quotas that began before count as spent, until");
-        aside("`keyserver accept-rollback` says otherwise. Make sure that the old server does not run any more.");
+        aside(
+            "What was decided since is not known to it: quotas that began before count as spent, until",
+        );
+        aside(
+            "`keyserver accept-rollback` says otherwise. Make sure that the old server does not run any more.",
+        );
     }
     Ok(())
 }

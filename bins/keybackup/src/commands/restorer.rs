@@ -146,7 +146,10 @@ impl Restorer {
         if parent == self.folder || self.made.contains(parent) {
             return Ok(());
         }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)?;
         self.made.insert(parent.to_owned());
         Ok(())
     }
@@ -197,13 +200,22 @@ impl Visitor for Restorer {
     fn header(&mut self, header: &Header, voucher: Voucher) -> Result<(), Failure> {
         self.contents = Some(header.contents);
         if header.contents == Contents::Keyserver && !matches!(voucher, Voucher::Keyserver(_)) {
-            return Err(Failure::new(code::DAMAGED, "the archive of a server is not by a server"));
+            return Err(Failure::new(
+                code::DAMAGED,
+                "the archive of a server is not by a server",
+            ));
         }
-        if !self.chosen && header.database.as_deref().is_some_and(|kind| kind != "sqlite") {
-            return Err(
-                Failure::new(code::USAGE, "the server had a database that its instances share")
-                    .hint("name the one that it becomes: `--db-uri URI`, or `--db-uri sqlite:`"),
-            );
+        if !self.chosen
+            && header
+                .database
+                .as_deref()
+                .is_some_and(|kind| kind != "sqlite")
+        {
+            return Err(Failure::new(
+                code::USAGE,
+                "the server had a database that its instances share",
+            )
+            .hint("name the one that it becomes: `--db-uri URI`, or `--db-uri sqlite:`"));
         }
         match self.expected {
             Some(expected) if voucher != Voucher::Keyserver(expected) => Err(Failure::new(
@@ -220,12 +232,16 @@ impl Visitor for Restorer {
             return Err(Failure::new(code::DAMAGED, said));
         }
         let path = self.folder.join(name);
-        self.write(name, mode, content).map_err(Failure::file(&path))
+        self.write(name, mode, content)
+            .map_err(Failure::file(&path))
     }
 
     fn rows(&mut self, rows: Rows) -> Result<(), Failure> {
         if self.contents != Some(Contents::Keyserver) {
-            return Err(Failure::new(code::DAMAGED, "the archive has a database, and is of no server"));
+            return Err(Failure::new(
+                code::DAMAGED,
+                "the archive has a database, and is of no server",
+            ));
         }
         let runtime = self.runtime.clone();
         match self.begin()? {

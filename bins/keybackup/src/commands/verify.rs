@@ -30,12 +30,16 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
         )),
         (Some(rows), None) => {
             aside(&format!("{files} files, {rows} rows"));
-            aside("The audit log was not checked: that needs the instance's key file, `--instance-key FILE`.");
+            aside(
+                "The audit log was not checked: that needs the instance's key file, `--instance-key FILE`.",
+            );
         }
         _ => aside(&format!("{files} files")),
     }
     if args.open.kss_id.is_none() && header.contents == Contents::Keyserver {
-        aside("Compare the id: whoever has made an archive of his own signs it with his own server.");
+        aside(
+            "Compare the id: whoever has made an archive of his own signs it with his own server.",
+        );
     }
     Ok(())
 }
