@@ -173,7 +173,10 @@ fn the_one_usable_key_of_several_is_taken() {
 fn keys_that_cannot_be_used_are_refused() {
     assert_eq!(faults(&["past@example.com"]), [KeyFault::Expired]);
     assert_eq!(faults(&["revoked@example.com"]), [KeyFault::Revoked]);
+    assert_eq!(faults(&["staff@example.com"]), [KeyFault::Revoked]);
     assert_eq!(faults(&["signer@example.com"]), [KeyFault::CannotEncrypt]);
+    assert_eq!(faults(&["exotic@example.com"]), [KeyFault::CannotEncrypt]);
+    assert_eq!(faults(&["weak@example.com"]), [KeyFault::Unproven]);
     // A good one beside it does not make up for it.
     let both = ["curve@example.com", "revoked@example.com"];
     assert_eq!(faults(&both), [KeyFault::Revoked]);
@@ -219,7 +222,7 @@ fn the_newest_part_that_holds_is_encrypted_to() {
         .filter(|line| line.starts_with("sub:"))
         .map(|line| line.split(':').nth(4).unwrap())
         .collect();
-    assert_eq!(parts.len(), 3);
+    assert_eq!(parts.len(), 4);
 
     let message = encrypted(&find(&["parts@example.com"]).unwrap(), b"x");
     let packets = keyring().run("20200601T000000", &["--list-packets"], &message);
