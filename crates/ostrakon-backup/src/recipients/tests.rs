@@ -1,9 +1,10 @@
 //! Who is encrypted to, and who is not; and that others than this program open what was encrypted.
 //!
-//! Seen to fail: without the check of a subkey's binding, a key with a flipped bit is encrypted to somebody else's part; with
-//! revocations or ends of subkeys and keys left out, each of the refusals; with the oldest part instead of the newest, the
-//! message's recipient; with the parser stopping after the first block, the second key of a file; without `--`, the name that
-//! begins with a dash.
+//! Seen to fail: without the check of a subkey's binding, a key with a flipped bit is encrypted to another part; without that
+//! of a revocation (by the key, by a designated revoker, of a subkey, of a user id), of an end, of the flags, of a trial, of
+//! the time or of MD5, each of the refusals; with the oldest part instead of the newest, whose session key it is; with a parser
+//! that stops after the first block, the second key of a file; without `--`, the name that begins with a dash; without gpg's
+//! exit code, a keyring that cannot be read.
 
 use std::{fs, path::PathBuf, process::Command};
 
