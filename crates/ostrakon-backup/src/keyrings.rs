@@ -21,7 +21,7 @@ pub(crate) const NOW: UnixMillis = UnixMillis(1_590_000_000_000);
 /// A keyring with keys of all kinds. See [`Keyring::make`] for who is in it.
 pub(crate) struct Keyring {
     home: PathBuf,
-    /// Ends the agent and removes the files when this process is gone, however that came to be.
+    /// Ends the agent and removes the files when this, or the process, is gone, however that came to be.
     _janitor: Child,
 }
 

@@ -248,8 +248,9 @@ fn an_age_file_that_was_changed_or_cut_is_refused() {
 
 #[test]
 fn whoever_has_no_key_is_told_so() {
+    let keyring = Keyring::empty();
     let stranger = Opening {
-        gpg: Keyring::empty().gpg(),
+        gpg: keyring.gpg(),
         identities: Vec::new(),
     };
     let message = for_keys(&["curve@example.com", "rsa@example.com"], b"x");
