@@ -23,7 +23,7 @@ pub(crate) struct Gpg {
     home: Option<PathBuf>,
 }
 
-/// What the user should do about [`GpgError::Missing`] stands in its sentence.
+/// Why gpg is of no help. The errors of whoever asked it say what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GpgError {
     #[error("there is no gpg here")]

@@ -21,7 +21,7 @@ pub(crate) const NOW: UnixMillis = UnixMillis(1_590_000_000_000);
 /// A keyring with keys of all kinds. See [`Keyring::make`] for who is in it.
 pub(crate) struct Keyring {
     home: PathBuf,
-    /// Ends the agent and removes the files when this process is gone, however that came to be.
+    /// Ends the agent and removes the files when this, or the process, is gone, however that came to be.
     _janitor: Child,
 }
 
@@ -79,7 +79,14 @@ impl Keyring {
         keyring.curve(MADE, "-Dash <dash@example.com>", "never");
         keyring.curve(MADE, "Twin <first@example.com>", "never");
         keyring.curve(MADE, "Twin <second@example.com>", "never");
-        keyring.quick(MADE, &["Signer <signer@example.com>", "ed25519", "sign"]);
+        // What `--quick-gen-key` makes of an algorithm by name: it could encrypt, and may not.
+        let signer = ["Signer <signer@example.com>", "rsa2048", "default", "never"];
+        keyring.quick(MADE, &signer);
+        keyring.generate(
+            MADE,
+            "Key-Type: EDDSA\nKey-Curve: ed25519\nSubkey-Type: ECDH\nSubkey-Curve: brainpoolP256r1\n\
+             Name-Real: Exotic\nName-Email: exotic@example.com\n",
+        );
         keyring.curve("20180101T000000", "Past <past@example.com>", "1y");
         // Whoever lost one key and has another.
         keyring.curve("20180101T000000", "Again <again@example.com>", "1y");
@@ -87,8 +94,10 @@ impl Keyring {
 
         keyring.curve(MADE, "Revoked <revoked@example.com>", "never");
         keyring.revoke(&keyring.fingerprint("revoked@example.com"));
+        keyring.weakly_signed();
+        keyring.revoked_by_another();
         keyring.revoked_user_id();
-        keyring.two_subkeys();
+        keyring.several_subkeys();
         keyring
     }
 
@@ -203,17 +212,51 @@ impl Keyring {
         );
     }
 
-    /// A key with a newer part to encrypt to, and one that is newer still and expires soon.
-    fn two_subkeys(&self) {
+    /// A key with a newer part to encrypt to, and two that are newer still: one expires soon, one was revoked.
+    fn several_subkeys(&self) {
         self.curve(MADE, "Parts <parts@example.com>", "never");
         let key = self.fingerprint("parts@example.com");
-        for (time, expires) in [("20200201T000000", "never"), ("20200301T000000", "5d")] {
-            self.run(
-                time,
-                &["--quick-add-key", &key, "cv25519", "encr", expires],
-                b"",
-            );
+        for (time, expires) in [
+            ("20200201T000000", "never"),
+            ("20200301T000000", "5d"),
+            ("20200401T000000", "never"),
+        ] {
+            let add = ["--quick-add-key", &key, "cv25519", "encr", expires];
+            self.run(time, &add, b"");
         }
+        let edit = ["--command-fd", "0", "--edit-key", &key];
+        let answers = b"key 4\nrevkey\ny\n0\n\ny\nsave\n";
+        self.run("20200501T000000", &edit, answers);
+    }
+
+    /// A key that only MD5 vouches for.
+    fn weakly_signed(&self) {
+        let weak = ["--cert-digest-algo", "MD5"];
+        let user = "Weak <weak@example.com>";
+        let generate = ["--quick-gen-key", user, "rsa2048", "sign,encrypt", "never"];
+        self.run(MADE, &[&weak[..], &generate].concat(), b"");
+    }
+
+    /// A key that its owner let somebody else take back.
+    fn revoked_by_another(&self) {
+        self.curve(MADE, "Chief <chief@example.com>", "never");
+        let chief = self.fingerprint("chief@example.com");
+        self.generate(
+            MADE,
+            &format!(
+                "Key-Type: EDDSA\nKey-Curve: ed25519\nSubkey-Type: ECDH\nSubkey-Curve: cv25519\n\
+                 Name-Real: Staff\nName-Email: staff@example.com\nRevoker: 22:{chief}\n"
+            ),
+        );
+        let revoke = [
+            "--no-batch",
+            "--command-fd",
+            "0",
+            "--desig-revoke",
+            "staff@example.com",
+        ];
+        let revocation = self.run(MADE, &revoke, b"y\n0\n\ny\n");
+        self.run(MADE, &["--import"], &revocation);
     }
 }
 

@@ -1,9 +1,9 @@
 //! What is encrypted is opened, and what was changed, cut or put together anew is not.
 //!
-//! Seen to fail: with gpg's exit code as the only word on a file, one that is cut within its first packets is whole; without
-//! the exit code, one with something behind its end; with the end of the plaintext as the end of the check, each flipped bit;
-//! with a gpg that is not waited for, what is left of it; with nobody who reads what gpg says, a message for very many (which
-//! then never ends).
+//! Seen to fail: with gpg's exit code as the only word on a file, one that is cut within its first packets; without the exit
+//! code, one with something behind its end; with a `finish` that does not read the rest, each flipped bit of an age file; with
+//! a gpg that is not waited for, what is left of it; with nobody who reads what gpg says, a message for very many, which then
+//! never ends.
 
 use std::{fs, os::unix::fs::FileExt, path::Path};
 
@@ -248,8 +248,9 @@ fn an_age_file_that_was_changed_or_cut_is_refused() {
 
 #[test]
 fn whoever_has_no_key_is_told_so() {
+    let keyring = Keyring::empty();
     let stranger = Opening {
-        gpg: Keyring::empty().gpg(),
+        gpg: keyring.gpg(),
         identities: Vec::new(),
     };
     let message = for_keys(&["curve@example.com", "rsa@example.com"], b"x");

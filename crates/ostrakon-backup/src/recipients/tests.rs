@@ -1,9 +1,10 @@
 //! Who is encrypted to, and who is not; and that others than this program open what was encrypted.
 //!
-//! Seen to fail: without the check of a subkey's binding, a key with a flipped bit is encrypted to somebody else's part; with
-//! revocations or ends of subkeys and keys left out, each of the refusals; with the oldest part instead of the newest, the
-//! message's recipient; with the parser stopping after the first block, the second key of a file; without `--`, the name that
-//! begins with a dash.
+//! Seen to fail: without the check of a subkey's binding, a key with a flipped bit is encrypted to another part; without that
+//! of a revocation (by the key, by a designated revoker, of a subkey, of a user id), of an end, of the flags, of a trial, of
+//! the time or of MD5, each of the refusals; with the oldest part instead of the newest, whose session key it is; with a parser
+//! that stops after the first block, the second key of a file; without `--`, the name that begins with a dash; without gpg's
+//! exit code, a keyring that cannot be read.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -173,7 +174,10 @@ fn the_one_usable_key_of_several_is_taken() {
 fn keys_that_cannot_be_used_are_refused() {
     assert_eq!(faults(&["past@example.com"]), [KeyFault::Expired]);
     assert_eq!(faults(&["revoked@example.com"]), [KeyFault::Revoked]);
+    assert_eq!(faults(&["staff@example.com"]), [KeyFault::Revoked]);
     assert_eq!(faults(&["signer@example.com"]), [KeyFault::CannotEncrypt]);
+    assert_eq!(faults(&["exotic@example.com"]), [KeyFault::CannotEncrypt]);
+    assert_eq!(faults(&["weak@example.com"]), [KeyFault::Unproven]);
     // A good one beside it does not make up for it.
     let both = ["curve@example.com", "revoked@example.com"];
     assert_eq!(faults(&both), [KeyFault::Revoked]);
@@ -219,7 +223,7 @@ fn the_newest_part_that_holds_is_encrypted_to() {
         .filter(|line| line.starts_with("sub:"))
         .map(|line| line.split(':').nth(4).unwrap())
         .collect();
-    assert_eq!(parts.len(), 3);
+    assert_eq!(parts.len(), 4);
 
     let message = encrypted(&find(&["parts@example.com"]).unwrap(), b"x");
     let packets = keyring().run("20200601T000000", &["--list-packets"], &message);

@@ -120,13 +120,11 @@ impl<'a> Bench<'a> {
     /// Whether `subkey` can be encrypted to.
     fn subkey(&self, subkey: &SignedPublicSubKey) -> Result<(), KeyFault> {
         let primary = &self.key.primary_key;
-        let mut signed = (subkey.signatures.iter()).filter(|signature| {
-            signature
-                .verify_subkey_binding(primary, &subkey.key)
-                .is_ok()
-        });
-        let (revocations, bindings): (Vec<_>, Vec<_>) = signed
-            .by_ref()
+        let (revocations, bindings): (Vec<_>, Vec<_>) = (subkey.signatures.iter())
+            .filter(|signature| {
+                let verified = signature.verify_subkey_binding(primary, &subkey.key);
+                verified.is_ok()
+            })
             .partition(|signature| signature.typ() == Some(SignatureType::SubkeyRevocation));
         let binding = newest(bindings.into_iter().filter(|binding| self.holds(binding)))
             .filter(|binding| may_encrypt(binding, subkey.key.algorithm()))
