@@ -44,6 +44,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "crates/ostrakon-client",
         &["ostrakon-types", "ostrakon-shards", "ostrakon-transport"],
     ),
+    (
+        "crates/ostrakon-backup",
+        &["ostrakon-types", "ostrakon-shards", "ostrakon-storage"],
+    ),
     ("crates/ostrakon-testdb", &[]),
     (
         "crates/ostrakon-testkit",
@@ -61,6 +65,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("bins/keyserver", &["ostrakon-server", "ostrakon-client"]),
     ("bins/ostrakon", &["ostrakon-client"]),
+    // The drill runs a server, and a user who asks it.
+    (
+        "bins/keybackup",
+        &["ostrakon-backup", "ostrakon-server", "ostrakon-client"],
+    ),
     // Examples stand where a user of the product stands: above what he may name.
     (
         "examples/custom-rule",
