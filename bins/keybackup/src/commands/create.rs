@@ -110,7 +110,12 @@ pub(crate) async fn run(args: CreateArgs) -> Result<(), Failure> {
     }
     print(&path.display().to_string())?;
     match made.proof {
-        Ok(proof) => say(&format!("{}. {proof}", context::size(size))),
+        Ok(proof) => {
+            say(&format!("{}. {proof}", context::size(size)));
+            if args.cleartext && contents == Contents::Keyserver {
+                say("That took the instance's key file, which is not in the archive");
+            }
+        }
         Err(_) if args.no_drill => say("It was not restored to see that it can be: `--no-drill`"),
         Err(failure) => {
             // The archive is there, and may be good: but nobody knows.
@@ -351,7 +356,7 @@ fn produce(
     let disk =
         |error: io::Error| Failure::new(code::DISK, format!("cannot write the archive: {error}"));
     let mut writer = Writer::begin(out, header).map_err(disk)?;
-    let mut add = |name: &str, path: &Path, writer: &mut Writer<_>| {
+    let add = |name: &str, path: &Path, writer: &mut Writer<_>| {
         let mut file = File::open(path).map_err(Failure::file(path))?;
         let mode = file.metadata().map_err(Failure::file(path))?;
         let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());

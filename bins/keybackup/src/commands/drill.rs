@@ -1,4 +1,4 @@
-use std::{io::Read, path::Path};
+use std::{io::Read, os::unix::fs::DirBuilderExt as _, path::Path};
 
 use ostrakon_backup::{
     Opening,
@@ -92,7 +92,8 @@ pub(crate) async fn unpack(
 
 /// Takes a folder that is made for it.
 pub(crate) fn restorer(folder: &Path) -> Result<Restorer, Failure> {
-    std::fs::create_dir(folder).map_err(Failure::file(folder))?;
+    let made = std::fs::DirBuilder::new().mode(0o700).create(folder);
+    made.map_err(Failure::file(folder))?;
     Ok(Restorer::new(folder, Handle::current()))
 }
 

@@ -110,8 +110,8 @@ async fn restore(
             );
             let replaced = old.instance_key().exists().then_some(old);
             let home = Home::new(staging);
-            let settled = backup::settle(&home, &kss_id, replaced, detail, &Clock::system());
-            settled.await?;
+            let clock = Clock::system();
+            backup::settle(&home, &kss_id, replaced, detail, &clock).await?;
         }
         (Contents::Device, _) => {
             let checked = ostrakon_client::backup::check(staging);

@@ -170,7 +170,7 @@ impl Restorer {
     fn begin(&mut self) -> Result<Option<&mut Load>, Failure> {
         if self.load.is_none() {
             if !self.has_key() {
-                let Some(from) = &self.instance_key else {
+                let Some(from) = self.instance_key.clone() else {
                     if self.lenient {
                         return Ok(None);
                     }
@@ -180,10 +180,10 @@ impl Restorer {
                     )
                     .hint("name that file: `--instance-key FILE`"));
                 };
-                backup::instance_key(from).map_err(|error| Failure::of(code::NO_KEY, &error))?;
-                let mut file = fs::File::open(from).map_err(Failure::file(from))?;
-                self.write(INSTANCE_KEY, 0o600, &mut file)
-                    .map_err(Failure::file(from))?;
+                backup::instance_key(&from).map_err(|error| Failure::of(code::NO_KEY, &error))?;
+                let mut file = fs::File::open(&from).map_err(Failure::file(&from))?;
+                let written = self.write(INSTANCE_KEY, 0o600, &mut file);
+                written.map_err(Failure::file(&from))?;
             }
             let file = Place::File(self.home().database());
             let place = self.place.as_ref().unwrap_or(&file);
