@@ -6,7 +6,7 @@ use ostrakon_shards::{
     ceremony::{AnswerError, Need, Notice, Question, Requester},
     generation::Generation,
     identity::VerifiedKeyserver,
-    profile::HeadError,
+    profile::{HeadError, Profile, SignedVersion},
     random::RandomError,
     seal::Sealed,
 };
@@ -170,7 +170,12 @@ impl Workstation {
         }
         let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
         let places = self.places(member, urls);
-        for (place, shown) in self.look_at(member, &places).await {
+        let looks = self.look_at(member, &places).await;
+        for (_, shown) in &looks {
+            self.follow_profile(&shown.versions)?;
+        }
+        let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
+        for (place, shown) in looks {
             newest.extend(shown.newest);
             self.sort(&mut found, member, &Source::Place(place), shown.notices);
         }
@@ -204,6 +209,38 @@ impl Workstation {
         }
     }
 
+    /// Takes over the versions that continue the profile. Each is signed by the devices of the one before it,
+    /// whoever hands it on; what does not continue it, or is without this device, is passed over.
+    fn follow_profile(&mut self, versions: &[SignedVersion]) -> Result<(), OpenError> {
+        if versions.is_empty() {
+            return Ok(());
+        }
+        let lock = self.lock()?;
+        let Some(member) = self.member() else {
+            return Ok(());
+        };
+        let (known, device) = (Profile::clone(&member.profile), member.device.id());
+        let number = known.head().number;
+        let new = versions
+            .iter()
+            .filter(|signed| signed.version().number > number);
+        let new: Vec<_> = new.cloned().collect();
+        let followed = new
+            .iter()
+            .try_fold(known, |profile, next| profile.advance(next.clone()));
+        match followed {
+            Ok(profile) if !new.is_empty() && profile.member(&device).is_some() => {
+                self.change(&lock, |state| {
+                    if let Some(membership) = &mut state.membership {
+                        membership.versions.extend(new);
+                        membership.head = profile.head();
+                    }
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Looks at this profile's server.
     async fn waits_at_server(
         &mut self,
@@ -220,7 +257,7 @@ impl Workstation {
 
     async fn shown_by_keyserver(&self, member: &Member) -> Result<Shown, HoldError> {
         let (link, keyserver) = self.link_to(member, &Source::Keyserver).await?;
-        let asked = self.ask_item(member, &link, Item::PendingCeremonies, Expect::More);
+        let asked = self.ask_item(member, &link, look::pending(member), Expect::More);
         look::shown(asked.await?, &keyserver)
     }
 

@@ -2,6 +2,7 @@
 
 use ostrakon_shards::{
     identity::{PublicCard, VerifiedKeyserver},
+    profile::SignedVersion,
     random,
 };
 use ostrakon_transport::{
@@ -32,6 +33,8 @@ pub(super) struct Shown {
     pub(super) notices: Vec<PendingNotice>,
     /// The newest backup key of a server, as that server itself says.
     pub(super) newest: Option<KnownBackup>,
+    /// Versions of the profile that this device does not know.
+    pub(super) versions: Vec<SignedVersion>,
 }
 
 impl Workstation {
@@ -98,7 +101,7 @@ async fn look(
 ) -> Result<Shown, HoldError> {
     let (link, relay) = link(config, place).await?;
     let id = random::request_id(environment.now())?;
-    let items = vec![Item::PendingCeremonies];
+    let items = vec![pending(member)];
     let body = RequestBody::new(id, environment.now(), member.profile.id(), items);
     let body = body.map_err(AskError::from)?;
     let (keys, card) = (&member.keys, &member.device);
@@ -123,19 +126,35 @@ pub(super) async fn link(
     Ok((link, identity))
 }
 
+/// Asks what waits and, where no server of its own tells the device so, how its profile has changed.
+pub(super) fn pending(member: &Member) -> Item {
+    let alone = member.keyserver.is_none();
+    Item::PendingCeremonies {
+        known: alone.then(|| member.profile.head().number),
+    }
+}
+
 /// What an answer shows.
 pub(super) fn shown(
     answer: Option<ItemAnswer>,
     relay: &VerifiedKeyserver,
 ) -> Result<Shown, HoldError> {
     match answer {
-        Some(ItemAnswer::Notices { notices, backup }) => {
+        Some(ItemAnswer::Notices {
+            notices,
+            backup,
+            versions,
+        }) => {
             let newest = backup.and_then(|newest| newest.verify(relay).ok());
             let newest = newest.map(|generation| KnownBackup {
                 kss_id: relay.kss_id(),
                 generation,
             });
-            Ok(Shown { notices, newest })
+            Ok(Shown {
+                notices,
+                newest,
+                versions,
+            })
         }
         Some(ItemAnswer::Denied(denial)) => Err(HoldError::Denied(denial)),
         Some(ItemAnswer::Failed(failure)) => Err(HoldError::Relay(failure)),

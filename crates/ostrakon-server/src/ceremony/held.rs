@@ -232,14 +232,17 @@ impl Room<'_> {
         caller: Caller,
     ) -> Result<(Held, Convened), ConveneError> {
         let backup = newest_backup(self.store).await?;
-        let known = backup.as_ref().map_or(&[][..], BackupFile::versions);
+        let known = match &backup {
+            Some(backup) => self.newest_known(backup).await?,
+            None => Vec::new(),
+        };
         let (profile, versions) = match &ask.operation {
-            Operation::SaveBackupKey { .. } => newest(known, &ask.profile)?,
+            Operation::SaveBackupKey { .. } => newest(&known, &ask.profile)?,
             // Whom to ask is known, or nobody may be asked: else whoever asks could name himself.
-            Operation::AcceptRollback | Operation::Administer(_) => match known {
-                [] => return Err(ConveneError::NoProfile),
-                known => newest(known, &ask.profile)?,
-            },
+            Operation::AcceptRollback | Operation::Administer(_) if known.is_empty() => {
+                return Err(ConveneError::NoProfile);
+            }
+            Operation::AcceptRollback | Operation::Administer(_) => newest(&known, &ask.profile)?,
         };
         let (subject, then) = self.subject(ask.operation, &profile, caller).await?;
         let needed = profile.threshold().needed();
@@ -261,6 +264,14 @@ impl Room<'_> {
             seen: HashSet::new(),
         };
         Ok((held, convened))
+    }
+
+    /// The profile that holds the backup key, as this server knows it: as it was when that was made or, where
+    /// the server is in it, as it is in force.
+    async fn newest_known(&self, backup: &BackupFile) -> Result<Vec<SignedVersion>, ConveneError> {
+        let registered = self.store.profile(&backup.profile().id()).await;
+        let registered = registered.map_err(BuildError::from)?;
+        Ok(newest(backup.versions(), &registered)?.1)
     }
 
     async fn subject(
