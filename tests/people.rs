@@ -143,6 +143,45 @@ fn five_devices_three_of_which_decide() {
 }
 
 #[test]
+fn a_relay_that_was_named_and_is_away_is_an_error() {
+    let desk = Device::workstation();
+    let phone = Device::new();
+    desk.listen();
+    desk.add("phone", &phone, &[]);
+    // Nobody listens there any more.
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let away = format!("http://{}", away.local_addr().unwrap());
+    phone.done(&["approvals", "list"]);
+    for args in [
+        &["approvals", "list", "--relay", &away][..],
+        &["approvals", "show", "ab", "--relay", &away],
+        &["approvals", "approve", "ab", "--relay", &away],
+    ] {
+        let ran = phone.run(args);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let said = format!("nobody answers at {away}");
+        assert!(ran.stderr.contains(&said), "{ran:?}");
+    }
+    // What waits elsewhere is shown, and can be answered, all the same.
+    let mut host = desk.start(&["device", "words"]);
+    let relay = host.event("opened")["relay"].as_str().unwrap().to_owned();
+    let ran = phone.run(&["approvals", "list", "--relay", &away, "--relay", &relay]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("change the profile"), "{ran:?}");
+    let id = phone.asked();
+    phone.done(&[
+        "approvals",
+        "approve",
+        &id,
+        "--relay",
+        &away,
+        "--relay",
+        &relay,
+    ]);
+    host.succeeds();
+}
+
+#[test]
 fn a_typed_code_needs_both_to_agree() {
     let desk = Device::workstation();
     desk.listen();

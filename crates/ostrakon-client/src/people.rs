@@ -10,6 +10,7 @@
 //! | `approvals` | the other side of ceremonies: what waits for this device |
 //! | `look` | all relays asked at once |
 //! | `backups` | which backup keys were made, as far as this device knows |
+//! | `difference` | what people are shown of a policy that is to replace another one |
 //! | `contribution` | what a device adds to its approval: its share of a backup key, or a proof of it |
 //! | `relay` | the listener of somebody who is no device: a key shard server's commands |
 //! | `words` | recovery words, as a device |
@@ -26,6 +27,7 @@ mod calls;
 mod change;
 mod contribution;
 mod desk;
+mod difference;
 mod front;
 mod guest;
 mod hold;
@@ -41,10 +43,11 @@ use std::{net::SocketAddr, path::Path};
 use ostrakon_types::{CeremonyId, DeviceId, ProfileWords, UnixMillis};
 
 pub use approvals::{
-    AnswerApprovalError, Approvals, ApproveOptions, ListApprovalsError, PendingApproval,
+    AnswerApprovalError, Approvals, ApproveOptions, AwayRelay, ListApprovalsError, PendingApproval,
 };
 pub use change::{ChangeOptions, ChangeProfileError};
 pub use contribution::ContributeError;
+pub use difference::PolicyChange;
 pub use front::ListenError;
 pub use guest::{GuestOptions, JoinError, Joined};
 pub use hold::HoldError;

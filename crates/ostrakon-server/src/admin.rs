@@ -23,6 +23,7 @@ use axum::{
     routing::{get, post},
 };
 use ostrakon_custody::SignedManifest;
+pub use ostrakon_transport::http::IdentityError;
 use ostrakon_transport::http::Site;
 use ostrakon_types::ErrorChain;
 use serde::{Deserialize, Serialize};
@@ -222,8 +223,8 @@ async fn enable(State(node): State<Arc<Node>>, Extension(caller): Extension<Call
     if let Some(refusal) = caller.must_ask(&node) {
         return refusal;
     }
-    match node.set_enabled(true, caller.by()).await {
-        Ok(()) => {
+    match node.set_enabled(true, caller.by(), None).await {
+        Ok(_) => {
             tracing::info!("enabled by the operator");
             Json(Done {}).into_response()
         }

@@ -17,7 +17,7 @@ use ostrakon_transport::{
 use ostrakon_types::{CeremonyId, Denial, ErrorChain, KssId, UnixMillis};
 
 use super::{
-    ContributeError, HoldError, contribution,
+    ContributeError, HoldError, PolicyChange, contribution, difference,
     look::{self, Place, Shown},
 };
 use crate::{
@@ -37,6 +37,17 @@ pub struct Approvals {
     pub pending: Vec<PendingApproval>,
     /// What came that this device must not answer, and why, in words.
     pub refused: Vec<String>,
+    /// Relays that were named, and where nobody answers.
+    pub away: Vec<AwayRelay>,
+}
+
+/// A relay that was named, and where nobody answers.
+#[derive(Debug)]
+pub struct AwayRelay {
+    /// Where.
+    pub url: BaseUrl,
+    /// What came of asking.
+    pub error: AskError,
 }
 
 /// Something that waits for this device's answer.
@@ -148,8 +159,8 @@ impl Workstation {
     pub const WATCH_EVERY: Duration = EVERY;
 
     /// Asks for what waits for this device, everywhere at once: the key shard servers that this device knows,
-    /// and the relays that `urls` names or, where there is neither, those that it knows. A place where nobody
-    /// waits any more is passed over. What the servers say of their backup keys is noted.
+    /// and the relays that `urls` names or, where it names none and the profile has no server, those that it
+    /// knows. A place that was not named, and where nobody waits any more, is passed over. What the servers say of their backup keys is noted.
     ///
     /// # Errors
     /// When there is no profile, or its key shard server cannot be asked.
@@ -170,7 +181,8 @@ impl Workstation {
         }
         let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
         let places = self.places(member, urls);
-        let looks = self.look_at(member, &places).await;
+        let (looks, away) = self.look_at(member, &places).await;
+        found.away = away;
         for (_, shown) in &looks {
             self.follow_profile(&shown.versions)?;
         }
@@ -290,6 +302,14 @@ impl Workstation {
         let now = self.environment.now();
         !id.is_empty()
             && answered.any(|past| now < past.expires_at && past.id.to_string().starts_with(id))
+    }
+
+    /// How the policy that is to be put in force differs from the one that is; `None` when something else is
+    /// asked.
+    #[must_use]
+    pub fn policy_change(&self, question: &Question) -> Option<PolicyChange> {
+        // What came along was compared with what is asked when it came.
+        difference::policy_change(question).ok().flatten()
     }
 
     /// The path of the file that a machine asks to read, as this device's own share of its key says. `None` when
@@ -432,7 +452,11 @@ fn read(
 ) -> Result<Question, String> {
     let device = member.device.id();
     let notice = Notice::open(notice, id, &device, &member.keys);
-    notice
+    let question = notice
         .and_then(|notice| notice.examine(&member.profile, &device, now))
-        .map_err(|error| ErrorChain(&error).to_string())
+        .map_err(|error| ErrorChain(&error).to_string())?;
+    // Nobody is asked about a policy and shown another one.
+    let texts = question.policy_texts();
+    texts.map_err(|error| ErrorChain(&error).to_string())?;
+    Ok(question)
 }

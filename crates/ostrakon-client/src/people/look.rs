@@ -11,7 +11,7 @@ use ostrakon_transport::{
 };
 use tokio::task::JoinSet;
 
-use super::HoldError;
+use super::{AwayRelay, HoldError};
 use crate::{
     ask::{AskError, Expect, Link, impatient},
     config::Config,
@@ -73,8 +73,13 @@ impl Workstation {
         places
     }
 
-    /// Looks at all places at once. Where nobody answers, nothing is shown.
-    pub(super) async fn look_at(&self, member: &Member, places: &[Place]) -> Vec<(Place, Shown)> {
+    /// Looks at all places at once. Where nobody answers, nothing is shown; those of them that were named are
+    /// told.
+    pub(super) async fn look_at(
+        &self,
+        member: &Member,
+        places: &[Place],
+    ) -> (Vec<(Place, Shown)>, Vec<AwayRelay>) {
         let mut looks = JoinSet::new();
         for (number, place) in places.iter().enumerate() {
             let (config, environment) = (self.config.clone(), self.environment.clone());
@@ -86,10 +91,21 @@ impl Workstation {
         }
         let mut found = looks.join_all().await;
         found.sort_by_key(|(number, ..)| *number);
-        let shown = |(_, place, shown): (usize, Place, Result<Shown, HoldError>)| {
-            shown.ok().map(|shown| (place, shown))
-        };
-        found.into_iter().filter_map(shown).collect()
+        let (mut seen, mut away) = (Vec::new(), Vec::new());
+        for (_, place, shown) in found {
+            match shown {
+                Ok(Some(shown)) => seen.push((place, shown)),
+                Err(error) if place.named => away.extend(
+                    place
+                        .urls
+                        .first()
+                        .cloned()
+                        .map(|url| AwayRelay { url, error }),
+                ),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        (seen, away)
     }
 }
 
@@ -98,15 +114,25 @@ async fn look(
     environment: &Environment,
     member: &Member,
     place: &Place,
-) -> Result<Shown, HoldError> {
+) -> Result<Option<Shown>, AskError> {
     let (link, relay) = link(config, place).await?;
+    // Who is there, and has nothing to say to this device, is not away.
+    Ok(shown_by(environment, member, &link, &relay).await.ok())
+}
+
+async fn shown_by(
+    environment: &Environment,
+    member: &Member,
+    link: &Link,
+    relay: &VerifiedKeyserver,
+) -> Result<Shown, HoldError> {
     let id = random::request_id(environment.now())?;
     let items = vec![pending(member)];
     let body = RequestBody::new(id, environment.now(), member.profile.id(), items);
     let body = body.map_err(AskError::from)?;
     let (keys, card) = (&member.keys, &member.device);
     let answers = link.ask(keys, card, body, Expect::Nothing, environment);
-    shown(answers.await?.into_iter().next(), &relay)
+    shown(answers.await?.into_iter().next(), relay)
 }
 
 /// The way to a place, and who is there. Whoever answers is trusted with nothing: see the notices.

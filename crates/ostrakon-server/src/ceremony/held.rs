@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ostrakon_custody::{AuditEvent, Change, Identity, Ledger, Relay, Signer};
+use ostrakon_custody::{AuditEvent, Change, Identity, Ledger, Relay, Signer, Spends};
 use ostrakon_shards::{
     backup::BackupFile,
     ceremony::{Completed, Subject, Tally},
@@ -244,13 +244,13 @@ impl Room<'_> {
             }
             Operation::AcceptRollback | Operation::Administer(_) => newest(&known, &ask.profile)?,
         };
-        let (subject, then) = self.subject(ask.operation, &profile, caller).await?;
+        let (subject, enclosed, then) = self.subject(ask.operation, &profile, caller).await?;
         let needed = profile.threshold().needed();
         let opened = self
             .signer
             .open_ceremony(&profile, subject, needed, ask.wait_ms, self.now);
         let tally = opened?;
-        let convened = Convened::of(&tally, &profile, &versions, None)?;
+        let convened = Convened::of(&tally, &profile, &versions, enclosed.as_deref())?;
         let most = most(caller);
         let relayed = self.relay(tally.ceremony(), &versions, &convened.notices, most);
         relayed.await?;
@@ -279,7 +279,7 @@ impl Room<'_> {
         operation: Operation,
         profile: &Profile,
         caller: Caller,
-    ) -> Result<(Subject, Then), ConveneError> {
+    ) -> Result<(Subject, Option<Vec<u8>>, Then), ConveneError> {
         let kss_id = self.keyserver.kss_id();
         Ok(match operation {
             Operation::SaveBackupKey {
@@ -297,7 +297,7 @@ impl Room<'_> {
                     threshold: profile.threshold().needed(),
                     holders: holders(profile),
                 };
-                (subject, Then::SaveBackupKey(generation))
+                (subject, None, Then::SaveBackupKey(generation))
             }
             Operation::AcceptRollback => {
                 let generation = self.lineage.newest().generation();
@@ -307,12 +307,12 @@ impl Room<'_> {
                     epoch,
                     counter,
                 };
-                (subject, Then::AcceptRollback(generation))
+                (subject, None, Then::AcceptRollback(generation))
             }
             Operation::Administer(asked) => {
                 let prepared = administration::prepare(self, asked, caller.certificate());
-                let (subject, todo) = prepared.await?;
-                (subject, Then::Administer(todo))
+                let (subject, enclosed, todo) = prepared.await?;
+                (subject, enclosed, Then::Administer(todo))
             }
         })
     }
@@ -326,6 +326,14 @@ impl Room<'_> {
             self.give_up(&held).await?;
             return Err(error);
         }
+        self.perform(held).await
+    }
+
+    /// Does what was approved, if it was.
+    pub(super) async fn perform(
+        &self,
+        held: Held,
+    ) -> Result<(Fulfilled, Option<Made>), ConveneError> {
         let Held {
             tally,
             versions,
@@ -370,7 +378,12 @@ impl Room<'_> {
                 Ok((done, None))
             }
             Then::Administer(todo) => {
-                let done = administration::perform(self, todo, approved).await;
+                let spends = Spends {
+                    profile: completed.ceremony.profile,
+                    ceremony: completed.ceremony.id,
+                    requester: self.keyserver.device_id(),
+                };
+                let done = administration::perform(self, todo, approved, spends).await;
                 let outcome = if done.is_ok() {
                     "approved"
                 } else {
