@@ -109,6 +109,8 @@ pub enum FaultKind {
     NoAdministrators,
     /// The profile whose devices were to be asked is not the one that decides.
     OtherProfile,
+    /// What is asked about is no ceremony that this instance has open.
+    NoCeremony,
     /// Another one.
     #[default]
     #[serde(other)]
@@ -292,7 +294,7 @@ fn fault_of(error: &dyn std::error::Error, kind: FaultKind) -> Response {
         FaultKind::NeedsApproval | FaultKind::NoAdministrators | FaultKind::OtherProfile => {
             StatusCode::FORBIDDEN
         }
-        FaultKind::Other => StatusCode::SERVICE_UNAVAILABLE,
+        FaultKind::Other | FaultKind::NoCeremony => StatusCode::SERVICE_UNAVAILABLE,
     };
     let error = ErrorChain(error).to_string();
     (status, Json(Fault { error, kind })).into_response()
