@@ -4,7 +4,8 @@
 //! Bugs planted to see these tests fail: one approval less taken for enough
 //! (`five_devices_three_of_which_decide`); the person's word on the digits not heeded
 //! (`a_typed_code_needs_both_to_agree`); one key for the answers to all ceremonies, and the digest in them
-//! not compared (`what_a_relay_moves_or_alters_is_not_answered`).
+//! not compared (`what_a_relay_moves_or_alters_is_not_answered`); an interrupted request not closed at the server
+//! (`who_is_interrupted_withdraws_what_waits_at_the_server`).
 
 #![allow(
     clippy::unwrap_used,
