@@ -409,8 +409,10 @@ fn an_administrators_device_gets_nothing_else() {
     let phone = of(&world.administrators.phone);
     let at = world.server.address;
     let ask = |items: Vec<Item>| phone.ask(at, &phone.body(items));
-    match ask(vec![Item::PendingCeremonies]).only() {
-        ItemAnswer::Notices { notices, backup } => {
+    match ask(vec![Item::PendingCeremonies { known: None }]).only() {
+        ItemAnswer::Notices {
+            notices, backup, ..
+        } => {
             assert!(notices.is_empty() && backup.is_some());
         }
         _ => panic!("no notices"),
@@ -439,14 +441,17 @@ fn an_administrators_device_gets_nothing_else() {
         let refused = matches!(asked, user::Asked::Refused(RefusalCode::NotAMember));
         assert!(refused, "{item:?}: {asked:?}");
     }
-    let mixed = ask(vec![Item::PendingCeremonies, Item::ListLocations]);
+    let mixed = ask(vec![
+        Item::PendingCeremonies { known: None },
+        Item::ListLocations,
+    ]);
     assert!(matches!(
         mixed,
         user::Asked::Refused(RefusalCode::NotAMember)
     ));
     // Nor does anybody in its name.
     let other = DeviceKeys::generate().unwrap();
-    let bytes = canonical::encode(&phone.body(vec![Item::PendingCeremonies]));
+    let bytes = canonical::encode(&phone.body(vec![Item::PendingCeremonies { known: None }]));
     let forged = phone.forge(&bytes).sealed(&other.signing);
     let answer = user::post(at, &forged);
     assert_eq!((answer.status, answer.body.len()), (400, 0), "{answer:?}");

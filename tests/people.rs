@@ -4,7 +4,8 @@
 //! Bugs planted to see these tests fail: one approval less taken for enough
 //! (`five_devices_three_of_which_decide`); the person's word on the digits not heeded
 //! (`a_typed_code_needs_both_to_agree`); one key for the answers to all ceremonies, and the digest in them
-//! not compared (`what_a_relay_moves_or_alters_is_not_answered`).
+//! not compared (`what_a_relay_moves_or_alters_is_not_answered`); an interrupted request not closed at the server
+//! (`who_is_interrupted_withdraws_what_waits_at_the_server`).
 
 #![allow(
     clippy::unwrap_used,
@@ -25,7 +26,8 @@ use std::{
 
 use devices::{Device, Waiting};
 use ostrakon_custody::AuditEvent;
-use ostrakon_testkit::{Keyserver, TestHome};
+use ostrakon_testkit::{Keyserver, TestHome, keyserver::send_signal, keyserver_command, run};
+use rustix::process::Signal;
 use serde_json::Value;
 
 const CHANGES: &str = "\
@@ -140,6 +142,45 @@ fn five_devices_three_of_which_decide() {
     assert_eq!(refused.code, Some(1), "{refused:?}");
     host.child.kill().unwrap();
     host.child.wait().unwrap();
+}
+
+#[test]
+fn a_relay_that_was_named_and_is_away_is_an_error() {
+    let desk = Device::workstation();
+    let phone = Device::new();
+    desk.listen();
+    desk.add("phone", &phone, &[]);
+    // Nobody listens there any more.
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let away = format!("http://{}", away.local_addr().unwrap());
+    phone.done(&["approvals", "list"]);
+    for args in [
+        &["approvals", "list", "--relay", &away][..],
+        &["approvals", "show", "ab", "--relay", &away],
+        &["approvals", "approve", "ab", "--relay", &away],
+    ] {
+        let ran = phone.run(args);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let said = format!("nobody answers at {away}");
+        assert!(ran.stderr.contains(&said), "{ran:?}");
+    }
+    // What waits elsewhere is shown, and can be answered, all the same.
+    let mut host = desk.start(&["device", "words"]);
+    let relay = host.event("opened")["relay"].as_str().unwrap().to_owned();
+    let ran = phone.run(&["approvals", "list", "--relay", &away, "--relay", &relay]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("change the profile"), "{ran:?}");
+    let id = phone.asked();
+    phone.done(&[
+        "approvals",
+        "approve",
+        &id,
+        "--relay",
+        &away,
+        "--relay",
+        &relay,
+    ]);
+    host.succeeds();
 }
 
 #[test]
@@ -281,6 +322,83 @@ fn with_a_key_shard_server_it_relays_and_its_policy_judges() {
         })
         .collect();
     assert_eq!(steps, ["opened", "answered", "approved"]);
+}
+
+#[test]
+fn the_operator_cancels_what_devices_ask_each_other() {
+    let home = TestHome::create(CHANGES);
+    let server = Keyserver::start(&home);
+    let desk = Device::onboarded(&server);
+    let phone = Device::new();
+    desk.listen();
+    desk.add("phone", &phone, &[]);
+    desk.done(&["profile", "threshold", "3"]);
+    let mut host = desk.start(&["profile", "threshold", "2"]);
+    let id = host.event("opened")["ceremony"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(phone.asked(), id);
+    let ran = run(keyserver_command(home.path()).args(["ceremony", "cancel", &id]));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    host.fails(3, "it was cancelled at the key shard server");
+    assert!(phone.json(&["approvals", "list"]).is_empty());
+    let late = phone.run(&["approvals", "approve", &id]);
+    assert_eq!(late.code, Some(1), "{late:?}");
+    assert_eq!(desk.threshold(), (3, 3));
+    let (status, log) = server.stop();
+    assert!(status.success(), "{log}");
+    let steps = home
+        .records()
+        .audit
+        .into_iter()
+        .filter_map(|record| match record.event {
+            AuditEvent::Ceremony { ceremony, step, .. } => {
+                (ceremony.to_string() == id).then_some(step)
+            }
+            _ => None,
+        });
+    assert_eq!(steps.collect::<Vec<_>>(), ["opened", "cancelled"]);
+}
+
+#[test]
+fn who_is_interrupted_withdraws_what_waits_at_the_server() {
+    let home = TestHome::create(CHANGES);
+    let server = Keyserver::start(&home);
+    let desk = Device::onboarded(&server);
+    let phone = Device::new();
+    desk.listen();
+    desk.add("phone", &phone, &[]);
+    desk.done(&["profile", "threshold", "3"]);
+    let listed = || {
+        let ran =
+            run(keyserver_command(home.path()).args(["ceremony", "list", "--format", "json"]));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.stdout.lines().count()
+    };
+    // More often than there are places.
+    for signal in [Signal::TERM, Signal::INT, Signal::TERM, Signal::INT] {
+        let mut host = desk.start(&["profile", "threshold", "2"]);
+        host.event("opened");
+        assert_eq!((phone.json(&["approvals", "list"]).len(), listed()), (1, 1));
+        send_signal(host.child.id(), signal);
+        host.fails(1, "interrupted: nobody is asked any more");
+        assert_eq!((phone.json(&["approvals", "list"]).len(), listed()), (0, 0));
+    }
+    // Who is killed says nothing: the place is taken until the request expires, or the operator ends it.
+    let mut host = desk.start(&["profile", "threshold", "2"]);
+    host.event("opened");
+    host.child.kill().unwrap();
+    host.child.wait().unwrap();
+    assert_eq!(listed(), 1);
+    // And after all that, it works.
+    let mut host = desk.start(&["profile", "threshold", "2"]);
+    let id = host.event("opened")["ceremony"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    phone.done(&["approvals", "approve", &id]);
+    host.succeeds();
 }
 
 #[test]

@@ -130,7 +130,10 @@ impl Team {
     }
 
     fn pending(&self, device: usize) -> Vec<CeremonyId> {
-        match self.ask(device, Item::PendingCeremonies).only() {
+        match self
+            .ask(device, Item::PendingCeremonies { known: None })
+            .only()
+        {
             ItemAnswer::Notices { notices, .. } => notices.iter().map(|notice| notice.id).collect(),
             _ => panic!("no notices"),
         }
@@ -372,7 +375,7 @@ fn only_members_open_ceremonies_and_three_at_most() {
     assert!(matches!(close(0), ItemAnswer::Relayed));
     assert_eq!(failure(&close(0)), none);
     // Strangers have no part in it, known to the server or not.
-    let asked = team.ask(2, Item::PendingCeremonies);
+    let asked = team.ask(2, Item::PendingCeremonies { known: None });
     assert!(
         matches!(&asked, Asked::Http(answer) if answer.status == 400),
         "{asked:?}"
@@ -384,7 +387,10 @@ fn only_members_open_ceremonies_and_three_at_most() {
     };
     let asked = other.ask(
         team.server.address,
-        &other.body_at(team.server.now(), vec![Item::PendingCeremonies]),
+        &other.body_at(
+            team.server.now(),
+            vec![Item::PendingCeremonies { known: None }],
+        ),
     );
     assert!(
         matches!(asked, Asked::Refused(RefusalCode::NotAMember)),

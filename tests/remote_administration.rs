@@ -17,14 +17,17 @@
 )]
 
 mod afar;
+mod cluster_of;
 mod devices;
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use afar::{Connection, Identity, Shown, block_on, routes, url};
+use cluster_of::Cluster;
 use devices::{Administrators, Asked, Device, Waiting};
 use ostrakon_custody::AuditEvent;
 use ostrakon_storage::{ProtectorKey, Store};
+use ostrakon_testdb::postgres;
 use ostrakon_testkit::{APPROVE_ALL, Keyserver, Ran, TestHome, keyserver_command, run};
 use ostrakon_types::Digest;
 use rustls::version::{TLS12, TLS13};
@@ -142,7 +145,7 @@ fn only_a_certificate_that_is_in_force_is_heard() {
     done(keyserver(&home, &["administrator", "revoke", &alice.id]));
     assert_eq!(connection.ask("GET", "/status", "").unwrap(), 403);
     refused(&alice.run(&server, &["status"]), "not heard here");
-    refused(&expired.run(&server, &["disable"]), "exchange failed");
+    refused(&expired.run(&server, &["disable"]), "has expired on");
 
     server.stop();
     let mut counts = std::collections::BTreeMap::new();
@@ -157,7 +160,7 @@ fn only_a_certificate_that_is_in_force_is_heard() {
     let of = |reason: &str| counts[&format!("administration with{reason}")];
     assert_eq!(of("out a certificate"), each);
     assert_eq!(of(" a foreign certificate"), each);
-    assert_eq!(of(" an expired certificate"), each + 1);
+    assert_eq!(of(" an expired certificate"), each);
     assert_eq!(of(" a certificate for something else"), 2 * each);
     assert_eq!(of(" an unknown certificate"), each);
     assert_eq!(of(" a revoked certificate"), each + 2);
@@ -189,6 +192,21 @@ fn an_identity_is_made_listed_and_revoked() {
             _ => assert!(fs::read(&first.path).unwrap().ends_with(&written)),
         }
     }
+    // A private key is not written over, nor anything else that nobody has said is to go.
+    let key = fs::read(&first.path).unwrap();
+    let over = ["root-ca", "-o", path];
+    refused(&keyserver(&home, &over), "exists already");
+    assert_eq!(fs::read(&first.path).unwrap(), key);
+    let old = home.path().join("ca.pem");
+    fs::write(
+        &old,
+        "an older one, which is longer than what comes ".repeat(100),
+    )
+    .unwrap();
+    let over = ["root-ca", "--force", "-o", old.to_str().unwrap()];
+    done(keyserver(&home, &over));
+    assert!(key.ends_with(&fs::read(&old).unwrap()));
+
     for identity in [&first, &second] {
         let shown = status(identity.run(&server, &["status", "--format", "json"]));
         assert_eq!(shown["kss_id"], server.identity.kss_id().to_string());
@@ -223,6 +241,71 @@ fn an_identity_is_made_listed_and_revoked() {
         first.id, second.id
     );
     assert!(audit.contains(&word), "{audit}");
+}
+
+#[test]
+fn an_identity_that_is_of_no_use_says_why() {
+    let home = TestHome::create(APPROVE_ALL);
+    home.write_config(HEARD);
+    let expired = Identity::issued_before(&home, 3);
+    let server = Keyserver::start(&home);
+    let ran = expired.run(&server, &["status"]);
+    refused(&ran, "has expired on 20");
+    assert!(
+        ran.stderr.contains("keyserver administrator create"),
+        "{ran:?}"
+    );
+
+    let alice = Identity::create(&home, "alice");
+    for mode in [0o640, 0o604, 0o620] {
+        fs::set_permissions(&alice.path, fs::Permissions::from_mode(mode)).unwrap();
+        let ran = alice.run(&server, &["status"]);
+        refused(&ran, "holds a private key and is open to others");
+        assert!(ran.stderr.contains("chmod 600"), "{ran:?}");
+    }
+    fs::set_permissions(&alice.path, fs::Permissions::from_mode(0o400)).unwrap();
+    done(alice.run(&server, &["status"]));
+}
+
+#[test]
+fn what_one_instance_revokes_no_other_hears() {
+    let cluster = Cluster::new(postgres(), 2, APPROVE_ALL);
+    for home in &cluster.homes {
+        home.write_config(HEARD);
+    }
+    let servers = cluster.serve_all();
+    let alice = Identity::create(&cluster.homes[0], "alice");
+    let (authority, shown) = (alice.authority(), alice.shown());
+    let open = |server: &Keyserver| {
+        let address = server.administration.unwrap();
+        Connection::open(address, &authority, Some(&shown), &TLS13)
+    };
+    let mut connections: Vec<_> = servers.iter().map(open).collect();
+    for connection in &mut connections {
+        assert_eq!(connection.ask("GET", "/status", "").unwrap(), 200);
+    }
+    // What one instance was asked, it counts and does itself; the others know of it, and can end it.
+    done(alice.run(&servers[0], &["disable"]));
+    let asked = asked(&alice, &servers[0], &["enable"]);
+    let body = json!({ "id": asked.id }).to_string();
+    assert_ne!(
+        connections[1]
+            .ask("POST", "/ceremony/fulfil", &body)
+            .unwrap(),
+        200
+    );
+    let listed = done(alice.run(&servers[1], &["ceremony", "list"]));
+    assert!(listed.contains(&asked.id), "{listed}");
+
+    cluster.done(0, &["administrator", "revoke", "alice"]);
+    for (connection, server) in connections.iter_mut().zip(&servers) {
+        assert_eq!(connection.ask("GET", "/status", "").unwrap(), 403);
+        assert_eq!(open(server).ask("POST", "/disable", "{}").unwrap(), 403);
+    }
+    refused(&alice.run(&servers[1], &["status"]), "not heard here");
+    asked.waiting.fails(1, "not heard here");
+    let bob = Identity::create(&cluster.homes[1], "bob");
+    done(bob.run(&servers[0], &["status"]));
 }
 
 /// The audit log of a server, which is stopped for it.
@@ -316,7 +399,17 @@ fn what_was_approved_is_done_and_nothing_else() {
         administrators
             .phone
             .done(&["approvals", "show", &loads_a.id, "--relay", &loads_a.relay]);
-    for text in [&digest, "version 2", "`UTC`", &alice.id] {
+    let line = APPROVE_ALL.lines().next().unwrap();
+    let removed = format!("\n-{line}\n");
+    for text in [
+        &digest,
+        "version 2",
+        "`UTC`",
+        &alice.id,
+        "\n@@ -1 +1 @@\n",
+        &removed,
+        "\n+decrypt: []\n",
+    ] {
         assert!(shown.stdout.contains(text), "{text}: {shown:?}");
     }
     let loaded = loads_a.approved_by(&administrators.three());
@@ -376,6 +469,37 @@ fn what_was_approved_is_done_and_nothing_else() {
         }
     }
     assert_eq!((loaded, cleared, enabled), (1, 1, 1));
+}
+
+#[test]
+fn of_a_policy_that_is_too_long_it_is_said_that_nobody_sees_it() {
+    let administrators = Administrators::new();
+    let (_home, server, alice) = administered(&administrators);
+    let path = alice.path.with_file_name("long.yml");
+    let load = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let asked = asked(
+            &alice,
+            &server,
+            &["policy", "--load", path.to_str().unwrap()],
+        );
+        let args = ["approvals", "show", &asked.id, "--relay", &asked.relay];
+        (administrators.phone.done(&args).stdout, asked)
+    };
+    let long = |length: usize| format!("{OTHER}# \u{202e}{}\n", "-".repeat(length));
+    let text = long(64 << 10);
+    let digest = Digest::from_bytes(Sha256::digest(&text).into()).to_string();
+    let (shown, asked) = load(&text);
+    assert!(shown.contains(&digest), "{shown}");
+    assert!(
+        shown.contains("\nTHE POLICY IS NOT SHOWN: it is too long"),
+        "{shown}"
+    );
+    drop(asked);
+    // One that fits is seen, and nothing in it turns round what stands beside it.
+    let (shown, asked) = load(&long(60 << 10));
+    assert!(shown.contains("\n+# \\u{202e}---"), "{shown}");
+    drop(asked);
 }
 
 #[test]

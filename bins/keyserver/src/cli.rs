@@ -156,6 +156,9 @@ pub(crate) enum Command {
         /// The file: `.pem`, or `.p7b` for a bundle.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
+        /// Replace the file if there is one.
+        #[arg(long)]
+        force: bool,
     },
     /// Print a completion script for a shell.
     #[command(hide = true)]

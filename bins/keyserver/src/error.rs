@@ -319,6 +319,10 @@ impl From<AskError> for Failure {
                     }
                 }
                 FaultKind::NoAdministrators => said.hint(NAME_THEM),
+                FaultKind::NoCeremony => said.hint(
+                    "is it at another instance? Each counts what it was asked itself: with `--server`, name the \
+                     address of one instance, not one behind which there are several",
+                ),
                 _ => said,
             },
             _ => said,

@@ -103,7 +103,7 @@ async fn run(cli: Cli, registry: &Registry) -> Result<(), Failure> {
         Command::AcceptRollback { ask } => commands::accept_rollback::run(&home?, &ask).await,
         Command::Ceremony(command) => commands::ceremony::run(&home?, command).await,
         Command::Administrator(command) => commands::administrator::run(&home?, command).await,
-        Command::RootCa { output } => commands::root_ca::run(&home?, &output).await,
+        Command::RootCa { output, force } => commands::root_ca::run(&home?, &output, force).await,
         Command::Audit(command) => commands::audit::run(&home?, command).await,
         Command::Quota(command) => commands::quota::run(&home?, command, registry).await,
         Command::Policy(args) => commands::policy::run(home, args, cli.format, registry).await,

@@ -8,7 +8,7 @@ use ostrakon_client::{
     people::{Approvals, ApproveOptions, PendingApproval},
 };
 
-use crate::{cli::ApprovalsCommand, context::Context, error::Failure, show::aside};
+use crate::{cli::ApprovalsCommand, context::Context, error::Failure};
 
 pub(crate) async fn run(context: Context, command: ApprovalsCommand) -> Result<(), Failure> {
     let context = context.with_profile().await?;
@@ -29,25 +29,18 @@ pub(crate) async fn run(context: Context, command: ApprovalsCommand) -> Result<(
     }
 }
 
-/// What waits for this device. What it must not answer is said aside.
-async fn pending(
-    context: &mut Context,
-    relays: &[BaseUrl],
-) -> Result<Vec<PendingApproval>, Failure> {
-    let found = context.workstation.approvals(relays).await?;
-    for why in &found.refused {
-        aside(&format!("warning: this device does not answer {why}"));
-    }
-    Ok(found.pending)
-}
-
 /// The one whose id begins so.
 async fn find(
     context: &mut Context,
     id: &str,
     relays: &[BaseUrl],
 ) -> Result<PendingApproval, Failure> {
-    let Approvals { pending, refused } = context.workstation.approvals(relays).await?;
+    let Approvals {
+        pending,
+        refused,
+        away,
+        ..
+    } = context.workstation.approvals(relays).await?;
     let fits = |waiting: &PendingApproval| waiting.id().to_string().starts_with(id);
     let mut fitting = pending.into_iter().filter(fits);
     match (fitting.next(), fitting.next()) {
@@ -60,7 +53,11 @@ async fn find(
                 .find(|why| why.starts_with(id) && !id.is_empty())
             {
                 Some(why) => Failure::refused_approval(why),
-                None => Failure::no_such_approval(id),
+                // What is asked about may wait there.
+                None => match away.into_iter().next() {
+                    Some(away) => Failure::away(&away),
+                    None => Failure::no_such_approval(id),
+                },
             },
         ),
     }

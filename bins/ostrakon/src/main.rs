@@ -14,6 +14,7 @@ mod files;
 mod folder;
 mod generate;
 mod hardening;
+mod interrupt;
 mod person;
 mod profile;
 mod progress;

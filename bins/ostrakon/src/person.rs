@@ -1,6 +1,9 @@
 //! The person at the terminal.
 
-use std::io::{self, BufRead as _, Read as _};
+use std::{
+    io::{self, BufRead as _, Read as _},
+    pin::Pin,
+};
 
 use ostrakon_client::people::{Card, Digits, News, Person, Standing};
 use serde_json::json;
@@ -8,6 +11,7 @@ use serde_json::json;
 use crate::{
     cli::Format,
     error::local_time,
+    interrupt::Interrupt,
     qr,
     show::{aside, line},
 };
@@ -18,11 +22,15 @@ const MAX_LINE: u64 = 64 << 10;
 /// Tells and asks on the terminal: people on standard error, programs on standard output.
 pub(crate) struct Terminal {
     format: Format,
+    interrupt: Interrupt,
 }
 
 impl Terminal {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format }
+        Self {
+            format,
+            interrupt: Interrupt::default(),
+        }
     }
 }
 
@@ -32,6 +40,10 @@ impl Person for Terminal {
             Format::Human => human(news),
             Format::Json => json(news),
         }
+    }
+
+    fn gives_up(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.interrupt.told())
     }
 
     fn compare(&mut self, digits: Digits, other: &Card) -> Box<dyn FnOnce() -> bool + Send> {

@@ -71,12 +71,8 @@ impl Staging {
         let Some(parent) = target.parent() else {
             return Err(StagingError::Fixed(target));
         };
-        match fs::read_dir(&target) {
-            Ok(mut entries) => {
-                if entries.next().is_some() && !replace {
-                    return Err(StagingError::NotEmpty(target));
-                }
-            }
+        match is_empty(&target) {
+            Ok(false) if !replace => return Err(StagingError::NotEmpty(target)),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(StagingError::NoFolder(target));
             }
@@ -126,9 +122,7 @@ impl Staging {
     pub fn finish(self, kept_as: &str) -> Result<Option<PathBuf>, StagingError> {
         sync_below(&self.folder)?;
         let parent = self.target.parent().unwrap_or(Path::new("/"));
-        let replaced = fs::read_dir(&self.target)
-            .ok()
-            .is_some_and(|mut entries| entries.next().is_some());
+        let replaced = is_empty(&self.target).is_ok_and(|empty| !empty);
         let moved = if replaced {
             let exchange = RenameFlags::EXCHANGE;
             renameat_with(CWD, &self.folder, CWD, &self.target, exchange).map_err(io::Error::from)
@@ -165,6 +159,10 @@ impl Staging {
         let _ = remove(&self.folder);
         let _ = fs::remove_file(self.folder.with_added_extension("lock"));
     }
+}
+
+fn is_empty(folder: &Path) -> io::Result<bool> {
+    Ok(fs::read_dir(folder)?.next().is_none())
 }
 
 fn remove(folder: &Path) -> Result<(), StagingError> {

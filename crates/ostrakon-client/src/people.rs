@@ -9,7 +9,9 @@
 //! | `hold` | a ceremony from its opening to its end |
 //! | `approvals` | the other side of ceremonies: what waits for this device |
 //! | `look` | all relays asked at once |
+//! | `versions` | how the profile changed, as other devices and servers hand it on |
 //! | `backups` | which backup keys were made, as far as this device knows |
+//! | `difference` | what people are shown of a policy that is to replace another one |
 //! | `contribution` | what a device adds to its approval: its share of a backup key, or a proof of it |
 //! | `relay` | the listener of somebody who is no device: a key shard server's commands |
 //! | `words` | recovery words, as a device |
@@ -26,6 +28,7 @@ mod calls;
 mod change;
 mod contribution;
 mod desk;
+mod difference;
 mod front;
 mod guest;
 mod hold;
@@ -33,18 +36,25 @@ mod host;
 mod look;
 mod recovery;
 mod relay;
+mod versions;
 mod wire;
 mod words;
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    future::{Future, pending},
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+};
 
 use ostrakon_types::{CeremonyId, DeviceId, ProfileWords, UnixMillis};
 
 pub use approvals::{
-    AnswerApprovalError, Approvals, ApproveOptions, ListApprovalsError, PendingApproval,
+    AnswerApprovalError, Approvals, ApproveOptions, AwayRelay, ListApprovalsError, PendingApproval,
 };
 pub use change::{ChangeOptions, ChangeProfileError};
 pub use contribution::ContributeError;
+pub use difference::PolicyChange;
 pub use front::ListenError;
 pub use guest::{GuestOptions, JoinError, Joined};
 pub use hold::HoldError;
@@ -94,6 +104,12 @@ pub trait Person {
     /// Is asked whether both devices show these digits. The answer may take its time: it is waited for
     /// away from the network.
     fn compare(&mut self, digits: Digits, other: &Card) -> Box<dyn FnOnce() -> bool + Send>;
+
+    /// Completes when the person does not want to wait any more for devices that a server asks. What was asked
+    /// is withdrawn then. By default never.
+    fn gives_up(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(pending())
+    }
 }
 
 /// What a person hears.

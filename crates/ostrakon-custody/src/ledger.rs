@@ -220,6 +220,9 @@ pub enum Change {
         enabled: bool,
         /// On whose word, where it is not the operator's alone.
         by: Option<String>,
+        /// The ceremony in which that was approved, where it was. It ends with it; where it has ended before,
+        /// nothing is done, and the answer is 0 in place of 1.
+        spends: Option<Spends>,
     },
     /// Put a policy in force.
     LoadPolicy {
@@ -274,6 +277,17 @@ pub enum Change {
         /// At most so many.
         count: u32,
     },
+}
+
+/// A ceremony whose approval is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spends {
+    /// The profile whose devices approved.
+    pub profile: ProfileId,
+    /// The ceremony.
+    pub ceremony: CeremonyId,
+    /// Who opened it.
+    pub requester: DeviceId,
 }
 
 /// The answer to one item.

@@ -26,7 +26,7 @@ pub use backup::BackUpError;
 pub use identity::{Identity, IdentityError, NewIdentity, Signer};
 pub use ledger::{
     Act, Change, Explain, HeadFileError, Ledger, LedgerError, LedgerLimits, Relay, RequestItem,
-    SettleRequest, Verdict,
+    SettleRequest, Spends, Verdict,
 };
 
 /// Run as documentation tests.

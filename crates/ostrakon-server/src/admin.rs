@@ -23,6 +23,7 @@ use axum::{
     routing::{get, post},
 };
 use ostrakon_custody::SignedManifest;
+pub use ostrakon_transport::http::IdentityError;
 use ostrakon_transport::http::Site;
 use ostrakon_types::ErrorChain;
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,8 @@ pub enum FaultKind {
     NoAdministrators,
     /// The profile whose devices were to be asked is not the one that decides.
     OtherProfile,
+    /// What is asked about is no ceremony that this instance has open.
+    NoCeremony,
     /// Another one.
     #[default]
     #[serde(other)]
@@ -222,8 +225,8 @@ async fn enable(State(node): State<Arc<Node>>, Extension(caller): Extension<Call
     if let Some(refusal) = caller.must_ask(&node) {
         return refusal;
     }
-    match node.set_enabled(true, caller.by()).await {
-        Ok(()) => {
+    match node.set_enabled(true, caller.by(), None).await {
+        Ok(_) => {
             tracing::info!("enabled by the operator");
             Json(Done {}).into_response()
         }
@@ -291,7 +294,7 @@ fn fault_of(error: &dyn std::error::Error, kind: FaultKind) -> Response {
         FaultKind::NeedsApproval | FaultKind::NoAdministrators | FaultKind::OtherProfile => {
             StatusCode::FORBIDDEN
         }
-        FaultKind::Other => StatusCode::SERVICE_UNAVAILABLE,
+        FaultKind::Other | FaultKind::NoCeremony => StatusCode::SERVICE_UNAVAILABLE,
     };
     let error = ErrorChain(error).to_string();
     (status, Json(Fault { error, kind })).into_response()

@@ -9,9 +9,10 @@ use ostrakon_custody::Signer;
 use ostrakon_shards::{
     backup::{BackupFile, SignedNewest},
     card::Card,
-    profile::Profile,
+    profile::{Profile, SignedVersion},
 };
 use ostrakon_storage::Store;
+use ostrakon_transport::message::MAX_CHAIN;
 use ostrakon_types::{CeremonyId, DeviceId, ErrorChain, ProfileId};
 
 use crate::ceremony::newest_backup;
@@ -29,6 +30,7 @@ struct Served {
 /// The profile that holds the newest backup key, as it was when that was made.
 struct Holders {
     profile: Arc<Profile>,
+    versions: Vec<SignedVersion>,
     newest: SignedNewest,
 }
 
@@ -73,9 +75,27 @@ impl Administrators {
         holders.map(|holders| holders.newest)
     }
 
+    /// The versions of the profile that follow the one that a device of it knows: how it hears that what it
+    /// approved took effect. A profile that has this server, or another one, asks that for its versions.
+    pub(crate) fn versions_after(
+        &self,
+        profile: &ProfileId,
+        known: Option<u64>,
+    ) -> Vec<SignedVersion> {
+        let served = self.read();
+        let holders = served.holders.as_ref();
+        let holders = holders.filter(|holders| holders.profile.id() == *profile);
+        let versions = holders.map_or(&[][..], |holders| &holders.versions);
+        let later = versions
+            .iter()
+            .filter(|signed| known.is_some_and(|known| signed.version().number > known));
+        later.take(MAX_CHAIN).cloned().collect()
+    }
+
     fn hold(&self, backup: &BackupFile, signer: &Signer) {
         self.write().holders = Some(Holders {
             profile: Arc::new(backup.profile().clone()),
+            versions: backup.versions().to_vec(),
             newest: signer.newest_backup(backup.generation()),
         });
     }

@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 
 pub use self::{
     bundle::{certificate_p7b, certificate_pem},
-    identity::{ClientKey, IdentityFile, IdentityFileError},
+    identity::{ClientKey, IdentityFile, IdentityFileError, ReadIdentityError, read_identity},
 };
 pub(crate) use self::{
     listener::ListenerCertificate,

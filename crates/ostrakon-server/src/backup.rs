@@ -177,6 +177,7 @@ pub async fn throw_away(home: &Home, clock: &Clock) -> Result<Server, BuildError
         let change = Change::SetEnabled {
             enabled: true,
             by: None,
+            spends: None,
         };
         offline.ledger.administer(change, clock.now()).await
     };

@@ -209,7 +209,7 @@ pub enum ConveneError {
     #[error("too many ceremonies wait already")]
     TooMany,
     /// It is over.
-    #[error("there is no such ceremony, or it is over")]
+    #[error("there is no such ceremony here, or it is over")]
     NoCeremony,
     /// The running server does not carry that.
     #[error("this server does not carry such a ceremony")]

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ostrakon_custody::{AuditEvent, Change, LedgerError};
+use ostrakon_custody::{AuditEvent, Change, LedgerError, Spends};
 
 use ostrakon_storage::{InstanceId, StoreError};
 use ostrakon_transport::binding::Announcement;
@@ -149,16 +149,18 @@ impl Node {
         if let Err(error) = self.ceremonies.end_all(&self.room(), enables).await {
             tracing::error!(error = %ErrorChain(&error), "ceremonies cannot be ended on record");
         }
-        self.set_enabled(false, by).await
+        self.set_enabled(false, by, None).await.map(|_| ())
     }
 
     /// Makes the server answer requests, or none, from now on.
-    /// `by` says on whose word, where it is not the operator's alone.
+    /// `by` says on whose word, where it is not the operator's alone. `false` when the ceremony that it `spends`
+    /// was ended meanwhile, and nothing was done.
     pub(crate) async fn set_enabled(
         &self,
         enabled: bool,
         by: Option<String>,
-    ) -> Result<(), LedgerError> {
+        spends: Option<Spends>,
+    ) -> Result<bool, LedgerError> {
         let pipeline = &self.pipeline;
         // One after the other, so that memory and database end alike.
         let _one = self.switching.lock().await;
@@ -167,17 +169,22 @@ impl Node {
             pipeline.enabled.store(false, Ordering::Release);
             pipeline.held_down.store(true, Ordering::Release);
         }
-        pipeline
-            .ledger
-            .administer(Change::SetEnabled { enabled, by }, pipeline.clock.now())
-            .await?;
+        let change = Change::SetEnabled {
+            enabled,
+            by,
+            spends,
+        };
+        let done = pipeline.ledger.administer(change, pipeline.clock.now());
+        if done.await? == 0 && spends.is_some() {
+            return Ok(false);
+        }
         pipeline.held_down.store(false, Ordering::Release);
         pipeline.enabled.store(enabled, Ordering::Release);
         if enabled {
             // Who enables it has looked at its clock.
             pipeline.watch.accept();
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Puts on record that the clock is not believed any more, or is again.

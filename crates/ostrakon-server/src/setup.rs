@@ -185,7 +185,11 @@ pub async fn set_enabled_stopped(
     clock: &Clock,
 ) -> Result<(), BuildError> {
     let offline = Offline::start(home, clock).await?;
-    let change = Change::SetEnabled { enabled, by: None };
+    let change = Change::SetEnabled {
+        enabled,
+        by: None,
+        spends: None,
+    };
     let changed = async {
         if !enabled {
             // Of instances that run.

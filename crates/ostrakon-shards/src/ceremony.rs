@@ -32,6 +32,7 @@ mod administration;
 mod answer;
 mod notice;
 mod opening;
+mod policy;
 mod subject;
 mod tally;
 
@@ -39,6 +40,7 @@ pub use administration::Administration;
 pub use answer::{Answer, Contribution, Verdict};
 pub use notice::{AnswerError, Notice, NoticeError, Question, recent};
 pub use opening::{Ceremony, CeremonyError, Requester};
+pub use policy::{PolicyTexts, PolicyTextsError};
 pub use subject::{Description, Need, Subject};
 pub use tally::{
     Approval, Completed, DeviceShare, OpenCeremonyError, Plan, Standing, TakeError, Tally,

@@ -270,7 +270,8 @@ fn tell_progress(progress: &Progress, format: Format) {
     }
 }
 
-fn local_time(at: UnixMillis) -> impl Display {
+/// A time as people here read it.
+pub(crate) fn local_time(at: UnixMillis) -> impl Display {
     let at = Timestamp::from_millisecond(at.0).unwrap_or_default();
     at.to_zoned(TimeZone::system())
         .strftime("%Y-%m-%d %H:%M:%S %Z")

@@ -1,11 +1,13 @@
 //! Which running server is meant.
 
-use std::fs;
-
-use ostrakon_server::admin::Client;
+use ostrakon_server::{
+    Clock,
+    admin::{Client, IdentityError, RemoteError},
+    authority::{ReadIdentityError, read_identity},
+};
 use ostrakon_types::ErrorChain;
 
-use super::Context;
+use super::{Context, ceremony::local_time};
 use crate::{cli::RemoteArgs, error::Failure};
 
 /// The server at the URL that was given or, where none was, the one that runs on the home.
@@ -19,6 +21,21 @@ pub(crate) fn client(context: &Context, args: &RemoteArgs) -> Result<Client, Fai
              server's machine, makes one",
         ));
     };
-    let identity = fs::read(path).map_err(Failure::file(path))?;
-    Client::remote(url, &identity).map_err(|error| Failure::new(ErrorChain(&error).to_string()))
+    let identity = read_identity(path).map_err(|error| match error {
+        ReadIdentityError::Io(error) => Failure::file(path)(error),
+        error => Failure::new(format!("`{}` {error}", path.display()))
+            .hint("`chmod 600` the file, and ask who could read it until now"),
+    })?;
+    Client::remote(url, &identity, Clock::system().now()).map_err(|error| match error {
+        RemoteError::Identity(IdentityError::Expired { not_after }) => Failure::new(format!(
+            "the certificate in `{}` has expired on {}",
+            path.display(),
+            local_time(not_after)
+        ))
+        .hint(
+            "`keyserver administrator create`, on the server's machine, makes another one; where it has not \
+             expired, see to this machine's clock",
+        ),
+        error => Failure::new(ErrorChain(&error).to_string()),
+    })
 }

@@ -51,11 +51,19 @@ async fn save(
     ignore_security_checks: bool,
     args: &AskArgs,
 ) -> Result<String, Failure> {
+    let profile = administrators::profile(args)?;
+    if profile.is_empty() {
+        eprintln!(
+            "warning: unless this server is in it, the administrators' profile is known as it was when the last \
+             backup key was made. A device that was removed since still counts, and gets a share: where \
+             that may be so, name the card as it is now with `--profile CARD`"
+        );
+    }
     let ask = Ask {
         operation: Operation::SaveBackupKey {
             ignore_security_checks,
         },
-        profile: administrators::profile(args)?,
+        profile,
         wait_ms: args.wait.wait_ms(),
     };
     let mut generation = None;

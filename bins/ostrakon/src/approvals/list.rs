@@ -1,14 +1,27 @@
 use ostrakon_client::{BaseUrl, people::PendingApproval};
 use serde_json::json;
 
-use super::{pending, show::expiry};
-use crate::{cli::Format, context::Context, error::Failure, show::line};
+use super::show::expiry;
+use crate::{
+    cli::Format,
+    context::Context,
+    error::Failure,
+    show::{aside, line},
+};
 
 pub(crate) async fn run(mut context: Context, relays: &[BaseUrl]) -> Result<(), Failure> {
-    for waiting in pending(&mut context, relays).await? {
-        one(&waiting, context.format);
+    let found = context.workstation.approvals(relays).await?;
+    for why in &found.refused {
+        aside(&format!("warning: this device does not answer {why}"));
     }
-    Ok(())
+    for waiting in &found.pending {
+        one(waiting, context.format);
+    }
+    // What waits elsewhere is shown all the same.
+    found
+        .away
+        .first()
+        .map_or(Ok(()), |away| Err(Failure::away(away)))
 }
 
 /// One line for what waits.

@@ -1,6 +1,6 @@
 use ostrakon_client::{
     BaseUrl,
-    people::{Generation, Question, Requester},
+    people::{Generation, PolicyChange, Question, Requester},
 };
 use ostrakon_types::{ErrorChain, UnixMillis};
 use serde_json::json;
@@ -20,26 +20,36 @@ pub(crate) async fn run(mut context: Context, id: &str, relays: &[BaseUrl]) -> R
     let path = context.workstation.asked_path(&waiting.question);
     let path =
         path.map(|path| path.unwrap_or_else(|error| format!("UNKNOWN: {}", ErrorChain(&error))));
+    let change = context.workstation.policy_change(&waiting.question);
+    let shown = Shown {
+        newer,
+        unheard,
+        path,
+        change,
+    };
     match context.format {
-        Format::Json => json(&waiting.question, newer, unheard, path),
-        Format::Human => human(&waiting.question, newer, unheard, path),
+        Format::Json => json(&waiting.question, shown),
+        Format::Human => human(&waiting.question, shown),
     }
     Ok(())
 }
 
-fn human(
-    question: &Question,
+/// What this device knows of what is asked, beside what the question says.
+struct Shown {
     newer: Option<Generation>,
     unheard: Option<Generation>,
     path: Option<String>,
-) {
+    change: Option<PolicyChange>,
+}
+
+fn human(question: &Question, known: Shown) {
     let ceremony = question.ceremony();
     let shown = question.description();
     line(&format!("asks to    {}", shown.title));
     for (label, text) in &shown.details {
         line(&format!("{label:<10} {text}"));
     }
-    if let Some(path) = path {
+    if let Some(path) = known.path {
         // It is text from a file: no sign of it may move the cursor.
         line(&format!("path       {}", path.escape_debug()));
     }
@@ -48,9 +58,9 @@ fn human(
     line(&format!("needs      {} approvals", ceremony.threshold));
     line(&format!("until      {}", expiry(ceremony.expires_at)));
     line(&format!("id         {}", ceremony.id));
-    if let Some(newer) = newer {
+    if let Some(newer) = known.newer {
         line(&format!("OUT OF DATE: a newer one was made, {newer}"));
-    } else if let Some(unheard) = unheard {
+    } else if let Some(unheard) = known.unheard {
         line(&format!(
             "MAY BE OUT OF DATE: this device approved a newer one, {unheard}, and has not heard whether it was made"
         ));
@@ -58,14 +68,35 @@ fn human(
     if question.must_compare() {
         line(&"NOBODY KNOWS WHO ASKS: the machine shows eight words; give them with `--words`");
     }
+    if let Some(change) = known.change {
+        policy(&change);
+    }
 }
 
-fn json(
-    question: &Question,
-    newer: Option<Generation>,
-    unheard: Option<Generation>,
-    path: Option<String>,
-) {
+/// The lines by which a policy differs from the one in force.
+fn policy(change: &PolicyChange) {
+    match change {
+        PolicyChange::Shown { lines, left_out } => {
+            if lines.is_empty() && *left_out == 0 {
+                line(&"the policy has the text that is in force");
+            }
+            for changed in lines {
+                line(changed);
+            }
+            if *left_out > 0 {
+                line(&format!(
+                    "NOT ALL IS SHOWN: {left_out} more lines differ; compare the SHA-256 with that of a file that \
+                     you have read"
+                ));
+            }
+        }
+        _ => line(
+            &"THE POLICY IS NOT SHOWN: it is too long; compare the SHA-256 with that of a file that you have read",
+        ),
+    }
+}
+
+fn json(question: &Question, known: Shown) {
     let ceremony = question.ceremony();
     let shown = question.description();
     let details = shown
@@ -77,12 +108,16 @@ fn json(
         "kind": ceremony.subject.kind(),
         "title": shown.title,
         "details": details.collect::<Vec<_>>(),
-        "path": path,
+        "path": known.path,
+        "policy": known.change.map(|change| match change {
+            PolicyChange::Shown { lines, left_out } => json!({ "lines": lines, "left_out": left_out }),
+            _ => json!({ "lines": null, "left_out": null }),
+        }),
         "profile": ceremony.profile,
         "requester": requester(question),
         "needed": ceremony.threshold,
-        "newer_backup": newer.map(|newer| newer.to_string()),
-        "unheard_backup": unheard.map(|unheard| unheard.to_string()),
+        "newer_backup": known.newer.map(|newer| newer.to_string()),
+        "unheard_backup": known.unheard.map(|unheard| unheard.to_string()),
         "must_compare": question.must_compare(),
         "opened_at": ceremony.opened_at,
         "expires_at": ceremony.expires_at,

@@ -15,6 +15,12 @@ pub(crate) async fn run(mut context: Context, relays: &[BaseUrl]) -> Result<(), 
                 aside(&format!("warning: this device does not answer {why}"));
             }
         }
+        for away in found.away {
+            let said = format!("warning: nobody answers at {}", away.url);
+            if shown.insert(said.clone()) {
+                aside(&said);
+            }
+        }
         for waiting in found.pending {
             if shown.insert(waiting.id().to_string()) {
                 list::one(&waiting, context.format);

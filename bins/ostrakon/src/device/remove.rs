@@ -1,7 +1,7 @@
 use ostrakon_client::people::ChangeOptions;
 use ostrakon_types::DeviceId;
 
-use crate::{context::Context, error::Failure, person::Terminal, profile::show};
+use crate::{context::Context, error::Failure, person::Terminal, profile::show, show::aside};
 
 pub(crate) async fn run(
     context: Context,
@@ -12,5 +12,12 @@ pub(crate) async fn run(
     let mut person = Terminal::new(context.format);
     let workstation = &mut context.workstation;
     workstation.remove_device(id, options, &mut person).await?;
-    show::print(&context)
+    show::print(&context)?;
+    // Which servers those are, nobody here need know.
+    aside(
+        "a key shard server whose backup key these devices hold still goes by the devices of when that was made, \
+         the removed one too: make a new one there, `keyserver save-backup-key PATH --profile CARD`, with the \
+         card that `ostrakon profile export-card` writes now",
+    );
+    Ok(())
 }

@@ -4,9 +4,11 @@ use std::{io, path::Path};
 
 use ostrakon_client::RefreshError;
 use ostrakon_client::people::{
-    AddDeviceError, AnswerApprovalError, ChangeProfileError, HoldError, JoinError,
+    AddDeviceError, AnswerApprovalError, AwayRelay, ChangeProfileError, HoldError, JoinError,
     ListApprovalsError, ListenError, LoadWordsError, ParseWordsError, RecoverProfileError,
 };
+
+use ostrakon_types::ErrorChain;
 
 use super::{DENIED, FAILED, Failure};
 use crate::show;
@@ -40,6 +42,15 @@ impl Failure {
         Self::new(FAILED, format!("nothing that waits here has the id `{id}`")).hint(
             "`ostrakon approvals list` lists what waits; `--relay URL` looks where a command waits",
         )
+    }
+
+    pub(crate) fn away(away: &AwayRelay) -> Self {
+        let AwayRelay { url, error } = away;
+        Self::new(
+            FAILED,
+            format!("nobody answers at {url}: {}", ErrorChain(error)),
+        )
+        .hint("whoever waited there may have ended; `ostrakon approvals list` without `--relay` looks at all known places")
     }
 
     pub(crate) fn already_answered(id: &str) -> Self {

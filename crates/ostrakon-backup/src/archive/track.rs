@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 /// How long a tar's frame of a member is, and what a member is filled up to.
 pub(super) const BLOCK: u64 = 512;
+const HELD: usize = 512;
 
 /// What was read of an archive: how far, with which digest, and whether there was something where nothing
 /// should be.
@@ -41,7 +42,7 @@ impl Track {
         self.position.set(end);
         let (mut hash, mut held) = (self.hash.borrow_mut(), self.held.borrow_mut());
         held.extend_from_slice(bytes);
-        let ripe = held.len().saturating_sub(BLOCK as usize);
+        let ripe = held.len().saturating_sub(HELD);
         hash.update(held.get(..ripe).unwrap_or_default());
         held.drain(..ripe);
     }

@@ -17,7 +17,7 @@ use ostrakon_transport::{
 use ostrakon_types::{CeremonyId, Denial, ErrorChain, KssId, UnixMillis};
 
 use super::{
-    ContributeError, HoldError, contribution,
+    ContributeError, HoldError, PolicyChange, contribution, difference,
     look::{self, Place, Shown},
 };
 use crate::{
@@ -37,6 +37,17 @@ pub struct Approvals {
     pub pending: Vec<PendingApproval>,
     /// What came that this device must not answer, and why, in words.
     pub refused: Vec<String>,
+    /// Relays that were named, and where nobody answers.
+    pub away: Vec<AwayRelay>,
+}
+
+/// A relay that was named, and where nobody answers.
+#[derive(Debug)]
+pub struct AwayRelay {
+    /// Where.
+    pub url: BaseUrl,
+    /// What came of asking.
+    pub error: AskError,
 }
 
 /// Something that waits for this device's answer.
@@ -148,8 +159,8 @@ impl Workstation {
     pub const WATCH_EVERY: Duration = EVERY;
 
     /// Asks for what waits for this device, everywhere at once: the key shard servers that this device knows,
-    /// and the relays that `urls` names or, where there is neither, those that it knows. A place where nobody
-    /// waits any more is passed over. What the servers say of their backup keys is noted.
+    /// and the relays that `urls` names or, where it names none and the profile has no server, those that it
+    /// knows. A place that was not named, and where nobody waits any more, is passed over. What the servers say of their backup keys is noted.
     ///
     /// # Errors
     /// When there is no profile, or its key shard server cannot be asked.
@@ -170,7 +181,13 @@ impl Workstation {
         }
         let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
         let places = self.places(member, urls);
-        for (place, shown) in self.look_at(member, &places).await {
+        let (looks, away) = self.look_at(member, &places).await;
+        found.away = away;
+        for (_, shown) in &looks {
+            self.follow_profile(&shown.versions)?;
+        }
+        let member = self.member().ok_or(ListApprovalsError::NoProfile)?;
+        for (place, shown) in looks {
             newest.extend(shown.newest);
             self.sort(&mut found, member, &Source::Place(place), shown.notices);
         }
@@ -220,7 +237,7 @@ impl Workstation {
 
     async fn shown_by_keyserver(&self, member: &Member) -> Result<Shown, HoldError> {
         let (link, keyserver) = self.link_to(member, &Source::Keyserver).await?;
-        let asked = self.ask_item(member, &link, Item::PendingCeremonies, Expect::More);
+        let asked = self.ask_item(member, &link, look::pending(member), Expect::More);
         look::shown(asked.await?, &keyserver)
     }
 
@@ -253,6 +270,14 @@ impl Workstation {
         let now = self.environment.now();
         !id.is_empty()
             && answered.any(|past| now < past.expires_at && past.id.to_string().starts_with(id))
+    }
+
+    /// How the policy that is to be put in force differs from the one that is; `None` when something else is
+    /// asked.
+    #[must_use]
+    pub fn policy_change(&self, question: &Question) -> Option<PolicyChange> {
+        // What came along was compared with what is asked when it came.
+        difference::policy_change(question).ok().flatten()
     }
 
     /// The path of the file that a machine asks to read, as this device's own share of its key says. `None` when
@@ -359,32 +384,6 @@ impl Workstation {
             }
         })
     }
-
-    /// Keeps the newer versions of the profile that came along, so that nobody can show this device an
-    /// older one again.
-    fn take_over(&mut self, question: &Question) -> Result<(), AnswerApprovalError> {
-        let lock = self.lock()?;
-        let known = self.state().membership.as_ref();
-        let known = known.ok_or(AnswerApprovalError::NoProfile)?;
-        let head = known.head.follow(question.profile())?;
-        if head == known.head {
-            return Ok(());
-        }
-        let from = known.head.number;
-        let new: Vec<_> = question
-            .versions()
-            .iter()
-            .filter(|signed| signed.version().number > from)
-            .cloned()
-            .collect();
-        self.change(&lock, |state| {
-            if let Some(membership) = &mut state.membership {
-                membership.versions.extend(new);
-                membership.head = head;
-            }
-        })?;
-        Ok(())
-    }
 }
 
 fn read(
@@ -395,7 +394,11 @@ fn read(
 ) -> Result<Question, String> {
     let device = member.device.id();
     let notice = Notice::open(notice, id, &device, &member.keys);
-    notice
+    let question = notice
         .and_then(|notice| notice.examine(&member.profile, &device, now))
-        .map_err(|error| ErrorChain(&error).to_string())
+        .map_err(|error| ErrorChain(&error).to_string())?;
+    // Nobody is asked about a policy and shown another one.
+    let texts = question.policy_texts();
+    texts.map_err(|error| ErrorChain(&error).to_string())?;
+    Ok(question)
 }

@@ -254,7 +254,7 @@ impl Relayed {
     fn answer(&mut self, device: DeviceId, item: &Item, now: UnixMillis) -> ItemAnswer {
         let open = now < self.expires_at;
         match item {
-            Item::PendingCeremonies => {
+            Item::PendingCeremonies { .. } => {
                 let waits = open && !self.answers.contains_key(&device);
                 let notice = self.notices.get(&device).filter(|_| waits);
                 let pending = notice.map(|notice| PendingNotice {
@@ -265,6 +265,7 @@ impl Relayed {
                 ItemAnswer::Notices {
                     notices: pending.into_iter().collect(),
                     backup: None,
+                    versions: Vec::new(),
                 }
             }
             Item::AnswerCeremony { id, answer }

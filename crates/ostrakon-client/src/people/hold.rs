@@ -71,6 +71,9 @@ pub enum HoldError {
     /// The key shard server's operator ended it.
     #[error("it was cancelled at the key shard server")]
     Cancelled,
+    /// Whoever asked gave it up.
+    #[error("interrupted: nobody is asked any more")]
+    GivenUp,
     /// Not enough devices answered in time.
     #[error("not enough devices approved in time")]
     Expired,
@@ -194,11 +197,42 @@ impl Workstation {
             expires_at,
             notices,
         };
+        // From here on: what is given up while it is opened must be withdrawn, too.
+        let given_up = person.gives_up();
         self.ask_relay(member, &link, open).await?;
         self.opened(&member.profile, tally, None, person);
+        let waited = tokio::select! {
+            waited = self.answers_there(member, tally, &link, person) => waited,
+            () = given_up => Err(HoldError::GivenUp),
+        };
+        match waited {
+            Ok(()) | Err(HoldError::GivenUp) => {}
+            Err(error) => return Err(error),
+        }
+        let outcome = match tally.standing(self.environment.now()) {
+            Standing::Approved => CeremonyOutcome::Approved,
+            Standing::Denied { .. } => CeremonyOutcome::Denied,
+            Standing::Open { .. } => CeremonyOutcome::Cancelled,
+            Standing::Expired => CeremonyOutcome::Expired,
+        };
+        // For the server's records alone: whether it is heard changes nothing.
+        let close = Item::CloseCeremony { id, outcome };
+        let _ = self.ask_relay(member, &link, close).await;
+        waited
+    }
+
+    /// Fetches answers from the key shard server until there are enough, or it is over.
+    async fn answers_there(
+        &self,
+        member: &Member,
+        tally: &mut Tally,
+        link: &Link,
+        person: &mut dyn Person,
+    ) -> Result<(), HoldError> {
+        let id = tally.ceremony().id;
         while self.is_open(tally) {
             match self
-                .ask_relay(member, &link, Item::CeremonyAnswers { id })
+                .ask_relay(member, link, Item::CeremonyAnswers { id })
                 .await
             {
                 Ok(ItemAnswer::CeremonyAnswers(answers)) => self.take_all(tally, &answers, person),
@@ -212,15 +246,6 @@ impl Workstation {
                 sleep(POLL).await;
             }
         }
-        let outcome = match tally.standing(self.environment.now()) {
-            Standing::Approved => CeremonyOutcome::Approved,
-            Standing::Denied { .. } => CeremonyOutcome::Denied,
-            Standing::Open { .. } => CeremonyOutcome::Cancelled,
-            Standing::Expired => CeremonyOutcome::Expired,
-        };
-        // For the server's records alone: whether it is heard changes nothing.
-        let close = Item::CloseCeremony { id, outcome };
-        let _ = self.ask_relay(member, &link, close).await;
         Ok(())
     }
 

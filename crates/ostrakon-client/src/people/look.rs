@@ -2,6 +2,7 @@
 
 use ostrakon_shards::{
     identity::{PublicCard, VerifiedKeyserver},
+    profile::SignedVersion,
     random,
 };
 use ostrakon_transport::{
@@ -10,7 +11,7 @@ use ostrakon_transport::{
 };
 use tokio::task::JoinSet;
 
-use super::HoldError;
+use super::{AwayRelay, HoldError};
 use crate::{
     ask::{AskError, Expect, Link, impatient},
     config::Config,
@@ -32,6 +33,8 @@ pub(super) struct Shown {
     pub(super) notices: Vec<PendingNotice>,
     /// The newest backup key of a server, as that server itself says.
     pub(super) newest: Option<KnownBackup>,
+    /// Versions of the profile that this device does not know.
+    pub(super) versions: Vec<SignedVersion>,
 }
 
 impl Workstation {
@@ -70,8 +73,13 @@ impl Workstation {
         places
     }
 
-    /// Looks at all places at once. Where nobody answers, nothing is shown.
-    pub(super) async fn look_at(&self, member: &Member, places: &[Place]) -> Vec<(Place, Shown)> {
+    /// Looks at all places at once. Where nobody answers, nothing is shown; those of them that were named are
+    /// told.
+    pub(super) async fn look_at(
+        &self,
+        member: &Member,
+        places: &[Place],
+    ) -> (Vec<(Place, Shown)>, Vec<AwayRelay>) {
         let mut looks = JoinSet::new();
         for (number, place) in places.iter().enumerate() {
             let (config, environment) = (self.config.clone(), self.environment.clone());
@@ -83,10 +91,21 @@ impl Workstation {
         }
         let mut found = looks.join_all().await;
         found.sort_by_key(|(number, ..)| *number);
-        let shown = |(_, place, shown): (usize, Place, Result<Shown, HoldError>)| {
-            shown.ok().map(|shown| (place, shown))
-        };
-        found.into_iter().filter_map(shown).collect()
+        let (mut seen, mut away) = (Vec::new(), Vec::new());
+        for (_, place, shown) in found {
+            match shown {
+                Ok(Some(shown)) => seen.push((place, shown)),
+                Err(error) if place.named => away.extend(
+                    place
+                        .urls
+                        .first()
+                        .cloned()
+                        .map(|url| AwayRelay { url, error }),
+                ),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        (seen, away)
     }
 }
 
@@ -95,15 +114,25 @@ async fn look(
     environment: &Environment,
     member: &Member,
     place: &Place,
-) -> Result<Shown, HoldError> {
+) -> Result<Option<Shown>, AskError> {
     let (link, relay) = link(config, place).await?;
+    // Who is there, and has nothing to say to this device, is not away.
+    Ok(shown_by(environment, member, &link, &relay).await.ok())
+}
+
+async fn shown_by(
+    environment: &Environment,
+    member: &Member,
+    link: &Link,
+    relay: &VerifiedKeyserver,
+) -> Result<Shown, HoldError> {
     let id = random::request_id(environment.now())?;
-    let items = vec![Item::PendingCeremonies];
+    let items = vec![pending(member)];
     let body = RequestBody::new(id, environment.now(), member.profile.id(), items);
     let body = body.map_err(AskError::from)?;
     let (keys, card) = (&member.keys, &member.device);
     let answers = link.ask(keys, card, body, Expect::Nothing, environment);
-    shown(answers.await?.into_iter().next(), &relay)
+    shown(answers.await?.into_iter().next(), relay)
 }
 
 /// The way to a place, and who is there. Whoever answers is trusted with nothing: see the notices.
@@ -123,19 +152,35 @@ pub(super) async fn link(
     Ok((link, identity))
 }
 
+/// Asks what waits and, where no server of its own tells the device so, how its profile has changed.
+pub(super) fn pending(member: &Member) -> Item {
+    let alone = member.keyserver.is_none();
+    Item::PendingCeremonies {
+        known: alone.then(|| member.profile.head().number),
+    }
+}
+
 /// What an answer shows.
 pub(super) fn shown(
     answer: Option<ItemAnswer>,
     relay: &VerifiedKeyserver,
 ) -> Result<Shown, HoldError> {
     match answer {
-        Some(ItemAnswer::Notices { notices, backup }) => {
+        Some(ItemAnswer::Notices {
+            notices,
+            backup,
+            versions,
+        }) => {
             let newest = backup.and_then(|newest| newest.verify(relay).ok());
             let newest = newest.map(|generation| KnownBackup {
                 kss_id: relay.kss_id(),
                 generation,
             });
-            Ok(Shown { notices, newest })
+            Ok(Shown {
+                notices,
+                newest,
+                versions,
+            })
         }
         Some(ItemAnswer::Denied(denial)) => Err(HoldError::Denied(denial)),
         Some(ItemAnswer::Failed(failure)) => Err(HoldError::Relay(failure)),

@@ -359,6 +359,7 @@ async fn a_chain_that_was_removed_whole_is_missed() {
     let change = Change::SetEnabled {
         enabled: true,
         by: None,
+        spends: None,
     };
     ledger.administer(change, NOW.plus(10)).await.unwrap();
     room.checkpoint(&ledger, NOW.plus(10)).await;
@@ -424,6 +425,7 @@ async fn a_chain_that_was_cut_goes_on_behind_the_cut() {
             Change::SetEnabled {
                 enabled: true,
                 by: None,
+                spends: None,
             },
             NOW,
         )

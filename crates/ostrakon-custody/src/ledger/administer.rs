@@ -4,16 +4,16 @@ use ostrakon_storage::{StoreError, Transaction};
 use ostrakon_types::{Digest, UnixMillis};
 use sha2::{Digest as _, Sha256};
 
-use super::Change;
+use super::{Change, Relay, Spends, ceremonies::relay};
 use crate::AuditEvent;
 
-/// Makes the change. Gives the event that is to be recorded with it, if any, and the answer.
+/// Makes the change. Gives the events that are to be recorded with it, and the answer.
 pub(super) async fn administer(
     tx: &mut Transaction<'_>,
     change: &Change,
     now: UnixMillis,
-) -> Result<(Option<AuditEvent>, i64), StoreError> {
-    Ok(match change {
+) -> Result<(Vec<AuditEvent>, i64), StoreError> {
+    let (event, answer) = match change {
         Change::SaveBackup {
             generation,
             file,
@@ -56,14 +56,28 @@ pub(super) async fn administer(
         }
         // Disabled again, it is as it was: whoever may disable it does not fill the log.
         Change::SetEnabled { enabled: false, .. } if !tx.is_enabled().await? => (None, 0),
-        Change::SetEnabled { enabled, by } => {
+        Change::SetEnabled {
+            enabled,
+            by,
+            spends,
+        } => {
+            let mut events = Vec::new();
+            if let Some(spends) = spends {
+                // The row is gone with this transaction, or was with another's that cancelled it: whoever
+                // disables the server at another instance has done one before that.
+                events = spend(tx, spends, now).await?;
+                if events.is_empty() {
+                    return Ok((events, 0));
+                }
+            }
             tx.set_enabled(*enabled).await?;
             let action = if *enabled { "enable" } else { "disable" };
             let event = AuditEvent::Administered {
                 action: action.to_owned(),
                 detail: by.clone().unwrap_or_default(),
             };
-            (Some(event), 0)
+            events.push(event);
+            return Ok((events, 1));
         }
         Change::LoadPolicy {
             time_zone,
@@ -73,7 +87,7 @@ pub(super) async fn administer(
         } => {
             let next = tx.policy_version().await?.saturating_add(1);
             if number.is_some_and(|number| number != next) {
-                return Ok((None, 0));
+                return Ok((Vec::new(), 0));
             }
             let approved = number.is_some();
             let version = tx.insert_policy(time_zone, source, approved, now).await?;
@@ -125,7 +139,23 @@ pub(super) async fn administer(
             let pruned = tx.prune_checkpoints(*before, *at_most).await?;
             (None, count(pruned))
         }
-    })
+    };
+    Ok((event.into_iter().collect(), answer))
+}
+
+/// Ends a ceremony whose approval is used. No event where it has ended before.
+async fn spend(
+    tx: &mut Transaction<'_>,
+    spends: &Spends,
+    now: UnixMillis,
+) -> Result<Vec<AuditEvent>, StoreError> {
+    let closing = Relay::Close {
+        profile: spends.profile,
+        ceremony: spends.ceremony,
+        requester: spends.requester,
+        outcome: "approved",
+    };
+    relay(tx, &closing, now).await
 }
 
 fn count(rows: u64) -> i64 {

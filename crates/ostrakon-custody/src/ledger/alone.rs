@@ -23,8 +23,7 @@ pub(super) async fn carry_out(
     let mut tx = store.begin().await?;
     let (done, events, now) = match job {
         Job::Administer(change, now, _) => {
-            let (event, number) = administer(&mut tx, change, *now).await?;
-            let events = event.into_iter().collect();
+            let (events, number) = administer(&mut tx, change, *now).await?;
             (Done::Administered(number), events, *now)
         }
         Job::Relay(asked, now, _) => {

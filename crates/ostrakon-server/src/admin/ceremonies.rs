@@ -137,6 +137,7 @@ fn tell<T: Serialize>(result: Result<T, ConveneError>) -> Response {
         Err(error @ ConveneError::Policy(_)) => fault_of(&error, FaultKind::BadPolicy),
         Err(error @ ConveneError::OtherProfile { .. }) => fault_of(&error, FaultKind::OtherProfile),
         Err(error @ ConveneError::NoProfile) => fault_of(&error, FaultKind::NoAdministrators),
+        Err(error @ ConveneError::NoCeremony) => fault_of(&error, FaultKind::NoCeremony),
         Err(error) => fault(&error),
     }
 }

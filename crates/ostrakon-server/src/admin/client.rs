@@ -6,7 +6,7 @@ use ostrakon_storage::StoreError;
 use ostrakon_transport::http::{
     BaseUrl, ClientIdentity, IdentityError, JsonClient, JsonError, ParseBaseUrlError,
 };
-use ostrakon_types::CeremonyId;
+use ostrakon_types::{CeremonyId, UnixMillis};
 
 use super::ceremonies::{Answers, Ended, Named};
 use super::reading::{AuditFeed, Page, Read};
@@ -95,12 +95,13 @@ impl Client {
     }
 
     /// A client of the server at an `https` URL, for the administrator whose key, certificate and authority
-    /// are in `identity`, in PEM.
+    /// are in `identity`, in PEM. It is `now`.
     ///
     /// # Errors
-    /// When it can be none.
-    pub fn remote(url: &str, identity: &[u8]) -> Result<Self, RemoteError> {
+    /// When it can be none, or the certificate has expired.
+    pub fn remote(url: &str, identity: &[u8], now: UnixMillis) -> Result<Self, RemoteError> {
         let identity = ClientIdentity::from_pem(identity)?;
+        identity.check_time(now)?;
         let client = JsonClient::mutual_tls(&url.parse::<BaseUrl>()?, identity, TIMEOUT)?;
         client.map(Self).ok_or(RemoteError::Plain)
     }

@@ -1,7 +1,7 @@
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -9,6 +9,9 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use zeroize::Zeroizing;
 
 use super::{AuthorityError, certificate_pem};
+
+/// How much of a file is read: an identity is far shorter.
+const ENOUGH: u64 = 64 << 10;
 
 /// A private key for which a certificate is asked. It leaves the process that made it for the file of its
 /// owner, and for nowhere else.
@@ -37,6 +40,36 @@ pub struct IdentityFile {
     path: PathBuf,
     file: File,
     written: bool,
+}
+
+/// Why an identity cannot be taken from a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadIdentityError {
+    /// It cannot be read.
+    #[error("cannot be read")]
+    Io(#[from] io::Error),
+    /// Others can read it, and be who it makes.
+    #[error("holds a private key and is open to others (mode {mode:03o}, must be 600)")]
+    OpenToOthers {
+        /// The permission bits that it has.
+        mode: u32,
+    },
+}
+
+/// Reads key and certificates, in PEM, from the file of their owner.
+///
+/// # Errors
+/// When there is none, or others can read it.
+pub fn read_identity(path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadIdentityError> {
+    let file = File::open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(ReadIdentityError::OpenToOthers { mode });
+    }
+    let mut text = Zeroizing::new(Vec::new());
+    file.take(ENOUGH).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Why an identity is not in a file.

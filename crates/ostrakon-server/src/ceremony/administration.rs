@@ -1,16 +1,16 @@
 //! What a running server, or one that does not run, does for its operator once its administrators' devices
 //! approved: the operator asks from afar, or has set `admin_quorum`.
 
-use ostrakon_custody::Change;
+use ostrakon_custody::{Change, Spends};
 use ostrakon_shards::{
-    ceremony::{Administration, Subject},
+    ceremony::{Administration, PolicyTexts, Subject},
     name::Name,
 };
 use ostrakon_types::{CertificateId, Digest};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{ConveneError, Room};
+use super::{ConveneError, Room, Stand};
 use crate::{
     admin::{AskError, PolicyLoaded},
     policy::{Approval, SetPolicyError},
@@ -59,13 +59,13 @@ pub(super) struct Todo {
     asked_by: Option<CertificateId>,
 }
 
-/// What the devices are asked, and what is done then.
+/// What the devices are asked, what comes along for them to see, and what is done then.
 pub(super) async fn prepare(
     room: &Room<'_>,
     asked: Administer,
     asked_by: Option<CertificateId>,
-) -> Result<(Subject, Todo), ConveneError> {
-    let mut text = String::new();
+) -> Result<(Subject, Option<Vec<u8>>, Todo), ConveneError> {
+    let (mut text, mut enclosed) = (String::new(), None);
     let act = match asked {
         Administer::Enable => {
             if is_enabled(room).await? {
@@ -77,12 +77,19 @@ pub(super) async fn prepare(
             let node = room.node.ok_or(AskError::NotRunning)?;
             let policy = &node.pipeline.policy;
             policy.check(&source).map_err(ConveneError::Policy)?;
-            let next = policy.current().version.saturating_add(1);
+            let current = policy.current();
+            let next = current.version.saturating_add(1);
             let act = Administration::LoadPolicy {
                 number: u64::try_from(next).unwrap_or(0),
-                source: Digest::from_bytes(Sha256::digest(&source).into()),
+                source: sha256(&source),
                 time_zone: Name::new(policy.zone_name())?,
+                replaces: sha256(&current.source),
             };
+            let texts = PolicyTexts {
+                in_force: current.source.clone(),
+                asked: source.clone(),
+            };
+            enclosed = texts.enclose();
             text = source;
             act
         }
@@ -100,7 +107,11 @@ pub(super) async fn prepare(
         source: text,
         asked_by,
     };
-    Ok((subject, todo))
+    Ok((subject, enclosed, todo))
+}
+
+fn sha256(text: &str) -> Digest {
+    Digest::from_bytes(Sha256::digest(text).into())
 }
 
 /// Whether there is nothing to enable. Who enables a server has looked at its clock, too.
@@ -120,6 +131,7 @@ pub(super) async fn perform(
     room: &Room<'_>,
     todo: Todo,
     approved: String,
+    spends: Spends,
 ) -> Result<Administered, ConveneError> {
     let by = match todo.asked_by {
         Some(id) => format!("by administrator's certificate {id}, {approved}"),
@@ -130,14 +142,22 @@ pub(super) async fn perform(
         Administration::Enable => {
             let by = Some(by);
             let done = match room.node {
-                Some(node) => node.set_enabled(true, by).await,
+                Some(node) => node.set_enabled(true, by, Some(spends)).await,
                 None => {
-                    let change = Change::SetEnabled { enabled: true, by };
-                    ledger.administer(change, now).await.map(|_| ())
+                    let change = Change::SetEnabled {
+                        enabled: true,
+                        by,
+                        spends: Some(spends),
+                    };
+                    let done = ledger.administer(change, now).await;
+                    done.map(|done| done != 0)
                 }
             };
-            done.map_err(BuildError::from)?;
-            Ok(Administered::Enabled)
+            match done.map_err(BuildError::from)? {
+                true => Ok(Administered::Enabled),
+                // Disabled since, by somebody at another instance.
+                false => Err(ConveneError::NotApproved(Stand::Cancelled)),
+            }
         }
         Administration::LoadPolicy { number, .. } => {
             let node = room.node.ok_or(AskError::NotRunning)?;

@@ -1,8 +1,10 @@
-//! What a server asks its administrators' devices, and does once they approved.
+//! What a server asks its administrators' devices. What it does once they approved, is in `fulfil`.
+
+mod fulfil;
 
 use std::collections::HashSet;
 
-use ostrakon_custody::{AuditEvent, Change, Identity, Ledger, Relay, Signer};
+use ostrakon_custody::{Change, Identity, Ledger, Relay, Signer};
 use ostrakon_shards::{
     backup::BackupFile,
     ceremony::{Completed, Subject, Tally},
@@ -232,22 +234,25 @@ impl Room<'_> {
         caller: Caller,
     ) -> Result<(Held, Convened), ConveneError> {
         let backup = newest_backup(self.store).await?;
-        let known = backup.as_ref().map_or(&[][..], BackupFile::versions);
-        let (profile, versions) = match &ask.operation {
-            Operation::SaveBackupKey { .. } => newest(known, &ask.profile)?,
-            // Whom to ask is known, or nobody may be asked: else whoever asks could name himself.
-            Operation::AcceptRollback | Operation::Administer(_) => match known {
-                [] => return Err(ConveneError::NoProfile),
-                known => newest(known, &ask.profile)?,
-            },
+        let known = match &backup {
+            Some(backup) => self.newest_known(backup).await?,
+            None => Vec::new(),
         };
-        let (subject, then) = self.subject(ask.operation, &profile, caller).await?;
+        let (profile, versions) = match &ask.operation {
+            Operation::SaveBackupKey { .. } => newest(&known, &ask.profile)?,
+            // Whom to ask is known, or nobody may be asked: else whoever asks could name himself.
+            Operation::AcceptRollback | Operation::Administer(_) if known.is_empty() => {
+                return Err(ConveneError::NoProfile);
+            }
+            Operation::AcceptRollback | Operation::Administer(_) => newest(&known, &ask.profile)?,
+        };
+        let (subject, enclosed, then) = self.subject(ask.operation, &profile, caller).await?;
         let needed = profile.threshold().needed();
         let opened = self
             .signer
             .open_ceremony(&profile, subject, needed, ask.wait_ms, self.now);
         let tally = opened?;
-        let convened = Convened::of(&tally, &profile, &versions, None)?;
+        let convened = Convened::of(&tally, &profile, &versions, enclosed.as_deref())?;
         let most = most(caller);
         let relayed = self.relay(tally.ceremony(), &versions, &convened.notices, most);
         relayed.await?;
@@ -263,12 +268,20 @@ impl Room<'_> {
         Ok((held, convened))
     }
 
+    /// The profile that holds the backup key, as this server knows it: as it was when that was made or, where
+    /// the server is in it, as it is in force.
+    async fn newest_known(&self, backup: &BackupFile) -> Result<Vec<SignedVersion>, ConveneError> {
+        let registered = self.store.profile(&backup.profile().id()).await;
+        let registered = registered.map_err(BuildError::from)?;
+        Ok(newest(backup.versions(), &registered)?.1)
+    }
+
     async fn subject(
         &self,
         operation: Operation,
         profile: &Profile,
         caller: Caller,
-    ) -> Result<(Subject, Then), ConveneError> {
+    ) -> Result<(Subject, Option<Vec<u8>>, Then), ConveneError> {
         let kss_id = self.keyserver.kss_id();
         Ok(match operation {
             Operation::SaveBackupKey {
@@ -286,7 +299,7 @@ impl Room<'_> {
                     threshold: profile.threshold().needed(),
                     holders: holders(profile),
                 };
-                (subject, Then::SaveBackupKey(generation))
+                (subject, None, Then::SaveBackupKey(generation))
             }
             Operation::AcceptRollback => {
                 let generation = self.lineage.newest().generation();
@@ -296,123 +309,14 @@ impl Room<'_> {
                     epoch,
                     counter,
                 };
-                (subject, Then::AcceptRollback(generation))
+                (subject, None, Then::AcceptRollback(generation))
             }
             Operation::Administer(asked) => {
                 let prepared = administration::prepare(self, asked, caller.certificate());
-                let (subject, todo) = prepared.await?;
-                (subject, Then::Administer(todo))
+                let (subject, enclosed, todo) = prepared.await?;
+                (subject, enclosed, Then::Administer(todo))
             }
         })
-    }
-
-    /// Does what was approved, with its audit record; or makes what [`Room::keep`] puts on record.
-    pub(crate) async fn fulfil(
-        &self,
-        held: Held,
-    ) -> Result<(Fulfilled, Option<Made>), ConveneError> {
-        if let Err(error) = self.check(&held).await {
-            self.give_up(&held).await?;
-            return Err(error);
-        }
-        let Held {
-            tally,
-            versions,
-            then,
-            ..
-        } = held;
-        let completed = tally.complete(self.now);
-        let completed = completed.map_err(|stand| ConveneError::NotApproved(stand.into()))?;
-        let approved = approved_by(&completed);
-        match then {
-            Then::SaveBackupKey(generation) => {
-                let file = make_backup(self.home, self.store, &versions, generation, self.now);
-                let text = file.await?.to_text();
-                let made = Made {
-                    id: completed.ceremony.id,
-                    profile: completed.ceremony.profile,
-                    expires_at: completed.ceremony.expires_at,
-                    change: Change::SaveBackup {
-                        generation,
-                        file: text.clone(),
-                        detail: format!("generation {generation}, {approved}"),
-                    },
-                };
-                Ok((Fulfilled::BackupKey { text }, Some(made)))
-            }
-            Then::AcceptRollback(_) => {
-                let from = self.lineage.newest().generation().to_string();
-                let event = AuditEvent::Administered {
-                    action: "accept-rollback".to_owned(),
-                    detail: format!("goes on with state {from}, {approved}"),
-                };
-                let noted = self.ledger.note(event, self.now).await;
-                noted.map_err(BuildError::from)?;
-                let begun = self.lineage.accept(self.store, self.signer, self.now);
-                let begun = begun.await.map_err(BuildError::from)?;
-                let of = &completed.ceremony;
-                self.end(of.profile, of.id, "approved").await?;
-                let done = Fulfilled::GoesOn {
-                    from,
-                    as_generation: begun.generation().to_string(),
-                };
-                Ok((done, None))
-            }
-            Then::Administer(todo) => {
-                let done = administration::perform(self, todo, approved).await;
-                let outcome = if done.is_ok() {
-                    "approved"
-                } else {
-                    "cancelled"
-                };
-                let of = &completed.ceremony;
-                self.end(of.profile, of.id, outcome).await?;
-                Ok((Fulfilled::Administered(done?), None))
-            }
-        }
-    }
-
-    /// Whether what was approved may be done as things are now.
-    async fn check(&self, held: &Held) -> Result<(), ConveneError> {
-        if Stand::from(held.tally.standing(self.now)) != Stand::Approved {
-            return Ok(());
-        }
-        if held.is_old(self.now) {
-            return Err(ConveneError::Old);
-        }
-        let ceremony = held.tally.ceremony();
-        if self.answers(ceremony.profile, ceremony.id).await?.is_none() {
-            return Err(ConveneError::NotApproved(Stand::Cancelled));
-        }
-        match held.then {
-            Then::AcceptRollback(shown) if shown != self.lineage.newest().generation() => {
-                Err(ConveneError::OtherState)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Puts on record, and in force, what was made and is kept.
-    pub(crate) async fn keep(&self, made: Made) -> Result<(), ConveneError> {
-        let kept = self.ledger.administer(made.change, self.now).await;
-        kept.map_err(BuildError::from)?;
-        self.end(made.profile, made.id, "approved").await
-    }
-
-    /// Puts on record that what was made is not kept.
-    pub(crate) async fn discard(&self, made: Made) -> Result<(), ConveneError> {
-        self.end(made.profile, made.id, "cancelled").await
-    }
-
-    /// Puts on record that a ceremony was given up or came to nothing.
-    pub(crate) async fn give_up(&self, held: &Held) -> Result<(), ConveneError> {
-        let ceremony = held.tally.ceremony();
-        let outcome = match held.tally.standing(self.now) {
-            ostrakon_shards::ceremony::Standing::Denied { .. } => "denied",
-            ostrakon_shards::ceremony::Standing::Expired => "expired",
-            _ => "cancelled",
-        };
-        self.end(ceremony.profile, ceremony.id, outcome).await
     }
 }
 

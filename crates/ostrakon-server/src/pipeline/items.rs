@@ -273,7 +273,7 @@ impl Pipeline {
             Item::ChangeProfile { .. } => self.changed(judged, now),
             Item::ProfileChain { after } => self.chain(&body.profile(), *after, now).await?,
             Item::OpenCeremony { .. }
-            | Item::PendingCeremonies
+            | Item::PendingCeremonies { .. }
             | Item::AnswerCeremony { .. }
             | Item::CeremonyAnswers { .. }
             | Item::CloseCeremony { .. } => self.relay(item, device, body, now).await?,

@@ -17,8 +17,12 @@ impl Pipeline {
     /// Whether a request is all that an administrator's device may ask for where its profile is not
     /// registered: what it is asked in this server's own ceremonies, and to answer.
     pub(super) fn is_for_administrators(&self, device: DeviceId, body: &RequestBody) -> bool {
-        let answers =
-            |item: &Item| matches!(item, Item::PendingCeremonies | Item::AnswerCeremony { .. });
+        let answers = |item: &Item| {
+            matches!(
+                item,
+                Item::PendingCeremonies { .. } | Item::AnswerCeremony { .. }
+            )
+        };
         body.items().iter().all(answers) && self.administrators.serves(&body.profile(), &device)
     }
 
@@ -32,7 +36,7 @@ impl Pipeline {
     ) -> Result<ItemAnswer, Unanswered> {
         let profile = body.profile();
         let (act, failure) = match item {
-            Item::PendingCeremonies => {
+            Item::PendingCeremonies { known } => {
                 let notices = self.store.notices(&profile, &device, now, NOTICES).await?;
                 let pending = |record: NoticeRecord| PendingNotice {
                     id: record.id,
@@ -42,6 +46,7 @@ impl Pipeline {
                 return Ok(ItemAnswer::Notices {
                     notices: notices.into_iter().map(pending).collect(),
                     backup: self.administrators.newest_backup(&profile),
+                    versions: self.administrators.versions_after(&profile, *known),
                 });
             }
             Item::CeremonyAnswers { id } => {

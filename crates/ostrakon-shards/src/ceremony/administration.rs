@@ -23,6 +23,9 @@ pub enum Administration {
         /// The zone in which its times are meant.
         #[n(2)]
         time_zone: Name,
+        /// The SHA-256 of the text in force.
+        #[n(3)]
+        replaces: Digest,
     },
     /// Sets counters back to zero.
     #[n(2)]
@@ -50,9 +53,11 @@ impl Administration {
                 number,
                 source,
                 time_zone,
+                replaces,
             } => {
                 details.push(("policy", format!("version {number}")));
                 details.push(("SHA-256", source.to_string()));
+                details.push(("replaces", replaces.to_string()));
                 details.push(("time zone", quoted(time_zone)));
                 "put a policy in force at a key shard server"
             }

@@ -192,6 +192,7 @@ fn subjects(profile: &Profile) -> Vec<Subject> {
             number: 2,
             source: sha256(b"policy"),
             time_zone: name(),
+            replaces: sha256(b"old policy"),
         }),
         administer(Administration::ClearQuota {
             profiles: Vec::new(),
@@ -627,10 +628,11 @@ fn every_field_is_signed() {
 #[test]
 fn every_field_of_an_administration_is_signed_and_shown() {
     let team = Team::new();
-    let load = |number, text: &[u8], zone: &str| Administration::LoadPolicy {
+    let load = |number, text: &[u8], zone: &str, old: &[u8]| Administration::LoadPolicy {
         number,
         source: sha256(text),
         time_zone: zone.parse().unwrap(),
+        replaces: sha256(old),
     };
     let clear = |profiles: &[u8]| {
         let id = |byte: &u8| ostrakon_types::ProfileId::from_bytes([*byte; 16]);
@@ -639,10 +641,11 @@ fn every_field_of_an_administration_is_signed_and_shown() {
     };
     let acts = [
         Administration::Enable,
-        load(2, b"a", "UTC"),
-        load(3, b"a", "UTC"),
-        load(2, b"b", "UTC"),
-        load(2, b"a", "Europe/Paris"),
+        load(2, b"a", "UTC", b"x"),
+        load(3, b"a", "UTC", b"x"),
+        load(2, b"b", "UTC", b"x"),
+        load(2, b"a", "Europe/Paris", b"x"),
+        load(2, b"a", "UTC", b"y"),
         clear(&[]),
         clear(&[1]),
         clear(&[1, 2]),
@@ -661,7 +664,50 @@ fn every_field_of_an_administration_is_signed_and_shown() {
             shown.insert(format!("{described:?}"));
         }
     }
-    assert_eq!((encoded.len(), shown.len()), (16, 16));
+    assert_eq!((encoded.len(), shown.len()), (18, 18));
+}
+
+#[test]
+fn the_texts_of_a_policy_are_those_that_are_signed() {
+    let team = Team::new();
+    let act = Administration::LoadPolicy {
+        number: 2,
+        source: sha256(b"new"),
+        time_zone: "UTC".parse().unwrap(),
+        replaces: sha256(b"old"),
+    };
+    let texts = |in_force: &str, asked: &str| PolicyTexts {
+        in_force: in_force.to_owned(),
+        asked: asked.to_owned(),
+    };
+    let asked = |act: Administration, enclosed: Option<Vec<u8>>| {
+        let tally = team.open(administer(act));
+        let device = &team.devices[0];
+        let sealed = tally.notice_for(&device.card, vec![], enclosed).unwrap();
+        let notice = Notice::open(&sealed, &tally.ceremony().id, &device.id(), &device.keys);
+        let notice = notice.unwrap();
+        notice.examine(&team.profile, &device.id(), NOW).unwrap()
+    };
+    let right = texts("old", "new");
+    let question = asked(act.clone(), right.clone().enclose());
+    assert_eq!(question.policy_texts().unwrap(), Some(right.clone()));
+    assert!(question.is_about_policy());
+    for (in_force, text) in [("old", "new "), ("olD", "new"), ("new", "old")] {
+        let question = asked(act.clone(), texts(in_force, text).enclose());
+        let refused = question.policy_texts();
+        assert!(matches!(refused, Err(PolicyTextsError::OtherText)));
+    }
+    let unread = asked(act.clone(), Some(b"new".to_vec())).policy_texts();
+    assert!(matches!(unread, Err(PolicyTextsError::Decode(_))));
+    // What did not come along, or belongs to something else, is none.
+    assert_eq!(asked(act, None).policy_texts().unwrap(), None);
+    let question = asked(Administration::Enable, right.enclose());
+    assert_eq!(question.policy_texts().unwrap(), None);
+    assert!(!question.is_about_policy());
+
+    let half = "x".repeat(PolicyTexts::MAX_BYTES / 2);
+    assert!(texts(&half, &half).enclose().is_some());
+    assert_eq!(texts(&half, &format!("{half}x")).enclose(), None);
 }
 
 proptest! {

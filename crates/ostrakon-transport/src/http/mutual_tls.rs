@@ -161,9 +161,13 @@ impl<F> fmt::Debug for At<F> {
 
 impl<F: Fn() -> UnixMillis + Send + Sync> TimeProvider for At<F> {
     fn current_time(&self) -> Option<UnixTime> {
-        let millis = u64::try_from((self.0)().0).ok()?;
-        Some(UnixTime::since_unix_epoch(Duration::from_millis(millis)))
+        unix_time((self.0)())
     }
+}
+
+fn unix_time(at: UnixMillis) -> Option<UnixTime> {
+    let millis = u64::try_from(at.0).ok()?;
+    Some(UnixTime::since_unix_epoch(Duration::from_millis(millis)))
 }
 
 fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> SetUpTlsError {
@@ -197,6 +201,12 @@ pub enum IdentityError {
     /// Key and certificate do not fit, or are of a kind that is not known.
     #[error("its key and certificates cannot be used")]
     Unusable(#[source] rustls::Error),
+    /// The certificate is not valid any more.
+    #[error("its certificate has expired")]
+    Expired {
+        /// Until when it was.
+        not_after: UnixMillis,
+    },
 }
 
 impl ClientIdentity {
@@ -215,6 +225,32 @@ impl ClientIdentity {
                 authority,
             }),
             Err(_) => Err(IdentityError::Certificates),
+        }
+    }
+
+    /// Checks that the certificate has not expired at the time `now`. Whoever is asked with it would end the
+    /// connection without saying so.
+    ///
+    /// # Errors
+    /// When it has. What else may be wrong with it, the other side says.
+    pub fn check_time(&self, now: UnixMillis) -> Result<(), IdentityError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let roots = only(self.authority.clone()).map_err(IdentityError::Unusable)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let (Ok(verifier), Some(now)) = (verifier.build(), unix_time(now)) else {
+            return Ok(());
+        };
+        let verified = verifier.verify_client_cert(&self.certificate, &[], now);
+        match verified {
+            Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+                not_after,
+                ..
+            })) => {
+                let seconds = i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX);
+                let not_after = UnixMillis(seconds.saturating_mul(1000));
+                Err(IdentityError::Expired { not_after })
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -98,7 +98,12 @@ pub enum Item {
     },
     /// The notices that wait for the asking device.
     #[n(8)]
-    PendingCeremonies,
+    PendingCeremonies {
+        /// The number of the newest version of its profile that the device knows. Where it has no server
+        /// in it, later ones that the server knows come along.
+        #[n(0)]
+        known: Option<u64>,
+    },
     /// Keeps an answer until the requester fetches it. The server cannot read it.
     #[n(9)]
     AnswerCeremony {
@@ -158,7 +163,7 @@ impl Item {
             Self::ListLocations
                 | Self::ProfileHead
                 | Self::ProfileChain { .. }
-                | Self::PendingCeremonies
+                | Self::PendingCeremonies { .. }
                 | Self::CeremonyAnswers { .. }
         )
     }
@@ -184,7 +189,7 @@ impl Item {
             | Self::ShowProfile { .. }
             | Self::ProfileChain { .. }
             | Self::OpenCeremony { .. }
-            | Self::PendingCeremonies
+            | Self::PendingCeremonies { .. }
             | Self::AnswerCeremony { .. }
             | Self::CeremonyAnswers { .. }
             | Self::CloseCeremony { .. } => None,
@@ -227,7 +232,7 @@ impl Item {
             | Self::ListLocations
             | Self::ProfileHead
             | Self::ProfileChain { .. }
-            | Self::PendingCeremonies
+            | Self::PendingCeremonies { .. }
             | Self::CeremonyAnswers { .. }
             | Self::CloseCeremony { .. } => true,
         };
@@ -261,7 +266,10 @@ impl fmt::Debug for Item {
                 .field("after", after)
                 .finish(),
             Self::OpenCeremony { id, .. } => ceremony(f, "OpenCeremony", id),
-            Self::PendingCeremonies => f.write_str("PendingCeremonies"),
+            Self::PendingCeremonies { known } => f
+                .debug_struct("PendingCeremonies")
+                .field("known", known)
+                .finish(),
             Self::AnswerCeremony { id, .. } => ceremony(f, "AnswerCeremony", id),
             Self::CeremonyAnswers { id } => ceremony(f, "CeremonyAnswers", id),
             Self::CloseCeremony { id, .. } => ceremony(f, "CloseCeremony", id),

@@ -125,6 +125,10 @@ pub enum ItemAnswer {
         /// The server's word on its newest backup key, for the devices of the profile that holds it.
         #[n(1)]
         backup: Option<SignedNewest>,
+        /// Versions of the profile that the device does not know, in their order, for the same devices. Each
+        /// is signed by those who brought it about; the server adds nothing.
+        #[cbor(n(2), decode_with = "at_most_max_chain")]
+        versions: Vec<SignedVersion>,
     },
     /// The answers to a ceremony so far, each sealed to the requester.
     #[n(11)]

@@ -42,7 +42,7 @@ fn all_answers() -> Vec<ItemAnswer> {
             head,
         },
         ItemAnswer::Chain {
-            versions: vec![version; 2],
+            versions: vec![version.clone(); 2],
             head,
         },
         ItemAnswer::Relayed,
@@ -53,6 +53,7 @@ fn all_answers() -> Vec<ItemAnswer> {
                 notice: sealed(10),
             }],
             backup: Some(newest_backup()),
+            versions: vec![version; 2],
         },
         ItemAnswer::CeremonyAnswers(vec![sealed(10); 2]),
     ]
@@ -221,7 +222,7 @@ fn a_list_is_asked_for_once() {
         Item::ListLocations,
         Item::ProfileHead,
         Item::ProfileChain { after: 1 },
-        Item::PendingCeremonies,
+        Item::PendingCeremonies { known: Some(1) },
         Item::CeremonyAnswers { id },
     ] {
         let repeated = new(vec![

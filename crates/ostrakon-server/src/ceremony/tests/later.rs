@@ -1,8 +1,8 @@
 //! What was approved, and is asked for later than at once.
 //!
 //! Bugs planted to see these tests fail: the time of the approval not looked at
-//! (`an_approval_is_good_for_two_minutes`); a `disable` that ends nothing
-//! (`what_would_enable_ends_when_the_server_is_disabled`); the generation not compared
+//! (`an_approval_is_good_for_two_minutes`); a `disable` that ends nothing, an `enable` that does not spend its
+//! ceremony (`what_would_enable_ends_when_the_server_is_disabled`); the generation not compared
 //! (`a_rollback_is_accepted_for_the_state_that_was_shown`).
 
 use std::sync::Arc;
@@ -54,7 +54,11 @@ impl Place {
     }
 
     async fn set_enabled(&self, enabled: bool) {
-        let change = Change::SetEnabled { enabled, by: None };
+        let change = Change::SetEnabled {
+            enabled,
+            by: None,
+            spends: None,
+        };
         self.offline.ledger.administer(change, NOW).await.unwrap();
     }
 
@@ -84,17 +88,21 @@ impl Place {
     /// Opens it, and has all approve.
     async fn approved(&self, operation: Operation, by: Caller) -> Convened {
         let convened = self.open(operation, by).await.unwrap();
-        let answers = (0..self.team.devices.len()).map(|device| {
-            let (question, keys, _) = self.team.question(&convened, device);
-            question.approve(keys, None).unwrap()
-        });
+        let answers = self.answers(&convened);
         assert_eq!(
-            self.look(&convened, by, answers.collect(), NOW)
-                .await
-                .unwrap(),
+            self.look(&convened, by, answers, NOW).await.unwrap(),
             Stand::Approved
         );
         convened
+    }
+
+    /// That of every device, each an approval.
+    fn answers(&self, convened: &Convened) -> Vec<Sealed> {
+        let answers = (0..self.team.devices.len()).map(|device| {
+            let (question, keys, _) = self.team.question(convened, device);
+            question.approve(keys, None).unwrap()
+        });
+        answers.collect()
     }
 
     async fn look(
@@ -213,6 +221,24 @@ async fn what_would_enable_ends_when_the_server_is_disabled() {
     end_all(store, ledger, by, NOW, enables).await.unwrap();
     let refused = place.fulfil(&enables_it, ALICE, NOW).await;
     assert_eq!(refused.unwrap_err(), "it was cancelled");
+
+    // And when that happens after it was looked at, and before it is done.
+    let room = place.room(NOW);
+    let ask = Ask {
+        operation: enable(),
+        profile: Vec::new(),
+        wait_ms: 10 * MINUTE,
+    };
+    let (mut held, convened) = room.open(ask, ALICE).await.unwrap();
+    let answers = place.answers(&convened);
+    assert_eq!(
+        held.take(&room, answers).await.unwrap().stand,
+        Stand::Approved
+    );
+    end_all(store, ledger, by, NOW, enables).await.unwrap();
+    let refused = room.perform(held).await.map(|_| ());
+    assert_eq!(refused.unwrap_err().to_string(), "it was cancelled");
+    assert!(!store.server().await.unwrap().unwrap().enabled);
 
     // And none is opened in advance.
     place.set_enabled(true).await;
