@@ -6,5 +6,4 @@ pub(crate) mod drill;
 pub(crate) mod list;
 pub(crate) mod metrics;
 pub(crate) mod restore;
-pub(crate) mod restorer;
 pub(crate) mod verify;

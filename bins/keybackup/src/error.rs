@@ -3,13 +3,10 @@
 use std::{io, path::Path};
 
 use ostrakon_backup::{
-    EncryptError, OpenError, RecipientError, archive::ArchiveError, catalogue::CatalogueError,
-    staging::StagingError,
+    EncryptError, OpenError, RecipientError, RestoreError, archive::ArchiveError,
+    catalogue::CatalogueError, staging::StagingError,
 };
-use ostrakon_server::{
-    BuildError,
-    backup::{LoadError, TakeError},
-};
+use ostrakon_server::{BuildError, LoadError, backup::TakeError};
 use ostrakon_types::ErrorChain;
 
 /// Exit codes, as `docs/backup.md` lists them.
@@ -181,17 +178,37 @@ impl From<OpenError> for Failure {
     }
 }
 
-impl From<ArchiveError<Failure>> for Failure {
-    fn from(error: ArchiveError<Failure>) -> Self {
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Self {
         let code = match &error {
-            ArchiveError::Taken(_) => code::FAILED,
+            RestoreError::Foreign { .. } => code::FOREIGN,
+            RestoreError::Unexpected(_) => code::DAMAGED,
+            RestoreError::NoPlace => code::USAGE,
+            RestoreError::NoInstanceKey | RestoreError::InstanceKey(_) => code::NO_KEY,
+            _ => code::DISK,
+        };
+        let said = Self::of(code, &error);
+        match error {
+            RestoreError::Load(error) => error.into(),
+            RestoreError::NoPlace => {
+                said.hint("name the one that it becomes: `--db-uri URI`, or `--db-uri sqlite:`")
+            }
+            RestoreError::NoInstanceKey => said.hint("name that file: `--instance-key FILE`"),
+            _ => said,
+        }
+    }
+}
+
+impl From<ArchiveError<RestoreError>> for Failure {
+    fn from(error: ArchiveError<RestoreError>) -> Self {
+        let code = match &error {
             ArchiveError::Io(_) => code::DISK,
             ArchiveError::Forged(_) => code::FOREIGN,
             ArchiveError::Format(_) => code::NEWER,
             _ => code::DAMAGED,
         };
         match error {
-            ArchiveError::Taken(failure) => failure,
+            ArchiveError::Taken(error) => error.into(),
             error => Self::of(code, &error),
         }
     }

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn both_readers_get_all() {
-        let bytes: Vec<u8> = (0..5_000_000_u32).map(|number| number as u8).collect();
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(5_000_000).collect();
         let (tee, main, other) = tee(true);
         let (main, other) = (read(main), read(other.unwrap()));
         written(tee, bytes.clone()).join().unwrap().unwrap();

@@ -341,7 +341,8 @@ mod tests {
     #[test]
     fn the_newest_stay_and_one_that_is_known_to_restore() {
         // Which of six archives are proven; how many are kept; which stay.
-        let cases: [(&[i64], usize, &[i64], Option<i64>); 7] = [
+        type Case<'c> = (&'c [i64], usize, &'c [i64], Option<i64>);
+        let cases: [Case<'_>; 7] = [
             (&[1, 2, 3, 4, 5, 6], 3, &[4, 5, 6], None),
             (&[1, 2, 3, 4, 5, 6], 1, &[6], None),
             (&[1, 2, 3, 4, 5, 6], 10, &[1, 2, 3, 4, 5, 6], None),

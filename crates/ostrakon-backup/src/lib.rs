@@ -12,6 +12,7 @@ pub mod catalogue;
 mod gpg;
 mod opening;
 mod recipients;
+mod restorer;
 pub mod staging;
 
 #[cfg(test)]
@@ -21,3 +22,4 @@ pub use opening::{IdentityError, OpenError, Opening, Plain};
 pub use recipients::{
     EncryptError, KeyFault, ReadKeyError, RecipientError, Recipients, UnusableKey,
 };
+pub use restorer::{INSTANCE_KEY, RestoreError, Restored, Restorer, SERVER_FILES};

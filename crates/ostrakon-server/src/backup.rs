@@ -12,8 +12,8 @@ use std::{
 
 use ostrakon_custody::{AuditEvent, Change, LedgerError};
 use ostrakon_shards::{archive::SignedArchive, identity::PublicCard, profile::Profile};
-pub use ostrakon_storage::{Dump, DumpPart, Load, LoadError, Rows};
-use ostrakon_storage::{InstanceId, Place, ProtectorKey, StateDoubt, StoreError};
+pub use ostrakon_storage::{Dump, DumpPart};
+use ostrakon_storage::{InstanceId, Place, StateDoubt, StoreError};
 use ostrakon_types::{Digest, KssId, LocationId};
 
 use crate::{
@@ -23,19 +23,6 @@ use crate::{
     quota::{self, ClearQuotaError, ProfileName},
     server::BuildError,
 };
-
-/// The key under which an instance's root key is wrapped, by its name in a home.
-pub const INSTANCE_KEY: &str = "instance.key";
-
-/// What a home has that a backup takes, beside the database.
-pub const FILES: [&str; 6] = [
-    "audit.checkpoint",
-    "audit.head",
-    "generation",
-    INSTANCE_KEY,
-    "keyserver.yml",
-    "server.toml",
-];
 
 /// Approves what the throw-away server is asked.
 const APPROVE: &str = "decrypt: [[{rule: approve-rule}]]\n";
@@ -82,13 +69,12 @@ impl Source {
         self.opened.store.kind()
     }
 
-    /// The files that are there, by their names, in order: what bears witness of the database before what
-    /// the database says later.
+    /// Those of these files in the home that are there, by their names.
     #[must_use]
-    pub fn files(&self) -> Vec<(&'static str, PathBuf)> {
-        let path = |name| (name, self.home.folder().join(name));
+    pub fn files<'n>(&self, names: &[&'n str]) -> Vec<(&'n str, PathBuf)> {
+        let path = |name: &&'n str| (*name, self.home.folder().join(name));
         let there = |(_, path): &(&str, PathBuf)| path.exists();
-        FILES.into_iter().map(path).filter(there).collect()
+        names.iter().map(path).filter(there).collect()
     }
 
     /// Begins to read the database as it is at this moment.
@@ -198,14 +184,6 @@ fn write(path: &Path, text: &str) -> Result<(), BuildError> {
         folder: path.to_owned(),
         source,
     })?)
-}
-
-/// The key of an instance, from a file.
-///
-/// # Errors
-/// When it cannot be read, or is none.
-pub fn instance_key(path: &Path) -> Result<ProtectorKey, BuildError> {
-    Ok(ProtectorKey::load(path)?)
 }
 
 /// What of a restored server goes to another one.

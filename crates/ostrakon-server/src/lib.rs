@@ -48,7 +48,7 @@ pub mod policy_engine {
 pub use clock::Clock;
 pub use config::Config;
 pub use ostrakon_shards::name::Name;
-pub use ostrakon_storage::{DatabaseUri, Place, ProtectorError, StoreError};
+pub use ostrakon_storage::{DatabaseUri, LoadError, Place, ProtectorError, StoreError};
 
 pub use home::{HeldBy, Home, HomeError, HomeLock, read_text, with_password};
 pub use lineage::LineageError;

@@ -7,22 +7,18 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use ostrakon_backup::{
-    Recipients,
+    INSTANCE_KEY, Recipients, Restored, SERVER_FILES,
     archive::{Author, Contents, FORMAT, Hashed, Header, Verified, Writer, draw_id},
     catalogue::{Catalogue, Entry},
 };
 use ostrakon_client::backup::Signer;
-use ostrakon_server::{
-    Clock, Home, Place,
-    backup::{INSTANCE_KEY, Source},
-};
+use ostrakon_server::{Clock, Home, Place, backup::Source};
 use ostrakon_types::{Digest, UnixMillis};
 use tokio::runtime::Handle;
 
 use super::{
     drill::{blocking, prove, restorer, scratch, take},
     metrics,
-    restorer::Restored,
 };
 use crate::{
     aside,
@@ -367,7 +363,7 @@ fn produce(
     let sign_device;
     let sign: Option<&dyn Fn(Digest) -> _> = match kept {
         Kept::Keyserver(source) => {
-            for (name, path) in source.files() {
+            for (name, path) in source.files(&SERVER_FILES) {
                 if with_key || name != INSTANCE_KEY {
                     add(name, &path, &mut writer)?;
                 }

@@ -1,7 +1,7 @@
 use std::{io::Read, os::unix::fs::DirBuilderExt as _, path::Path};
 
 use ostrakon_backup::{
-    Opening,
+    Opening, Restored, Restorer,
     archive::{Contents, Verified, Voucher, read},
     catalogue::Catalogue,
 };
@@ -12,10 +12,7 @@ use ostrakon_server::{
 use ostrakon_types::UnixMillis;
 use tokio::{runtime::Handle, task::spawn_blocking};
 
-use super::{
-    canary, metrics,
-    restorer::{Restored, Restorer},
-};
+use super::{canary, metrics};
 use crate::{
     aside,
     cli::{DrillArgs, OpenArgs},

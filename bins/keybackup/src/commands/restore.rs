@@ -1,7 +1,7 @@
 use std::{fs::File, path::Path};
 
 use ostrakon_backup::{
-    Opening,
+    Opening, Restored, Restorer,
     archive::{Contents, Verified, Voucher},
     staging::Staging,
 };
@@ -12,10 +12,7 @@ use ostrakon_server::{
 };
 use tokio::runtime::Handle;
 
-use super::{
-    drill::{blocking, scratch, take, unpack},
-    restorer::{Restored, Restorer},
-};
+use super::drill::{blocking, scratch, take, unpack};
 use crate::{
     aside,
     cli::RestoreArgs,
@@ -50,8 +47,9 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<(), Failure> {
         .expecting(args.open.kss_id)
         .with_key(args.open.instance_key.clone());
     let chosen = place.is_some();
-    let restorer = restorer.at(place.flatten(), args.force).choosing(chosen);
-    let restored = restore(&args, restorer, staging.folder(), &old).await;
+    let place = place.flatten();
+    let restorer = restorer.at(place.clone(), args.force).choosing(chosen);
+    let restored = restore(&args, restorer, place.as_ref(), staging.folder(), &old).await;
     let (verified, restored) = match restored {
         Ok(restored) => restored,
         Err(failure) => {
@@ -77,6 +75,7 @@ fn named(uri: &str) -> Result<Place, Failure> {
 async fn restore(
     args: &RestoreArgs,
     restorer: Restorer,
+    place: Option<&Place>,
     staging: &Path,
     old: &Home,
 ) -> Result<(Verified, Restored), Failure> {
@@ -110,6 +109,9 @@ async fn restore(
             );
             let replaced = old.instance_key().exists().then_some(old);
             let home = Home::new(staging);
+            if let Some(Place::Shared(uri)) = place {
+                home.set_database(uri).map_err(BuildError::from)?;
+            }
             let clock = Clock::system();
             backup::settle(&home, &kss_id, replaced, detail, &clock).await?;
         }
