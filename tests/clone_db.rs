@@ -1,4 +1,7 @@
 //! `clone-db`: a server moves from database to database and is the same, also when it is killed on the way.
+//!
+//! Seen to fail: with the copy's mark taken away before the move, a kill in between leaves two databases that serve;
+//! with the move not said, the old one serves on.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +12,7 @@
 )]
 
 use std::{
+    collections::HashMap,
     fs,
     io::Read as _,
     net::TcpListener,
@@ -95,12 +99,39 @@ fn traced(home: &TestHome, to: &str, calls: &str, when: usize) -> (bool, usize) 
         .arg("--home")
         .arg(home.path())
         .args(["clone-db", to])
+        // So that one thread does nearly all of them.
+        .env("TOKIO_WORKER_THREADS", "1")
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let ended = command.status().unwrap();
     let calls = fs::read_to_string(&log).unwrap();
-    let counted = calls.lines().filter(|line| line.contains('(')).count();
-    (!ended.success(), counted)
+    let mut counted = HashMap::new();
+    for call in calls.lines().filter(|line| line.contains('(')) {
+        *counted.entry(call.split(' ').next()).or_insert(0) += 1;
+    }
+    // strace counts the calls of each thread for itself.
+    (!ended.success(), counted.into_values().max().unwrap_or(0))
+}
+
+/// The home's own file.
+const FILE: &str = "sqlite:";
+
+/// Moves the server there, and leaves no file that is not its database.
+fn goes(home: &TestHome, to: &str) {
+    let is_shared = || matches!(home.home().place().unwrap(), Place::Shared(_));
+    if to == FILE && !is_shared() {
+        return;
+    }
+    let forget = || {
+        let file = home.home().database();
+        if is_shared() && file.exists() {
+            fs::remove_file(file).unwrap();
+        }
+    };
+    forget();
+    let ran = clone_db(home, to);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    forget();
 }
 
 #[test]
@@ -111,31 +142,31 @@ fn a_kill_at_any_call_leaves_one_database_and_a_rerun_completes() {
     let file = user.file("Public/a");
     assert!(user.decrypt(server.address, &file).is(&file));
     server.stop();
-    let shared = || postgres().database();
+    // In turn, where it begins or ends there.
+    let mut turn = 0;
+    let mut shared = || {
+        turn += 1;
+        [postgres(), mariadb()][turn % 2].database()
+    };
     for calls in ["fsync,fdatasync", "sendto"] {
         for back in [false, true] {
-            let next = || if back { "sqlite:".to_owned() } else { shared() };
-            // How many calls there are; then home again, so that each try begins alike.
-            let (_, all) = traced(&home, &next(), calls, 65_000);
-            assert!(all > 10 || calls != "sendto", "{calls}: {all}");
-            let step = (all / 6).max(1);
-            let mut points: Vec<_> = (1..=all).step_by(step).collect();
-            points.extend(all.saturating_sub(4)..=all);
+            // How many calls there are.
+            goes(&home, &if back { shared() } else { FILE.to_owned() });
+            let to = if back { FILE.to_owned() } else { shared() };
+            let (killed, all) = traced(&home, &to, calls, 65_000);
+            assert!(!killed && all > 2, "{calls}: {all}");
+            // What matters most is done last: the move, and what follows from it.
+            let last = all.saturating_sub(36).max(1);
+            let mut points: Vec<_> = (1..last).step_by((all / 4).max(1)).collect();
+            points.extend((last..=all).step_by((all / 12).clamp(1, 3)));
             let mut killed = 0;
-            for when in points {
-                // To where this direction begins.
-                let away = if back { shared() } else { "sqlite:".to_owned() };
-                if !back && home.home().database().exists() {
-                    fs::remove_file(home.home().database()).unwrap();
-                }
-                let ran = clone_db(&home, &away);
-                assert_eq!(ran.code, Some(0), "{ran:?}");
-                if back && home.home().database().exists() {
-                    fs::remove_file(home.home().database()).unwrap();
-                }
-                let (old, to) = (home.home().place().unwrap(), next());
+            for (number, when) in points.into_iter().enumerate() {
+                // To where this direction begins, so that each try begins alike.
+                goes(&home, &if back { shared() } else { FILE.to_owned() });
+                let old = home.home().place().unwrap();
+                let to = if back { FILE.to_owned() } else { shared() };
                 let new = match to.as_str() {
-                    "sqlite:" => Place::File(home.home().database()),
+                    FILE => Place::File(home.home().database()),
                     uri => Place::from(&uri.parse::<DatabaseUri>().unwrap()),
                 };
                 killed += usize::from(traced(&home, &to, calls, when.max(1)).0);
@@ -143,6 +174,10 @@ fn a_kill_at_any_call_leaves_one_database_and_a_rerun_completes() {
                 match (&before, &after) {
                     (Ok(()), Err(_)) | (Err(StoreError::Moved { .. }), _) => {}
                     both => panic!("{calls} {when}: {both:?}"),
+                }
+                if number % 2 == 0 {
+                    // Whoever serves first serves from the right one.
+                    Keyserver::start(&home).stop();
                 }
                 let ran = clone_db(&home, &to);
                 assert_eq!(ran.code, Some(0), "{calls} {when}: {ran:?}");

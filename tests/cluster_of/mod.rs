@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -196,6 +196,53 @@ pub(crate) fn crowd(
         }
     });
     seen.into_inner().unwrap()
+}
+
+/// Lets something happen while `clients` of the first user ask, and waits until all instances answer the second
+/// one as before. Returns what the clients saw.
+pub(crate) fn under_load(
+    what: &str,
+    [user, waiting]: [&TestUser; 2],
+    clients: usize,
+    addresses: &Mutex<Vec<SocketAddr>>,
+    happens: impl FnOnce(),
+) -> Seen {
+    let over = AtomicBool::new(false);
+    let seen = thread::scope(|scope| {
+        let asking =
+            scope.spawn(|| crowd(user, clients, addresses, |_| over.load(Ordering::Relaxed)));
+        let ended = Over(&over);
+        // Some are answered before.
+        thread::sleep(Duration::from_millis(400));
+        happens();
+        let all = addresses.lock().unwrap().clone();
+        for at in all {
+            eventually(what, Duration::from_secs(40), || answers(waiting, at));
+        }
+        drop(ended);
+        asking.join().unwrap()
+    });
+    eprintln!(
+        "{what}: {} approved, longest {:?}",
+        seen.approved, seen.longest
+    );
+    seen
+}
+
+/// Whether an instance releases what it is asked for. One that is answered after all counts as seen by nobody.
+pub(crate) fn answers(user: &TestUser, at: SocketAddr) -> bool {
+    let file = user.file("Public/a");
+    let asked = user.try_ask(at, &user.body(vec![file.item()]));
+    asked.is_ok_and(|asked| asked.is(&file))
+}
+
+/// Ends the clients also when something failed.
+pub(crate) struct Over<'o>(pub(crate) &'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Every approval that a client saw is counted and on record once, and nothing beyond the limit is.

@@ -146,6 +146,10 @@ impl From<BuildError> for Failure {
             BuildError::Protector(_) => {
                 said.hint("the file `instance.key` must be the one that was made with this server")
             }
+            BuildError::Occupied => said.hint(
+                "`keyserver initialize` lets this machine into that server; if an interrupted `keyserver create` has left \
+                 it and no server was used since, drop the database, make an empty one, and run this again",
+            ),
             BuildError::Store(error) => match error {
                 ostrakon_server::StoreError::Missing => {
                     said.hint("`--home` says where a server is; `keyserver create` makes one in an empty folder")

@@ -78,6 +78,8 @@ impl Node {
                 StoreError::NoReplica => "no durable replica",
                 _ => "database does not answer",
             })
+        } else if self.was_moved().await {
+            Some("state was moved to another database")
         } else if !ledger.is_writable() && ledger.probe().await.is_err() {
             Some("ledger cannot be written")
         } else if self.lacks_a_checkpoint().await {
@@ -85,6 +87,12 @@ impl Node {
         } else {
             None
         }
+    }
+
+    /// Whether somebody has moved the state to another database meanwhile: from a file, nobody can.
+    async fn was_moved(&self) -> bool {
+        let store = &self.pipeline.store;
+        store.is_shared() && matches!(store.check_here().await, Err(StoreError::Moved { .. }))
     }
 
     /// Whether a checkpoint is not where it should be, also after another try.

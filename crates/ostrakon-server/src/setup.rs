@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use ostrakon_custody::{AuditEvent, AuditRecord, Auditor, Change, Evidence, Identity};
 use ostrakon_policy::{Policy, Registry, simulate::RecordedRequest};
 use ostrakon_shards::{identity::VerifiedKeyserver, name::Name, words::first_words};
-use ostrakon_storage::{DatabaseUri, ProtectorKey, Store, StoreError};
+use ostrakon_storage::{DatabaseUri, Place, ProtectorKey, Store, StoreError};
 use ostrakon_types::{
     ApprovalRequest, CounterKey, Decision, Denial, OpaqueId, ProfileId, ProfileRef, RequestId,
     RequestKind, UnixMillis,
@@ -143,12 +143,25 @@ async fn make(
         home.set_database(uri)?;
     }
     let protector = ProtectorKey::create(&home.instance_key())?;
-    let store = Store::create(home.place()?, &protector).await?;
+    let store = create_store(home, &protector).await?;
     let begun = begin(home, &store, &protector, name, clock).await;
     store.close().await;
     let keyserver = begun?;
     write_policy(home)?;
     Ok(keyserver)
+}
+
+/// Makes the database of a new server, where the home says.
+pub(crate) async fn create_store(
+    home: &Home,
+    protector: &ProtectorKey,
+) -> Result<Store, BuildError> {
+    let place = home.place()?;
+    let is_shared = matches!(place, Place::Shared(_));
+    match Store::create(place, protector).await {
+        Err(StoreError::Exists) if is_shared => Err(BuildError::Occupied),
+        made => Ok(made?),
+    }
 }
 
 pub(crate) fn write_policy(home: &Home) -> Result<(), HomeError> {

@@ -143,11 +143,18 @@ const SHORT_READ: u32 = 522;
 const CHECKSUM: u32 = 8202;
 const CORRUPT_FILE_SYSTEM: u32 = 8458;
 
-/// Too many connections, shutting down, a node that is not part of the cluster, an interrupted or timed out
-/// statement, a lost connection.
-const MYSQL_AWAY: [u16; 13] = [
-    1040, 1047, 1053, 1077, 1158, 1159, 1160, 1161, 1180, 1203, 1317, 1927, 1969,
+/// Too many connections, shutting down, a node that is not part of the cluster or that does not hear from the
+/// others, an interrupted or timed out statement, a lost connection.
+const MYSQL_AWAY: [u16; 14] = [
+    1040, 1047, 1053, 1077, 1158, 1159, 1160, 1161, 1180, 1203, LOCK_WAIT, 1317, 1927, 1969,
 ];
+
+/// What MySQL says when a lock was waited for in vain. A Galera node says so, too, where it waited in vain for
+/// what others have committed: it is cut off from them.
+const LOCK_WAIT: u16 = 1205;
+
+/// How such a node words it.
+const CUT_OFF: &str = "Synchronous wait failed";
 
 /// What a database calls a fault.
 enum Fault {
@@ -171,6 +178,11 @@ fn fault(error: &sqlx::Error) -> Fault {
     }
     let code = error.code().and_then(|code| code.parse().ok());
     code.map_or(Fault::None, Fault::Sqlite)
+}
+
+fn is_cut_off(error: &sqlx::Error) -> bool {
+    let said = error.as_database_error().map(|error| error.message());
+    said.is_some_and(|said| said.contains(CUT_OFF))
 }
 
 /// Whether the other side does not do TLS, or is not who it should be. What the driver finds out while it
@@ -204,7 +216,8 @@ impl From<sqlx::Error> for StoreError {
                 _ => Self::Unavailable(error),
             },
             Fault::MySql(code) => match code {
-                1205 | 1213 => Self::Overtaken,
+                LOCK_WAIT if is_cut_off(&error) => Self::Unavailable(error),
+                LOCK_WAIT | 1213 => Self::Overtaken,
                 3 | 1021 | 1114 => Self::Full(error),
                 1290 | 1792 | 1836 => Self::ReadOnly(error),
                 1044 | 1045 | 1142 | 1143 | 1227 | 1698 => Self::Denied(error),

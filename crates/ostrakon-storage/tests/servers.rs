@@ -1,4 +1,7 @@
 //! What is said of a server of databases that cannot be used, and how it is reached with TLS.
+//!
+//! Seen to fail: with settings, version or `usable_from` not looked at, such a server is taken; with the authority
+//! left out, another's certificate is; with the name left out, that of another machine is.
 
 #![allow(
     clippy::unwrap_used,

@@ -17,9 +17,11 @@
 )]
 
 mod authority;
+mod galera;
 mod mariadb;
 mod postgres;
 mod server;
 
 pub use authority::Authority;
+pub use galera::Galera;
 pub use server::{Engine, Server, mariadb, postgres};

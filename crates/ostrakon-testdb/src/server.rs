@@ -63,7 +63,10 @@ impl Server {
     /// Makes a data folder and starts a server in it, with further settings as `name=value`.
     #[must_use]
     pub fn start(engine: Engine, settings: &[&str]) -> Self {
-        Self::install(engine, settings)
+        let server = Self::new(engine, settings);
+        server.install();
+        server.restart();
+        server
     }
 
     /// The same with TLS, under a certificate of an authority for 127.0.0.1.
@@ -116,18 +119,16 @@ impl Server {
         );
     }
 
-    fn install(engine: Engine, settings: &[&str]) -> Self {
-        let server = Self::new(engine, settings);
-        match engine {
-            Engine::MariaDb => maria::install(&server.data()),
-            Engine::Postgres => pg::install(&server.data()),
+    /// Makes the data of a server that has none.
+    pub(crate) fn install(&self) {
+        match self.engine {
+            Engine::MariaDb => maria::install(&self.data()),
+            Engine::Postgres => pg::install(&self.data()),
         }
-        server.restart();
-        server
     }
 
     /// A server that has no data yet.
-    fn new(engine: Engine, settings: &[&str]) -> Self {
+    pub(crate) fn new(engine: Engine, settings: &[&str]) -> Self {
         sweep();
         let prefix = format!("{PREFIX}{}-", std::process::id());
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
@@ -147,6 +148,13 @@ impl Server {
     pub fn restart_with(&self, settings: &[&str]) {
         *self.settings() = owned(settings);
         self.restart();
+    }
+
+    /// Does something while there is one setting more.
+    pub(crate) fn with_setting(&self, setting: &str, act: impl FnOnce(&Self)) {
+        self.settings().push(setting.to_owned());
+        act(self);
+        self.settings().pop();
     }
 
     /// Starts the server, which must not be running.
@@ -271,22 +279,22 @@ impl Server {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// Sends a signal to the server and to the processes that it has started: PostgreSQL has one for each
+    /// connection.
+    pub fn signal_all(&self, signal: Signal) {
+        let children = format!("/proc/{}/task/{0}/children", self.pid().as_raw_nonzero());
+        let children = fs::read_to_string(children).unwrap_or_default();
+        self.signal(signal);
+        for pid in children.split_whitespace() {
+            let pid = pid.parse().ok().and_then(Pid::from_raw);
+            let _ = pid.map(|pid| kill_process(pid, signal));
+        }
+    }
+
     /// Ends the server at once, as a crash does.
     pub fn kill(&self) {
-        if self.engine == Engine::Postgres {
-            // Those it has started would go on for a moment, and keep the next one from starting.
-            let children = format!("/proc/{}/task/{0}/children", self.pid().as_raw_nonzero());
-            let children = fs::read_to_string(children).unwrap_or_default();
-            self.signal(Signal::KILL);
-            for pid in children
-                .split_whitespace()
-                .filter_map(|pid| pid.parse().ok())
-            {
-                let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
-            }
-        } else {
-            self.signal(Signal::KILL);
-        }
+        // Those it has started would go on for a moment, and keep the next one from starting.
+        self.signal_all(Signal::KILL);
         self.wait();
         if self.engine == Engine::Postgres {
             let _ = fs::remove_file(self.data().join("postmaster.pid"));
@@ -324,7 +332,7 @@ impl Server {
         }
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
@@ -396,7 +404,7 @@ fn owned(settings: &[&str]) -> Vec<String> {
 
 /// A port at which nobody listens. Not one of those that the system gives to whoever asks for any: it might be
 /// given away again before the server has it.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let random = RandomState::new();
     let ports = (0_u32..).map(|tried| {
         let offset = random.hash_one(tried) % u64::from(PORTS.end - PORTS.start);

@@ -11,6 +11,7 @@ use ostrakon_types::ErrorChain;
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
+    time::Instant,
 };
 
 use super::{
@@ -29,6 +30,10 @@ const TRIES: u32 = 10;
 /// How long the last of the pauses between these tries is: each is twice the one before, so that together
 /// they take some three seconds.
 const LONGEST_PAUSE: Duration = Duration::from_millis(1600);
+
+/// How long a batch is tried again, however few tries that were: with each one waiting for a database that is
+/// away, all of them would take longer than anybody waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// How many batches are settled on what their own transaction reads once another writer was faster: a
 /// plan would most likely rest on what is not so any more.
@@ -263,10 +268,11 @@ impl<D: Database> Writer<D> {
     /// Carries out the jobs in one transaction. Nothing has happened unless it returns `Ok`, but for a
     /// commit whose outcome the database did not tell.
     async fn write(&mut self, jobs: &[Waiting]) -> Result<Vec<Done>, StoreError> {
+        let until = Instant::now() + PATIENCE;
         let mut written = self.try_write(jobs).await;
         for tried in 1..TRIES {
             match &written {
-                Err(error) if self.is_worth_trying(error, jobs) => {}
+                Err(error) if Instant::now() < until && self.is_worth_trying(error, jobs) => {}
                 _ => break,
             }
             if self.store.is_shared() {

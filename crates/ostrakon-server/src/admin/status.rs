@@ -136,6 +136,12 @@ pub enum RunState {
 
 pub(super) async fn status(State(node): State<Arc<Node>>) -> Response {
     let pipeline = &node.pipeline;
+    // The chains were ended there: there is nothing to tell but where the state is.
+    if pipeline.store.is_shared()
+        && let Err(error @ StoreError::Moved { .. }) = pipeline.store.check_here().await
+    {
+        return fault(&error);
+    }
     let policy = pipeline.policy.current();
     let profiles = match pipeline.store.count_profiles().await {
         Ok(profiles) => profiles,

@@ -22,7 +22,7 @@ use crate::{
     lineage::Lineage,
     offline::Offline,
     server::BuildError,
-    setup::{check_new, or_nothing, write_policy},
+    setup::{check_new, create_store, or_nothing, write_policy},
 };
 
 /// The first generation of a server that was never recovered: that of its first backup key.
@@ -129,7 +129,7 @@ async fn make(
     approved: String,
 ) -> Result<BackupFile, BuildError> {
     let protector = ProtectorKey::create(&home.instance_key())?;
-    let store = Store::create(home.place()?, &protector).await?;
+    let store = create_store(home, &protector).await?;
     let begun = begin(home, clock, identity, &store, &protector).await;
     store.close().await;
     begun?;

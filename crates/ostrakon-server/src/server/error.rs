@@ -29,6 +29,9 @@ pub enum BuildError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A server was to be made in a shared database, and there is one.
+    #[error("there is a server's state in that database already")]
+    Occupied,
     /// The server's identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),

@@ -1,5 +1,7 @@
 //! Seen to fail: with the key of `requests` in the order of shared databases, SQLite sorts the whole table for
-//! each page.
+//! each page; with the chains not ended, what another process writes during the move is lost; with what has changed
+//! since not looked at, so is what was written during the copy; with the copy's mark taken away before the move, or
+//! the move not said, two databases are the server's.
 
 use ostrakon_shards::record::RecordKey;
 use ostrakon_types::{Digest, KssId};
