@@ -63,7 +63,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "ostrakon-client",
         ],
     ),
-    ("bins/keyserver", &["ostrakon-server", "ostrakon-client"]),
+    // The demonstration backs a server up.
+    (
+        "bins/keyserver",
+        &["ostrakon-backup", "ostrakon-server", "ostrakon-client"],
+    ),
     ("bins/ostrakon", &["ostrakon-client"]),
     // The drill runs a server, and a user who asks it.
     (

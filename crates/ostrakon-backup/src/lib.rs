@@ -1,7 +1,7 @@
 //! Backups of key shard servers and of their clients.
 //!
-//! An [`archive`] is a plain tar, written and read as a stream; [`Recipients`] encrypt it and [`Opening`] opens it
-//! again. The [`catalogue`] of a folder of archives knows which of them were made there, and which are proven
+//! An [`archive`] is a plain tar, written and read as a stream; `Recipients` encrypt it and `Opening` opens it
+//! again (feature `recipients`). The [`catalogue`] of a folder of archives knows which of them were made there, and which are proven
 //! to restore. What is restored is made in a [`staging`] folder, and takes its place whole or not at all.
 //!
 //! Deliberately absent: what a server or a workstation is. Who backs one up hands in its files and the parts
@@ -9,16 +9,21 @@
 
 pub mod archive;
 pub mod catalogue;
+#[cfg(feature = "recipients")]
 mod gpg;
+#[cfg(feature = "recipients")]
 mod opening;
+#[cfg(feature = "recipients")]
 mod recipients;
 mod restorer;
 pub mod staging;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "recipients"))]
 mod keyrings;
 
+#[cfg(feature = "recipients")]
 pub use opening::{IdentityError, OpenError, Opening, Plain};
+#[cfg(feature = "recipients")]
 pub use recipients::{
     EncryptError, KeyFault, ReadKeyError, RecipientError, Recipients, UnusableKey,
 };

@@ -1,6 +1,7 @@
 //! The main job on real files, in acts. Every act checks what it shows, and a check that fails ends
 //! the demonstration with an error.
 
+mod backup;
 mod cluster;
 mod failover;
 mod files;
@@ -207,6 +208,7 @@ async fn play(files: &Files, folder: &Path) -> Result<(), Failure> {
     let whole = verify(stage.home(), &options, &Clock::system()).await?;
     check(whole.fault_count == 0, "put right, the log is whole again")?;
 
+    backup::play(&stage, folder, whole.records).await?;
     let shared = (files, shared.as_path());
     recovery::play(&mut stage, &mut people, &mut user, shared, folder).await?;
     failover::play(&mut stage, &mut people, &mut user, shared, folder).await?;
