@@ -260,6 +260,7 @@ fn commands_that_are_named_exist() -> Outcome {
         "docs/commands.md",
         "docs/devices.md",
         "docs/failover.md",
+        "docs/ha.md",
         "docs/operations.md",
         "docs/recovery.md",
         "docs/policy.md",

@@ -13,6 +13,7 @@
 )]
 
 mod devices;
+mod runbook;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,12 +21,13 @@ use std::{
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::{PermissionsExt as _, symlink},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use devices::{User, Waiting};
 use ostrakon_testkit::{command::binary, run};
+use runbook::{sections, steps};
 use tempfile::TempDir;
 
 const POLICY: &str = "\
@@ -348,37 +350,6 @@ impl Drop for World {
 fn free() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap()
-}
-
-/// The sections of a document, by their headings.
-fn sections(document: &str) -> BTreeMap<String, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let text = fs::read_to_string(root.join(document)).unwrap();
-    let mut sections: BTreeMap<String, String> = BTreeMap::new();
-    let mut heading = String::new();
-    for line in text.lines() {
-        if let Some(title) = line.strip_prefix('#') {
-            heading = title.trim_start_matches('#').trim().to_owned();
-        }
-        let section = sections.entry(heading.clone()).or_default();
-        section.push_str(line);
-        section.push('\n');
-    }
-    sections
-}
-
-/// The commands of a section, each with the machine or device on which it is typed.
-fn steps(section: &str) -> Vec<(String, String)> {
-    let mut steps = Vec::new();
-    let mut on = None;
-    for line in section.lines() {
-        if let Some(language) = line.strip_prefix("```") {
-            on = language.strip_prefix("console ").map(str::to_owned);
-        } else if let (Some(machine), Some(command)) = (&on, line.strip_prefix("$ ")) {
-            steps.push((machine.clone(), command.to_owned()));
-        }
-    }
-    steps
 }
 
 /// What the tests below follow.

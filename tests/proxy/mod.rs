@@ -16,6 +16,7 @@ pub(crate) enum Way {
     /// As they come.
     Open,
     /// Each piece a while later.
+    #[allow(dead_code, reason = "each test uses a part")]
     Slow,
     /// Not at all, and nobody is told.
     Swallows,

@@ -61,6 +61,21 @@ pub(crate) fn serve(data: &Path, port: u16, settings: &[String]) -> Command {
     command
 }
 
+/// A line of the shell of the server's user.
+pub(crate) fn shell(data: &Path, port: u16, line: &str) -> Command {
+    let mut command = as_user(USER, Path::new("sh"));
+    command.args(["-e", "-c", line]);
+    if let Some(programs) = program("postgres").parent() {
+        command.env("PATH", format!("{}:/usr/bin:/bin", programs.display()));
+    }
+    command
+        .env("PGDATA", data)
+        .env("PGHOST", "127.0.0.1")
+        .env("PGPORT", port.to_string())
+        .env("PGUSER", USER);
+    command
+}
+
 pub(crate) fn client(port: u16, database: Option<&str>, sql: &str) -> Command {
     let mut command = Command::new(program("psql"));
     command

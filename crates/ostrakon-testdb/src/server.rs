@@ -72,23 +72,29 @@ impl Server {
     /// The same with TLS, under a certificate of an authority for 127.0.0.1.
     #[must_use]
     pub fn protected(engine: Engine, authority: &Authority, settings: &[&str]) -> Self {
-        let user = match engine {
-            Engine::MariaDb => maria::USER,
-            Engine::Postgres => pg::USER,
-        };
-        let (certificate, key) = authority.certify(user);
-        let (certificate, key) = (certificate.display(), key.display());
-        let mut all = match engine {
-            Engine::MariaDb => vec![format!("ssl-cert={certificate}"), format!("ssl-key={key}")],
-            Engine::Postgres => vec![
-                "ssl=on".to_owned(),
-                format!("ssl_cert_file={certificate}"),
-                format!("ssl_key_file={key}"),
-            ],
-        };
+        let mut all = protection(engine, authority);
         all.extend(owned(settings));
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         Self::start(engine, &all)
+    }
+
+    /// A place for a PostgreSQL server with TLS, in which commands of its [`shell`](Self::shell) put the data
+    /// before it is started.
+    #[must_use]
+    pub fn place(authority: &Authority) -> Self {
+        let all = protection(Engine::Postgres, authority);
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        Self::new(Engine::Postgres, &all)
+    }
+
+    /// A line of the shell of PostgreSQL's user: its programs are found, `$PGDATA` is the folder of this server's
+    /// data, and this server is whom `psql` asks.
+    #[must_use]
+    pub fn shell(&self, line: &str) -> Command {
+        let mut command = pg::shell(&self.data(), self.port, line);
+        command.env("HOME", self.folder.path());
+        command.current_dir(self.folder.path());
+        command
     }
 
     /// Has a PostgreSQL server, which must not be running, ask everybody but its administrator for a password.
@@ -135,6 +141,7 @@ impl Server {
         // Whoever serves is not root in all cases.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(folder.path(), mode).unwrap();
+        give(user_of(engine), folder.path());
         Self {
             engine,
             port: free_port(),
@@ -398,6 +405,28 @@ fn sweep() {
     });
 }
 
+/// Who serves, where this process is root.
+fn user_of(engine: Engine) -> &'static str {
+    match engine {
+        Engine::MariaDb => maria::USER,
+        Engine::Postgres => pg::USER,
+    }
+}
+
+/// The settings that have a server take connections with TLS, under a certificate for 127.0.0.1.
+fn protection(engine: Engine, authority: &Authority) -> Vec<String> {
+    let (certificate, key) = authority.certify(user_of(engine));
+    let (certificate, key) = (certificate.display(), key.display());
+    match engine {
+        Engine::MariaDb => vec![format!("ssl-cert={certificate}"), format!("ssl-key={key}")],
+        Engine::Postgres => vec![
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={certificate}"),
+            format!("ssl_key_file={key}"),
+        ],
+    }
+}
+
 fn owned(settings: &[&str]) -> Vec<String> {
     settings.iter().map(ToString::to_string).collect()
 }
@@ -431,6 +460,11 @@ pub(crate) fn as_user(user: &str, program: &Path) -> Command {
 /// Makes a folder that belongs to `user` where this process is root.
 pub(crate) fn folder_of(user: &str, path: &Path) {
     fs::create_dir(path).unwrap();
+    give(user, path);
+}
+
+/// Gives a folder to `user` where this process is root.
+fn give(user: &str, path: &Path) {
     if rustix::process::geteuid().is_root() {
         let owned = Command::new("chown").arg(user).arg(path).status().unwrap();
         assert!(owned.success());
