@@ -1,6 +1,11 @@
 //! Backups: made while the server serves, proven to restore, and a server again when the first one is lost.
 //!
-//! Bugs planted to see these tests fail: FILL
+//! Bugs planted to see these tests fail: an archive that is written under its name
+//! (`a_backup_that_is_killed_leaves_the_old_archives`); an archive in clear with the instance's key
+//! (`nobody_is_no_recipient_and_clear_text_has_no_key`); a proven archive that is not spared
+//! (`a_number_of_archives_is_kept_and_one_backup_is_made_at_a_time`); a home that takes its place file by file
+//! (`a_restore_that_is_killed_is_done_or_is_not`); a restored home that forgets what the old one knew of newer states
+//! (`a_server_that_is_put_back_stays_out_of_service_until_that_is_accepted`).
 
 #![allow(
     clippy::unwrap_used,
@@ -438,9 +443,10 @@ fn a_server_that_is_put_back_stays_out_of_service_until_that_is_accepted() {
         .find_map(|line| line.strip_prefix("what was there is in "))
         .unwrap();
     let server = Serve::on(&home).at(address).start();
-    alice.refused("b");
+    // It knows that by itself, before a client comes who has seen more.
     let status = keyserver(home.path(), &["status"]).stdout;
     assert!(status.contains("out of date"), "{status}");
+    alice.refused("b");
     server.stop();
     fs::remove_dir_all(kept).unwrap();
 }
