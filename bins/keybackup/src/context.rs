@@ -44,10 +44,24 @@ pub(crate) fn contents(folder: &Path) -> Result<Contents, Failure> {
         let said = format!("there is no folder `{}`", folder.display());
         return Err(Failure::new(code::SOURCE, said).hint("`--confdir` says what to back up"));
     }
-    let has = |name: &str| folder.join(name).exists();
-    Ok(if has("instance.key") {
-        Contents::Keyserver
-    } else if has("device.key") {
+    let has = |name: &str| {
+        let path = folder.join(name);
+        path.try_exists().map_err(Failure::file(&path))
+    };
+    if has("instance.key")? {
+        return Ok(Contents::Keyserver);
+    }
+    for name in ["keyserver.db", "database.uri", "keyserver.lock"] {
+        if has(name)? {
+            let said = format!(
+                "`{}` is the home of a server, without its key file `instance.key`",
+                folder.display()
+            );
+            return Err(Failure::new(code::SOURCE, said)
+                .hint("put the file back: without it nothing of the server can be read"));
+        }
+    }
+    Ok(if has("device.key")? {
         Contents::Device
     } else {
         Contents::Folder

@@ -10,6 +10,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 use ostrakon_server::hardening;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     cli::{Cli, Command},
@@ -25,7 +26,17 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let ran = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => {
+            let ran = runtime.block_on(async {
+                tokio::select! {
+                    ran = run(cli) => ran,
+                    signal = told_to_stop() => Err(signal),
+                }
+            });
+            // What blocks still has nobody who waits for it.
+            runtime.shutdown_background();
+            ran
+        }
         Err(error) => Err(Failure::new(code::FAILED, format!("cannot start: {error}"))),
     };
     match ran {
@@ -42,6 +53,25 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Restore(args)) => commands::restore::run(*args).await,
         Some(Command::Drill(args)) => commands::drill::run(args).await,
         Some(Command::List(args)) => commands::list::run(&args),
+    }
+}
+
+/// Waits until somebody wants it to end. What was unpacked for a while goes with the command that did it.
+async fn told_to_stop() -> Failure {
+    let listen = |kind| signal(kind).map_err(|error| Failure::of(code::FAILED, &error));
+    let signals = listen(SignalKind::interrupt())
+        .and_then(|first| Ok((first, listen(SignalKind::terminate())?)))
+        .and_then(|two| Ok((two, listen(SignalKind::hangup())?)));
+    match signals {
+        Ok(((mut interrupt, mut terminate), mut hangup)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            Failure::new(code::FAILED, "interrupted")
+        }
+        Err(failure) => failure,
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Entry {
     pub contents: Contents,
     /// Who vouches for it.
     pub of: String,
+    /// The folder that it is a backup of.
+    pub source: String,
     /// When it was made.
     pub created_at: UnixMillis,
     /// Its length in bytes.
@@ -131,7 +133,14 @@ impl Catalogue {
         let path = folder.join(format!("{PREFIX}{host}.json"));
         let stored = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice::<Stored>(&bytes)
-                .map_err(|_| CatalogueError::Damaged(path.clone()))?,
+                .ok()
+                .filter(|stored| {
+                    stored
+                        .archives
+                        .iter()
+                        .all(|entry| is_name(&entry.file, &host))
+                })
+                .ok_or_else(|| CatalogueError::Damaged(path.clone()))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Stored::default(),
             Err(error) => return Err(failed(&path)(error)),
         };
@@ -143,10 +152,13 @@ impl Catalogue {
         })
     }
 
-    /// The archives, oldest first, that are still there.
+    /// The archives, in the order in which they were made, that are still there, and as long as they were.
     #[must_use]
     pub fn entries(&self) -> Vec<&Entry> {
-        let there = |entry: &&Entry| self.folder.join(&entry.file).exists();
+        let there = |entry: &&Entry| {
+            let found = fs::symlink_metadata(self.folder.join(&entry.file));
+            found.is_ok_and(|found| found.is_file() && found.len() == entry.size)
+        };
         self.entries.iter().filter(there).collect()
     }
 
@@ -173,11 +185,16 @@ impl Catalogue {
         Ok(strangers)
     }
 
-    /// The name of an archive that is made now, in local time as `stamp` has it: `2026-02-10_11-14-37`.
+    /// The name of an archive that is made now, in local time as `stamp` has it: `2026-02-10_11-14-37`. The second
+    /// one of a moment, which comes twice a year, too, gets a number behind it.
     #[must_use]
     pub fn name(&self, stamp: &str, extension: Option<&str>) -> String {
         let end = extension.map_or(String::new(), |extension| format!(".{extension}"));
-        format!("{PREFIX}{}_{stamp}.tar{end}", self.host)
+        let named = |more: &str| format!("{PREFIX}{}_{stamp}{more}.tar{end}", self.host);
+        let is_free = |name: &String| !self.folder.join(name).exists();
+        let mut numbered = (2..).map(|number: u32| named(&format!("-{number}")));
+        let first = Some(named("")).filter(is_free);
+        first.or_else(|| numbered.find(is_free)).unwrap_or_default()
     }
 
     /// Begins the file of a new archive, mode 0600. Until [`Catalogue::add`] it has another name.
@@ -211,9 +228,11 @@ impl Catalogue {
     /// When the disk does not take it.
     pub fn add(&mut self, entry: Entry) -> Result<PathBuf, CatalogueError> {
         let (part, path) = (self.part(&entry.file), self.folder.join(&entry.file));
-        fs::rename(&part, &path).map_err(failed(&path))?;
+        // On the list first: an archive that is not there is none, and one that is not listed is a stranger.
         self.entries.push(entry);
-        self.write()?;
+        self.write(true)?;
+        fs::rename(&part, &path).map_err(failed(&path))?;
+        self.write(false)?;
         Ok(path)
     }
 
@@ -230,22 +249,21 @@ impl Catalogue {
             return Ok(false);
         };
         entry.proven_at = Some(at);
-        self.write()?;
+        self.write(false)?;
         Ok(true)
     }
 
-    /// Keeps the newest `count` archives of the same author, and the newest one that is proven to restore.
+    /// Keeps the `count` archives of the same folder and author that were made last, and the last one that is
+    /// proven to restore.
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub fn roll(&mut self, of: &str, count: usize) -> Result<Rolled, CatalogueError> {
-        let mut own: Vec<_> = self
-            .entries()
-            .into_iter()
-            .filter(|entry| entry.of == of)
-            .cloned()
-            .collect();
-        own.sort_by_key(|entry| entry.created_at);
+    pub fn roll(&mut self, like: &Entry, count: usize) -> Result<Rolled, CatalogueError> {
+        let is_like = |entry: &&Entry| {
+            (&entry.of, entry.contents, &entry.source) == (&like.of, like.contents, &like.source)
+        };
+        let own = self.entries().into_iter().filter(is_like).cloned();
+        let own: Vec<_> = own.collect();
         let old = own.len().saturating_sub(count.max(1));
         let (old, kept) = own.split_at(old);
         let mut rolled = Rolled::default();
@@ -265,13 +283,18 @@ impl Catalogue {
         }
         self.entries
             .retain(|entry| !rolled.removed.contains(&entry.file));
-        self.write()?;
+        self.write(false)?;
         Ok(rolled)
     }
 
-    fn write(&self) -> Result<(), CatalogueError> {
+    /// Writes the list: of what is there, or, where one is about to be, of all.
+    fn write(&self, all: bool) -> Result<(), CatalogueError> {
         let path = self.folder.join(format!("{PREFIX}{}.json", self.host));
-        let archives = self.entries().into_iter().cloned().collect();
+        let archives = if all {
+            self.entries.clone()
+        } else {
+            self.entries().into_iter().cloned().collect()
+        };
         let stored = Stored { archives };
         let written = tempfile::NamedTempFile::new_in(&self.folder).and_then(|mut file| {
             serde_json::to_writer_pretty(&mut file, &stored)?;
@@ -302,6 +325,14 @@ impl Catalogue {
     }
 }
 
+/// Whether a name is that of an archive of this machine, and leads nowhere else.
+fn is_name(name: &str, host: &str) -> bool {
+    let of_host = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.strip_prefix(host));
+    !name.contains('/') && of_host.is_some_and(|rest| rest.starts_with('_'))
+}
+
 /// A machine's name as it stands in names of files: dots become underlines, as always.
 fn plain(host: &str) -> String {
     host.chars()
@@ -325,8 +356,9 @@ mod tests {
             archive: format!("{number}"),
             contents: Contents::Keyserver,
             of: "kss1".to_owned(),
+            source: "/home".to_owned(),
             created_at: UnixMillis(number),
-            size: 1,
+            size: 0,
             sha256: Digest::from_bytes([u8::try_from(number).unwrap(); 32]),
             recipients: vec![],
             proven_at: proven.then_some(UnixMillis(number)),
@@ -361,7 +393,7 @@ mod tests {
                 .path()
                 .join("kss_bak_kts01_example_com_2020-01-01_00-00-00.tar");
             fs::write(&stranger, "mine").unwrap();
-            let rolled = catalogue.roll("kss1", count).unwrap();
+            let rolled = catalogue.roll(&entry(6, true), count).unwrap();
             let numbers: Vec<_> = catalogue
                 .entries()
                 .iter()
@@ -379,7 +411,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut catalogue = Catalogue::open(folder.path(), "host").unwrap();
         for number in 1..=4 {
-            let of = if number % 2 == 0 { "kss1" } else { "other" };
+            let of = ["other", "kss1"][usize::from(number % 2 == 0)];
             add(
                 &mut catalogue,
                 Entry {
@@ -388,7 +420,7 @@ mod tests {
                 },
             );
         }
-        let rolled = catalogue.roll("kss1", 1).unwrap();
+        let rolled = catalogue.roll(&entry(2, true), 1).unwrap();
         assert_eq!(rolled.removed, [entry(2, true).file]);
     }
 

@@ -18,7 +18,8 @@ mod recipients;
 mod restorer;
 pub mod staging;
 
-#[cfg(all(test, feature = "recipients"))]
+#[cfg(test)]
+#[cfg(feature = "recipients")]
 mod keyrings;
 
 #[cfg(feature = "recipients")]

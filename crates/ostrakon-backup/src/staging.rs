@@ -2,12 +2,12 @@
 //!
 //! It is made beside the one that it will be, and takes its place by one rename, or one exchange of the two
 //! names where there is something to keep. Whatever is interrupted, the folder is the old one or the new one;
-//! what is left beside it says by its name that it is a rest.
+//! what is left beside it is a rest, or has the name under which the old one is kept.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -67,10 +67,19 @@ impl Staging {
     /// # Errors
     /// When it must not be replaced, or the folder beside it cannot be made.
     pub fn begin(target: &Path, replace: bool) -> Result<Self, StagingError> {
-        let target = std::path::absolute(target).map_err(failed(target))?;
+        // A link leads to the folder that is meant; the folder is made beside that.
+        let target = match fs::canonicalize(target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => std::path::absolute(target),
+            found => found,
+        };
+        let target = target.map_err(failed(Path::new("")))?;
         let Some(parent) = target.parent() else {
             return Err(StagingError::Fixed(target));
         };
+        let disk = |path: &Path| fs::metadata(path).ok().map(|found| found.dev());
+        if disk(&target).is_some_and(|disk_of| disk(parent) != Some(disk_of)) {
+            return Err(StagingError::Fixed(target));
+        }
         match is_empty(&target) {
             Ok(false) if !replace => return Err(StagingError::NotEmpty(target)),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
@@ -123,33 +132,28 @@ impl Staging {
         sync_below(&self.folder)?;
         let parent = self.target.parent().unwrap_or(Path::new("/"));
         let replaced = is_empty(&self.target).is_ok_and(|empty| !empty);
-        let moved = if replaced {
-            let exchange = RenameFlags::EXCHANGE;
-            renameat_with(CWD, &self.folder, CWD, &self.target, exchange).map_err(io::Error::from)
-        } else {
-            // An empty folder gives way.
-            fs::rename(&self.folder, &self.target)
-        };
-        moved.map_err(|error| {
-            match error
-                .raw_os_error()
-                .map(rustix::io::Errno::from_raw_os_error)
-            {
-                Some(rustix::io::Errno::BUSY | rustix::io::Errno::XDEV) => {
-                    StagingError::Fixed(self.target.clone())
+        let kept = replaced.then(|| self.target.with_added_extension(kept_as));
+        let moved = match &kept {
+            // It has the name first that the old one will have after the exchange: nothing that is left of an
+            // interrupted one is taken for a rest, and removed.
+            Some(kept) => {
+                let named = renameat_with(CWD, &self.folder, CWD, kept, RenameFlags::NOREPLACE);
+                named.map_err(|error| failed(kept)(error.into()))?;
+                let exchange = RenameFlags::EXCHANGE;
+                let moved = renameat_with(CWD, kept, CWD, &self.target, exchange);
+                if moved.is_err() {
+                    let _ = remove(kept);
                 }
-                _ => failed(&self.target)(error),
+                moved.map_err(io::Error::from)
             }
-        })?;
-        sync(parent)?;
-        let kept = if replaced {
-            let kept = self.target.with_added_extension(kept_as);
-            fs::rename(&self.folder, &kept).map_err(failed(&kept))?;
-            sync(parent)?;
-            Some(kept)
-        } else {
-            None
+            // An empty folder gives way.
+            None => fs::rename(&self.folder, &self.target),
         };
+        if let Err(error) = moved {
+            let _ = remove(&self.folder);
+            return Err(failed(&self.target)(error));
+        }
+        sync(parent)?;
         let _ = fs::remove_file(self.folder.with_added_extension("lock"));
         Ok(kept)
     }
@@ -226,6 +230,12 @@ mod tests {
         let staging = Staging::begin(&target, true).unwrap();
         assert_eq!(holds(staging.folder()), None, "the rest is gone");
         put(staging.folder(), "second");
+        // A name that is taken is nobody's to lose.
+        put(&target.with_added_extension("taken"), "kept before");
+        assert!(staging.finish("taken").is_err());
+        assert_eq!(holds(&target).as_deref(), Some("first"));
+        let staging = Staging::begin(&target, true).unwrap();
+        put(staging.folder(), "second");
         let kept = staging.finish("replaced").unwrap().unwrap();
         assert_eq!(holds(&target).as_deref(), Some("second"));
         assert_eq!(holds(&kept).as_deref(), Some("first"));
@@ -236,12 +246,25 @@ mod tests {
             .map(|entry| entry.unwrap().file_name())
             .collect();
         left.sort();
-        assert_eq!(left, ["home", "home.replaced"]);
+        assert_eq!(left, ["home", "home.replaced", "home.taken"]);
         let file = target.join("file");
         assert!(matches!(
             Staging::begin(&file, true).err(),
             Some(StagingError::NoFolder(_))
         ));
+    }
+
+    #[test]
+    fn a_link_leads_to_the_folder_that_is_made_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, link) = (root.path().join("folder"), root.path().join("link"));
+        put(&folder, "old");
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        let staging = Staging::begin(&link, true).unwrap();
+        put(staging.folder(), "new");
+        staging.finish("replaced").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(holds(&folder).as_deref(), Some("new"));
     }
 
     #[test]

@@ -10,9 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ostrakon_custody::{AuditEvent, Change, LedgerError};
+use ostrakon_custody::{AuditEvent, Change, IdentityError, LedgerError};
 use ostrakon_shards::{archive::SignedArchive, identity::PublicCard, profile::Profile};
-pub use ostrakon_storage::{Dump, DumpPart};
+pub use ostrakon_storage::{Dump, DumpPart, Rows};
 use ostrakon_storage::{InstanceId, Place, StateDoubt, StoreError};
 use ostrakon_types::{Digest, KssId, LocationId};
 
@@ -131,12 +131,18 @@ pub async fn settle(
     Ok(noted?)
 }
 
-/// Turns a restored server that nobody needs any more into one that answers anybody on a loopback port: what it
-/// knows of its age is put aside, and its policy approves. It must not be one that is to serve.
+/// Turns a restored server that nobody needs any more into one that answers on a loopback port: what it knows of
+/// its age is put aside, and its policy approves. It must not be one that is to serve.
+///
+/// It has the keys of a server that others trust. So it answers nobody but who knows the path that is given beside
+/// it, which is drawn: another user of the machine finds the port, and gets nothing by it.
 ///
 /// # Errors
 /// When it cannot run.
-pub async fn throw_away(home: &Home, clock: &Clock) -> Result<Server, BuildError> {
+pub async fn throw_away(home: &Home, clock: &Clock) -> Result<(Server, String), BuildError> {
+    let secret = ostrakon_shards::random::array::<16>();
+    let secret = secret.map_err(IdentityError::from)?;
+    let path = format!("/{}", hex::encode(secret));
     let opened = Opened::open(home).await?;
     let made_young = async {
         let store = &opened.store;
@@ -175,7 +181,8 @@ pub async fn throw_away(home: &Home, clock: &Clock) -> Result<Server, BuildError
         ..Config::default()
     };
     config.limits.max_new_profiles_per_day = u64::MAX;
-    Server::build(home.clone(), &config, clock.clone()).await
+    let server = Server::build(home.clone(), &config, clock.clone()).await?;
+    Ok((server.below(path.clone()), path))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), BuildError> {

@@ -142,6 +142,8 @@ pub(crate) async fn at_start(
     let stays = match &file {
         None => true,
         Some(_) if config.admin_quorum => true,
+        // It is one machine's, and what is in force is the cluster's: a restart must not undo it.
+        Some(_) if store.is_shared() => true,
         // What administrators put in force is not undone by a file that it took the place of.
         Some(file) => stored.approved && store.had_policy(file).await?,
     };
@@ -152,7 +154,14 @@ pub(crate) async fn at_start(
         );
     }
     // Times without a zone mean others when the zone is another.
-    let another_zone = stored.time_zone != config.time_zone;
+    let mut another_zone = stored.time_zone != config.time_zone;
+    if another_zone && store.is_shared() {
+        tracing::warn!(
+            zone = stored.time_zone,
+            "`time_zone` is not the one in which the policy in force is meant, which stays"
+        );
+        another_zone = false;
+    }
     Ok(match file.filter(|_| !stays) {
         Some(file) => Some(file),
         None => another_zone.then(|| stored.source.clone()),

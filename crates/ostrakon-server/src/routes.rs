@@ -18,7 +18,8 @@ use serde::Serialize;
 
 use crate::{audit::Reason, node::Node, pipeline::Unanswered};
 
-pub(crate) fn site(node: Arc<Node>, in_flight: usize) -> Site {
+/// Where `below` says a path, nothing is answered elsewhere.
+pub(crate) fn site(node: Arc<Node>, in_flight: usize, below: Option<&str>) -> Site {
     let refused = Arc::clone(&node);
     let router = Router::new()
         .route(
@@ -34,6 +35,10 @@ pub(crate) fn site(node: Arc<Node>, in_flight: usize) -> Site {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
         .with_state(node);
+    let router = match below {
+        Some(path) => Router::new().nest(path, router),
+        None => router,
+    };
     Site::new(router, move |status| count_refused(&refused, status))
 }
 

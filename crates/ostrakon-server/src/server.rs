@@ -77,6 +77,7 @@ pub struct Server {
     node: Arc<Node>,
     limits: ListenerLimits,
     in_flight: usize,
+    below: Option<String>,
     drain_delay: Duration,
     listener: TcpListener,
     remote: Option<TlsListener>,
@@ -231,6 +232,7 @@ impl Server {
             remote,
             limits: limits.listener(),
             in_flight: limits.in_flight,
+            below: None,
             drain_delay: Duration::from_secs(limits.drain_delay_seconds),
             listener,
             socket,
@@ -238,6 +240,12 @@ impl Server {
             writer,
             _lock: lock,
         })
+    }
+
+    /// The same, which answers below this path alone.
+    pub(crate) fn below(mut self, path: String) -> Self {
+        self.below = Some(path);
+        self
     }
 
     /// The address that was bound.
@@ -275,7 +283,8 @@ impl Server {
                 let _ = draining.wait_for(|draining| *draining).await;
             }
         };
-        let public = routes::site(Arc::clone(&self.node), self.in_flight);
+        let below = self.below.as_deref();
+        let public = routes::site(Arc::clone(&self.node), self.in_flight, below);
         let public = tokio::spawn(serve(self.listener, public, self.limits.clone(), stopped()));
         let remote = self.remote.map(|listener| {
             let mut limits = self.limits.clone();

@@ -19,13 +19,13 @@ const CANARY: &[u8] = b"a key shard server that was restored opens this\n";
 /// is for the user's files.
 pub(crate) async fn sing(folder: &Path, scratch: &Path, kss_id: KssId) -> Result<(), Failure> {
     let server = backup::throw_away(&Home::new(folder), &Clock::system()).await;
-    let server = server.map_err(|error| failed(&error))?;
+    let (server, path) = server.map_err(|error| failed(&error))?;
     let address = server.address().map_err(|error| failed(&error))?;
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(server.run(async {
         let _ = stopped.await;
     }));
-    let opened = open_one(scratch, kss_id, &format!("http://{address}")).await;
+    let opened = open_one(scratch, kss_id, &format!("http://{address}{path}")).await;
     drop(stop);
     let ended = running.await;
     opened?;

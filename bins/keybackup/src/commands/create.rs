@@ -1,18 +1,23 @@
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, IsTerminal as _, Read as _, Write as _},
+    io::{self, BufWriter, IsTerminal as _, Read, Write as _},
     path::{Path, PathBuf},
     thread::{self, JoinHandle},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
 use ostrakon_backup::{
-    INSTANCE_KEY, Recipients, Restored, SERVER_FILES,
-    archive::{Author, Contents, FORMAT, Hashed, Header, Verified, Writer, draw_id},
+    INSTANCE_KEY, Recipients, RestoreError, Restored, SERVER_FILES,
+    archive::{
+        Author, Contents, FORMAT, Hashed, Header, Verified, Visitor, Voucher, Writer, draw_id, read,
+    },
     catalogue::{Catalogue, Entry},
 };
 use ostrakon_client::backup::Signer;
-use ostrakon_server::{Clock, Home, Place, backup::Source};
+use ostrakon_server::{
+    Clock, Home, Place,
+    backup::{Rows, Source},
+};
 use ostrakon_types::{Digest, UnixMillis};
 use tokio::runtime::Handle;
 
@@ -28,9 +33,6 @@ use crate::{
     pipe::{Tap, Tee, tee},
     print,
 };
-
-/// What the folder is called in which a new archive is restored to see that it can be.
-const DRILL: &str = "drill";
 
 /// Makes an archive.
 pub(crate) async fn run(args: CreateArgs) -> Result<(), Failure> {
@@ -49,6 +51,13 @@ pub(crate) async fn run(args: CreateArgs) -> Result<(), Failure> {
     }
     let kept = Kept::open(&confdir, contents, args.database_port).await?;
     let output = context::output(args.output.clone(), &confdir);
+    if contents == Contents::Folder && is_within(&output, &confdir) {
+        return Err(Failure::new(
+            code::USAGE,
+            "the archive would be in the folder that it is a backup of",
+        )
+        .hint("name another folder: `--output DIR`"));
+    }
     let host = context::host();
     let mut catalogue = Catalogue::open(&output, &host)?;
     let name = catalogue.name(
@@ -81,17 +90,21 @@ pub(crate) async fn run(args: CreateArgs) -> Result<(), Failure> {
         file: name,
         archive: header.archive.clone(),
         contents,
-        of: made.verified.voucher.to_string(),
+        of: made.voucher.to_string(),
+        source: confdir.display().to_string(),
         created_at: now,
         size,
         sha256,
         recipients: made.recipients,
         proven_at: made.proof.is_ok().then(|| Clock::system().now()),
     };
-    let of = entry.of.clone();
     let path = catalogue.add(entry.clone())?;
-    if let Some(count) = args.roll {
-        let rolled = catalogue.roll(&of, count.get())?;
+    print(&path.display().to_string())?;
+    // One that may not restore takes no other's place.
+    if let Some(count) = args.roll
+        && (made.proof.is_ok() || args.no_drill)
+    {
+        let rolled = catalogue.roll(&entry, count.get())?;
         for file in rolled.removed {
             say(&format!("removed {file}"));
         }
@@ -104,7 +117,6 @@ pub(crate) async fn run(args: CreateArgs) -> Result<(), Failure> {
     if let Some(file) = &args.metrics_file {
         metrics::made(file, &entry)?;
     }
-    print(&path.display().to_string())?;
     match made.proof {
         Ok(proof) => {
             say(&format!("{}. {proof}", context::size(size)));
@@ -123,6 +135,18 @@ pub(crate) async fn run(args: CreateArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Whether a path, which may not be there yet, leads into a folder.
+fn is_within(path: &Path, folder: &Path) -> bool {
+    let absolute = std::path::absolute(path);
+    let known = absolute.iter().flat_map(|path| path.ancestors());
+    let found = known.filter_map(|path| path.canonicalize().ok()).next();
+    found.is_some_and(|found| {
+        folder
+            .canonicalize()
+            .is_ok_and(|folder| found.starts_with(folder))
+    })
 }
 
 fn recipients(args: &CreateArgs, now: UnixMillis) -> Result<Option<Recipients>, Failure> {
@@ -237,7 +261,7 @@ fn at_port(home: &Home, port: u16) -> Result<Place, Failure> {
 
 /// An archive that was made, and what is known of it.
 struct Made {
-    verified: Verified,
+    voucher: Voucher,
     sha256: Digest,
     size: u64,
     recipients: Vec<String>,
@@ -258,22 +282,29 @@ async fn make(
     // Not where the archives are: what is restored is not encrypted.
     let scratch = match header.contents {
         Contents::Folder => scratch(&std::env::temp_dir())?,
-        _ => {
-            remove_rests(confdir);
-            scratch(confdir)?
-        }
+        _ => scratch(confdir)?,
     };
     let (out, encrypting, checking) = tee(true);
     let encrypting = thread::spawn(move || encrypt(recipients, encrypting, file));
     let key = confdir.join(INSTANCE_KEY);
     let key = (header.contents == Contents::Keyserver && args.cleartext).then_some(key);
-    let restorer = restorer(&scratch.path().join("home"))?.with_key(key);
-    let checking: JoinHandle<Result<(Verified, Restored), Failure>> = thread::spawn(move || {
-        let mut plain = checking.ok_or_else(|| Failure::new(code::FAILED, "nothing to read"))?;
-        let (verified, restorer) = take(&mut plain, restorer)?;
-        let restored = restorer.finish(&verified)?;
-        Ok((verified, restored))
-    });
+    let restorer = match args.no_drill {
+        true => None,
+        false => Some(restorer(&scratch.path().join("home"))?.with_key(key)),
+    };
+    let checking: JoinHandle<Result<(Verified, Option<Restored>), Failure>> =
+        thread::spawn(move || {
+            let mut plain =
+                checking.ok_or_else(|| Failure::new(code::FAILED, "nothing to read"))?;
+            match restorer {
+                None => Ok((read(&mut plain, &mut Past)?, None)),
+                Some(restorer) => {
+                    let (verified, restorer) = take(&mut plain, restorer)?;
+                    let restored = restorer.finish(&verified)?;
+                    Ok((verified, Some(restored)))
+                }
+            }
+        });
     let runtime = Handle::current();
     let (with_key, folder) = (!args.cleartext, confdir.to_owned());
     let shown = bar.clone();
@@ -301,15 +332,14 @@ async fn make(
             format!("the archive cannot be restored, and is not kept: {failure}"),
         )
     })?;
-    let proof = if args.no_drill {
-        Err(Failure::new(code::NOT_PROVEN, "not asked for"))
-    } else {
-        prove(&verified, &restored, scratch.path()).await
+    let proof = match &restored {
+        None => Err(Failure::new(code::NOT_PROVEN, "not asked for")),
+        Some(restored) => prove(&verified, restored, scratch.path()).await,
     };
     let closed = scratch.close();
     closed.map_err(Failure::file(confdir))?;
     Ok(Made {
-        verified,
+        voucher: verified.voucher,
         sha256,
         size,
         recipients: described,
@@ -317,26 +347,28 @@ async fn make(
     })
 }
 
+/// Reads an archive for what was signed alone.
+struct Past;
+
+impl Visitor for Past {
+    type Error = RestoreError;
+
+    fn header(&mut self, _: &Header, _: Voucher) -> Result<(), RestoreError> {
+        Ok(())
+    }
+
+    fn file(&mut self, _: &str, _: u32, _: &mut dyn Read) -> Result<(), RestoreError> {
+        Ok(())
+    }
+
+    fn rows(&mut self, _: Rows) -> Result<(), RestoreError> {
+        Ok(())
+    }
+}
+
 fn join<T>(thread: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
     let ended = thread.join();
     ended.unwrap_or_else(|_| Err(Failure::new(code::FAILED, "a part of the program failed")))
-}
-
-/// Removes what an interrupted drill has left in a home. Whoever made it is gone: the catalogue is locked.
-fn remove_rests(confdir: &Path) {
-    for entry in fs::read_dir(confdir)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-    {
-        let name = entry.file_name();
-        if name
-            .to_string_lossy()
-            .starts_with(&format!("keybackup-{DRILL}-"))
-        {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 /// Writes what is kept as an archive.

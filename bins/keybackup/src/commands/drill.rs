@@ -1,4 +1,4 @@
-use std::{io::Read, os::unix::fs::DirBuilderExt as _, path::Path};
+use std::{fs::File, io::Read, os::unix::fs::DirBuilderExt as _, path::Path};
 
 use ostrakon_backup::{
     Opening, Restored, Restorer,
@@ -10,6 +10,7 @@ use ostrakon_server::{
     audit::{VerifyOptions, verify},
 };
 use ostrakon_types::UnixMillis;
+use rustix::fs::{FlockOperation, flock};
 use tokio::{runtime::Handle, task::spawn_blocking};
 
 use super::{canary, metrics};
@@ -31,24 +32,61 @@ pub(crate) async fn run(args: DrillArgs) -> Result<(), Failure> {
     let proof = done?;
     closed.map_err(Failure::file(&args.archive))?;
     let now = Clock::system().now();
-    let recorded = record(&args.archive, &verified, now)?;
-    if let Some(file) = &args.metrics_file {
-        metrics::proven(file, &verified.header, now)?;
-    }
     print(&format!("proven {}", verified.header.archive))?;
     aside(&format!("{proof}, in {} s", now.since(began) / 1000));
-    if !recorded {
+    if let Some(file) = &args.metrics_file {
+        metrics::proven(file, now)?;
+    }
+    if !record(&args.archive, &verified, now)? {
         aside("It is not in the list of archives that were made here, so `list` does not show it.");
     }
     Ok(())
 }
 
-/// A folder that only this user can read, and that goes with it.
-pub(crate) fn scratch(parent: &Path) -> Result<tempfile::TempDir, Failure> {
-    let made = tempfile::Builder::new()
-        .prefix("keybackup-drill-")
-        .tempdir_in(parent);
-    made.map_err(Failure::file(parent))
+/// What the names of folders begin with in which archives are unpacked for a while.
+const SCRATCH: &str = "keybackup-drill-";
+
+/// A folder that only this user can read, and that goes with it. It is held, so that another command knows that it
+/// is in use.
+pub(crate) struct Scratch {
+    folder: tempfile::TempDir,
+    _held: File,
+}
+
+impl Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Removes it now, and says when that fails: keys may be in it.
+    pub(crate) fn close(self) -> std::io::Result<()> {
+        self.folder.close()
+    }
+}
+
+/// Makes one in `parent`, where those that were left by commands that are gone are removed.
+pub(crate) fn scratch(parent: &Path) -> Result<Scratch, Failure> {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_one = entry.file_name().to_string_lossy().starts_with(SCRATCH);
+        if is_one && hold(&entry.path()).is_ok() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let made = || {
+        let folder = tempfile::Builder::new()
+            .prefix(SCRATCH)
+            .tempdir_in(parent)?;
+        let _held = hold(folder.path())?;
+        Ok(Scratch { folder, _held })
+    };
+    made().map_err(Failure::file(parent))
+}
+
+/// Takes a folder for this process, unless another has it.
+fn hold(folder: &Path) -> std::io::Result<File> {
+    let held = File::open(folder)?;
+    flock(&held, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(held)
 }
 
 /// Reads an archive from its first byte to its last, into a new folder of the scratch folder.
@@ -66,7 +104,7 @@ pub(crate) async fn unpack(
     } else {
         restorer
     };
-    let file = std::fs::File::open(archive).map_err(Failure::file(archive))?;
+    let file = File::open(archive).map_err(Failure::file(archive))?;
     let identities = open.age_identity.clone();
     blocking(move || {
         let mut plain = Opening::new(identities).open(file)?;

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, io::Write as _, path::Path};
 
-use ostrakon_backup::{archive::Header, catalogue::Entry};
+use ostrakon_backup::catalogue::Entry;
 use ostrakon_types::UnixMillis;
 
 use crate::error::Failure;
@@ -24,7 +24,7 @@ pub(crate) fn made(file: &Path, entry: &Entry) -> Result<(), Failure> {
 }
 
 /// Tells of an archive that was proven to restore.
-pub(crate) fn proven(file: &Path, _: &Header, at: UnixMillis) -> Result<(), Failure> {
+pub(crate) fn proven(file: &Path, at: UnixMillis) -> Result<(), Failure> {
     write(file, &[(PROVEN, at.0 / 1000)])
 }
 

@@ -33,7 +33,14 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<(), Failure> {
     }
     let place = match args.db_uri.as_deref() {
         None => None,
-        Some(uri) if uri.starts_with("sqlite:") => Some(None),
+        Some("sqlite:") => Some(None),
+        Some(uri) if uri.starts_with("sqlite:") => {
+            return Err(Failure::new(
+                code::USAGE,
+                "a server's own file is `keyserver.db` in its home",
+            )
+            .hint("name it as `sqlite:`"));
+        }
         Some(uri) => Some(Some(named(uri)?)),
     };
     // What is there must not run.
@@ -67,6 +74,14 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<(), Failure> {
 fn named(uri: &str) -> Result<Place, Failure> {
     let usage = |error: &(dyn std::error::Error + 'static)| Failure::of(code::USAGE, error);
     let uri: DatabaseUri = uri.parse().map_err(|error| usage(&error))?;
+    if uri.has_password() {
+        // Everybody on the machine reads the arguments of a process.
+        return Err(Failure::new(
+            code::USAGE,
+            "the password of a database does not belong on a command line",
+        )
+        .hint("put it into a file of mode 0600, and name that: `password_file=FILE`"));
+    }
     let here = std::env::current_dir().map_err(|error| usage(&error))?;
     let uri = with_password(uri.within(&here)).map_err(|error| usage(&error))?;
     Ok(Place::from(&uri))

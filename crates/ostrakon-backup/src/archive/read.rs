@@ -385,7 +385,7 @@ fn difference(read: &Manifest, signed: &Manifest) -> String {
 /// Whether a name is a relative path that stays below where it begins.
 pub(super) fn is_plain(name: &str) -> bool {
     let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
-    !name.contains(['\0', '\\']) && name.split('/').all(plain)
+    !name.contains('\0') && name.split('/').all(plain)
 }
 
 fn whole<E>(

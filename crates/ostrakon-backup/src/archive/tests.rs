@@ -270,12 +270,10 @@ fn an_archive_that_somebody_else_signed_is_his() {
 
 #[test]
 fn nothing_leads_out_of_the_folder() {
-    for name in [
-        "../x", "a/../x", "a//x", "./x", "a/.", "..", "a\\x", "/x", "",
-    ] {
+    for name in ["../x", "a/../x", "a//x", "./x", "a/.", "..", "/x", ""] {
         assert!(!is_plain(name), "{name:?}");
     }
-    for name in ["x", "a/x", ".x", "a/..x", "a/x..", "é"] {
+    for name in ["x", "a/x", ".x", "a/..x", "a/x..", "é", "a\\x"] {
         assert!(is_plain(name), "{name:?}");
     }
     let keys = DeviceKeys::generate().unwrap();

@@ -13,6 +13,9 @@ use crate::{
 /// One statement writes at most so many bytes, but for a row that is larger.
 const STATEMENT_BYTES: usize = 1 << 20;
 
+/// And has at most so many values: SQLite takes 32,766, the others 65,535.
+const STATEMENT_VALUES: usize = 30_000;
+
 /// A value of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Value {
@@ -194,7 +197,8 @@ pub(in crate::store) async fn insert(
 ) -> Result<(), StoreError> {
     while !records.is_empty() {
         let mut bytes = 0;
-        let fit = records.iter().take_while(|record| {
+        let most = STATEMENT_VALUES / table.columns.len().max(1);
+        let fit = records.iter().take(most).take_while(|record| {
             bytes += record.size();
             bytes <= STATEMENT_BYTES
         });
