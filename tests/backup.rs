@@ -342,7 +342,6 @@ fn what_was_altered_changes_nothing() {
         "--cleartext",
         "--quiet",
     ];
-    thread::sleep(std::time::Duration::from_millis(1100));
     let clear = vault.path(done(vault.run(clear)).stdout.trim());
     let target = vault.path("restored");
     let altered = vault.path("altered");
@@ -456,8 +455,6 @@ fn a_number_of_archives_is_kept_and_one_backup_is_made_at_a_time() {
     let vault = Vault::new();
     let home = TestHome::create(POLICY);
     let create = |more: &[&str]| {
-        // Their names have seconds.
-        thread::sleep(std::time::Duration::from_millis(1100));
         let more = more.iter().map(|word| (*word).to_owned());
         let words = vault.create(home.path()).into_iter().chain(more);
         vault.run(words.collect::<Vec<_>>())
@@ -527,10 +524,7 @@ fn a_backup_that_is_killed_leaves_the_old_archives() {
     let vault = Vault::new();
     let home = TestHome::create(POLICY);
     let first = vault.back_up(home.path());
-    let points = at_each_call("fsync", "signal=KILL", |strace, number| {
-        if number == 1 {
-            thread::sleep(std::time::Duration::from_millis(1100));
-        }
+    let points = at_each_call("fsync", "signal=KILL", |strace, _| {
         let ran = run(vault.under(strace).args(vault.create(home.path())).args([
             "--no-drill",
             "--roll",
@@ -548,7 +542,6 @@ fn a_backup_that_is_killed_leaves_the_old_archives() {
             done(vault.run(vault.opening("verify", &vault.path("archives").join(name))));
         }
         assert!(first.exists() || vault.archives().iter().any(|name| name.ends_with(".age")));
-        thread::sleep(std::time::Duration::from_millis(1100));
         false
     });
     assert!(points >= 3, "{points}");
@@ -564,7 +557,6 @@ fn a_disk_that_is_full_costs_no_archive() {
     let vault = Vault::new();
     let home = TestHome::create(POLICY);
     let first = vault.back_up(home.path());
-    thread::sleep(std::time::Duration::from_millis(1100));
     // A file that may not grow is as good as a disk that is full.
     let full = vault
         .under(&["sh", "-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"])
@@ -691,7 +683,6 @@ fn devices_and_folders_are_backed_up_too() {
     fs::write(bot.join("run.sh"), "#!/bin/sh\n").unwrap();
     fs::set_permissions(bot.join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", bot.join("link")).unwrap();
-    thread::sleep(std::time::Duration::from_millis(1100));
     let ran = done(vault.run(vault.create(&bot)));
     assert!(ran.stderr.contains("`link` is no plain file"), "{ran:?}");
     let restored = vault.path("bot-again");

@@ -101,6 +101,27 @@ fn policies_are_everywhere_at_once(
     }
 }
 
+/// Seen to fail: with a file that is loaded at the start, as it is where there is one instance.
+#[test]
+fn a_file_on_one_machine_does_not_undo_the_clusters_policy() {
+    let cluster = Cluster::new(postgres(), 2, APPROVE_ALL);
+    let mut servers = cluster.serve_all();
+    let user = TestUser::onboard(&servers[0].identity, servers[0].address);
+    cluster.homes[0].write_policy("decrypt: []\n");
+    cluster.done(0, &["policy", "--load"]);
+    servers.pop().unwrap().kill();
+    let again = cluster.serve(1);
+    for address in [servers[0].address, again.address] {
+        let asked = user.decrypt(address, &user.file("Public/a"));
+        assert_eq!(asked.denial(), Some(Denial::Policy), "{asked:?}");
+    }
+    assert!(
+        again.log().contains("is not the policy in force"),
+        "{}",
+        again.log()
+    );
+}
+
 fn switching_is_everywhere_at_once(
     cluster: &Cluster,
     servers: &[ostrakon_testkit::Keyserver],

@@ -333,3 +333,54 @@ async fn take(
     }
     Ok(taken)
 }
+
+#[cfg(test)]
+mod tests {
+    use ostrakon_shards::name::Name;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        sync::oneshot,
+    };
+
+    use super::*;
+    use crate::setup;
+
+    /// Seen to fail: with a server that answers below any path.
+    #[tokio::test]
+    async fn a_throw_away_server_answers_nobody_but_who_made_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let (name, clock) = (Name::new("kss").unwrap(), Clock::system());
+        setup::create(&home, name, None, &clock).await.unwrap();
+        let (server, path) = throw_away(&home, &clock).await.unwrap();
+        let address = server.address().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        let status = async |path: &str| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let asked = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            stream.write_all(asked.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            String::from_utf8_lossy(&answer)
+                .split(' ')
+                .nth(1)
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(status(&format!("{path}/v1/keyserver")).await, "200");
+        for elsewhere in [
+            "/v1/keyserver",
+            "/v1/requests",
+            "/healthz",
+            "/00/v1/keyserver",
+        ] {
+            assert_eq!(status(elsewhere).await, "404", "{elsewhere}");
+        }
+        drop(stop);
+        running.await.unwrap();
+    }
+}

@@ -171,6 +171,31 @@ async fn nothing_is_loaded_into_a_database_that_an_instance_uses() {
     );
 }
 
+/// A part of short rows has more of them than one statement has room for.
+#[tokio::test]
+async fn many_short_rows_take_several_statements() {
+    const MANY: i64 = 40_000;
+    let fixture = Fixture::of(crate::engine::Kind::Sqlite).await;
+    found(&fixture.store).await;
+    let rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
+                INSERT INTO checkpoints (number, at, signed) SELECT i, i, x'01' FROM n";
+    fixture.tamper(rows).await;
+    let dumped = parts(&fixture.store).await;
+    assert!(dumped.iter().any(|part| part.rows > 30_000), "in one part");
+    for kind in KINDS {
+        let folder = tempfile::tempdir().unwrap();
+        let to = place(kind, &folder).await;
+        load(&dumped, &to, &fixture.protector).await.unwrap();
+        let new = Store::open(&to, &fixture.protector).await.unwrap();
+        let mut reader = new.db.reader().await.unwrap();
+        let query = reader.query("SELECT count(*) AS n FROM checkpoints");
+        let row = query.fetch_one(&mut reader).await.unwrap();
+        assert_eq!(row.try_get::<i64>("n").unwrap(), MANY, "{kind:?}");
+        drop(reader);
+        new.close().await;
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_part_of_a_dump_is_refused() {
     let fixture = Fixture::of(crate::engine::Kind::Sqlite).await;
