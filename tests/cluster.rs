@@ -109,6 +109,7 @@ fn a_file_on_one_machine_does_not_undo_the_clusters_policy() {
     let user = TestUser::onboard(&servers[0].identity, servers[0].address);
     cluster.homes[0].write_policy("decrypt: []\n");
     cluster.done(0, &["policy", "--load"]);
+    cluster.homes[1].write_policy(APPROVE_ALL);
     servers.pop().unwrap().kill();
     let again = cluster.serve(1);
     for address in [servers[0].address, again.address] {
