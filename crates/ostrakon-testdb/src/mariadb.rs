@@ -1,4 +1,7 @@
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::server::{as_user, folder_of};
 
@@ -9,14 +12,26 @@ pub(crate) fn install(data: &Path) {
     let out = as_user(USER, Path::new("/usr/bin/mariadb-install-db"))
         .arg("--no-defaults")
         .arg(format!("--datadir={}", data.display()))
+        .arg(format!("--tmpdir={}", temporary(data).display()))
         .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
         .output()
         .unwrap();
     assert!(
         out.status.success(),
-        "mariadb-install-db: {}",
+        "mariadb-install-db: {}{}",
+        String::from_utf8_lossy(&out.stderr),
         String::from_utf8_lossy(&out.stdout)
     );
+}
+
+/// Where it keeps what is temporary: a server that starts removes what it takes for leftovers there, another
+/// server's, too.
+fn temporary(data: &Path) -> PathBuf {
+    let folder = data.with_file_name("tmp");
+    if !folder.exists() {
+        folder_of(USER, &folder);
+    }
+    folder
 }
 
 pub(crate) fn serve(data: &Path, port: u16, settings: &[String]) -> Command {
@@ -26,6 +41,7 @@ pub(crate) fn serve(data: &Path, port: u16, settings: &[String]) -> Command {
         .arg(format!("--datadir={}", data.display()))
         .arg(format!("--socket={}", data.join("s").display()))
         .arg(format!("--port={port}"))
+        .arg(format!("--tmpdir={}", temporary(data).display()))
         .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
         // Small, since several run beside each other.
         .args([

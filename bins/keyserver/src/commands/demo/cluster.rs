@@ -145,6 +145,10 @@ impl Programs {
         fs::create_dir_all(folder).map_err(Failure::file(folder))?;
         let data = folder.join("data");
         let datadir = format!("--datadir={}", data.display());
+        // One of its own: a server that starts removes what it takes for leftovers.
+        let temporary = folder.join("tmp");
+        fs::create_dir(&temporary).map_err(Failure::file(&temporary))?;
+        let tmpdir = format!("--tmpdir={}", temporary.display());
         let user = rustix::process::geteuid()
             .is_root()
             .then_some("--user=root");
@@ -154,7 +158,7 @@ impl Programs {
                 "--skip-test-db",
                 "--auth-root-authentication-method=normal",
             ])
-            .arg(&datadir)
+            .args([&datadir, &tmpdir])
             .args(user)
             .stdin(Stdio::null())
             .output()
@@ -165,7 +169,7 @@ impl Programs {
         let socket = folder.join("socket");
         let child = Command::new(&self.serve)
             .args(["--no-defaults", "--skip-networking"])
-            .arg(&datadir)
+            .args([&datadir, &tmpdir])
             .args(user)
             .arg(format!("--socket={}", socket.display()))
             .arg(format!("--init-file={}", statements.display()))
