@@ -5,7 +5,7 @@
 //! (`five_devices_three_of_which_decide`); the person's word on the digits not heeded
 //! (`a_typed_code_needs_both_to_agree`); one key for the answers to all ceremonies, and the digest in them
 //! not compared (`what_a_relay_moves_or_alters_is_not_answered`); an interrupted request not closed at the server
-//! (`who_is_interrupted_withdraws_what_waits_at_the_server`).
+//! (`who_is_interrupted_withdraws_what_waits_at_the_server`), nor one whose terminal is closed (the same).
 
 #![allow(
     clippy::unwrap_used,
@@ -377,7 +377,7 @@ fn who_is_interrupted_withdraws_what_waits_at_the_server() {
         ran.stdout.lines().count()
     };
     // More often than there are places.
-    for signal in [Signal::TERM, Signal::INT, Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::HUP] {
         let mut host = desk.start(&["profile", "threshold", "2"]);
         host.event("opened");
         assert_eq!((phone.json(&["approvals", "list"]).len(), listed()), (1, 1));
