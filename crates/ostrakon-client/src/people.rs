@@ -50,7 +50,7 @@ use std::{
 use ostrakon_types::{CeremonyId, DeviceId, ProfileWords, UnixMillis};
 
 pub use approvals::{
-    AnswerApprovalError, Approvals, ApproveOptions, AwayRelay, ListApprovalsError, PendingApproval,
+    AnswerApprovalError, Approvals, ApproveOptions, ListApprovalsError, PendingApproval,
 };
 pub use change::{ChangeOptions, ChangeProfileError};
 pub use contribution::ContributeError;
@@ -59,6 +59,7 @@ pub use front::ListenError;
 pub use guest::{GuestOptions, JoinError, Joined};
 pub use hold::HoldError;
 pub use host::{AddDeviceError, HostOptions, Method};
+pub use look::{AwayRelay, LookError};
 // Types of the layer below that this interface speaks.
 pub use ostrakon_shards::{
     card::{Card, DeviceKind},

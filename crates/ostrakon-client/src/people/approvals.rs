@@ -17,7 +17,7 @@ use ostrakon_transport::{
 use ostrakon_types::{CeremonyId, Denial, ErrorChain, KssId, UnixMillis};
 
 use super::{
-    ContributeError, HoldError, PolicyChange, contribution, difference,
+    AwayRelay, ContributeError, HoldError, PolicyChange, contribution, difference,
     look::{self, Place, Shown},
 };
 use crate::{
@@ -37,17 +37,8 @@ pub struct Approvals {
     pub pending: Vec<PendingApproval>,
     /// What came that this device must not answer, and why, in words.
     pub refused: Vec<String>,
-    /// Relays that were named, and where nobody answers.
+    /// Relays that were named, and of which it is not known what waits there.
     pub away: Vec<AwayRelay>,
-}
-
-/// A relay that was named, and where nobody answers.
-#[derive(Debug)]
-pub struct AwayRelay {
-    /// Where.
-    pub url: BaseUrl,
-    /// What came of asking.
-    pub error: AskError,
 }
 
 /// Something that waits for this device's answer.
