@@ -29,6 +29,7 @@ mod change;
 mod contribution;
 mod desk;
 mod difference;
+mod digest_prefix;
 mod front;
 mod guest;
 mod hold;
@@ -54,7 +55,8 @@ pub use approvals::{
 };
 pub use change::{ChangeOptions, ChangeProfileError};
 pub use contribution::ContributeError;
-pub use difference::PolicyChange;
+pub use difference::{PolicyChange, UnreadPolicyError};
+pub use digest_prefix::{DigestPrefix, ParseDigestPrefixError};
 pub use front::ListenError;
 pub use guest::{GuestOptions, JoinError, Joined};
 pub use hold::HoldError;

@@ -6,7 +6,7 @@ use ostrakon_client::RefreshError;
 use ostrakon_client::people::{
     AddDeviceError, AnswerApprovalError, AwayRelay, ChangeProfileError, HoldError, JoinError,
     ListApprovalsError, ListenError, LoadWordsError, LookError, ParseWordsError,
-    RecoverProfileError,
+    RecoverProfileError, UnreadPolicyError,
 };
 
 use ostrakon_types::ErrorChain;
@@ -201,6 +201,13 @@ impl From<AnswerApprovalError> for Failure {
             AnswerApprovalError::Relay(error) => error.into(),
             error @ AnswerApprovalError::OldBackup { .. } => Self::of(&error)
                 .hint("look for the newer file; where it was never made, or is lost, use this one with `--old-backup`"),
+            error @ AnswerApprovalError::Unread(UnreadPolicyError::NotShown) => Self::of(&error).hint(
+                "read the file, see that its `sha256sum` is what `ostrakon approvals show` shows, and give its first \
+                 eight digits or more with `--sha256`",
+            ),
+            error @ AnswerApprovalError::Unread(UnreadPolicyError::Other) => {
+                Self::of(&error).hint("it is not the file that you have read: deny it, or read it anew")
+            }
             error @ AnswerApprovalError::OtherWords => Self::of(&error).hint(
                 "ask whoever runs the command to read its words again; where they differ from what is shown here, deny it",
             ),
