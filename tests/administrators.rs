@@ -149,7 +149,7 @@ fn a_server_in_the_profile_goes_by_what_it_has_registered() {
     assert!(!asked.contains(&Value::from(&*lost)));
 
     // Five less one is not enough for a backup key, and it is said what to do.
-    drop(second);
+    second.approved_by(&[desk, phone, &spare]);
     removes(desk, &id_of(desk, "phone"), &[&spare]);
     let path = vault.path().join("third.txt");
     let path = path.to_str().unwrap();
