@@ -140,9 +140,26 @@ fn a_server_in_the_profile_goes_by_what_it_has_registered() {
     let spare = Device::new();
     desk.add("spare", &spare, &[phone]);
     let lost = id_of(desk, "tablet");
-    removes(desk, &lost, &[phone]);
+    // It needs no word from anybody, so nothing is said.
+    let said = removes(desk, &lost, &[phone]);
+    assert!(!said.contains("keyserver save-backup-key"), "{said}");
     let second = saving(&home, &vault, "second.txt", &[]);
     let asked = asked(&home, &second.id);
     assert!(asked.contains(&Value::from(id_of(desk, "spare"))));
     assert!(!asked.contains(&Value::from(&*lost)));
+
+    // Five less one is not enough for a backup key, and it is said what to do.
+    second.approved_by(&[desk, phone, &spare]);
+    removes(desk, &id_of(desk, "phone"), &[&spare]);
+    let path = vault.path().join("third.txt");
+    let path = path.to_str().unwrap();
+    let refused = run(keyserver_command(home.path()).args(["save-backup-key", path]));
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for said in [
+        "it has 4 devices",
+        "add a replacement first",
+        "`--ignore-security-checks`",
+    ] {
+        assert!(refused.stderr.contains(said), "{refused:?}");
+    }
 }

@@ -5,7 +5,8 @@
 //! (`five_devices_three_of_which_decide`); the person's word on the digits not heeded
 //! (`a_typed_code_needs_both_to_agree`); one key for the answers to all ceremonies, and the digest in them
 //! not compared (`what_a_relay_moves_or_alters_is_not_answered`); an interrupted request not closed at the server
-//! (`who_is_interrupted_withdraws_what_waits_at_the_server`).
+//! (`who_is_interrupted_withdraws_what_waits_at_the_server`), nor one whose terminal is closed (the same); the
+//! failure of a relay that answers passed over (`a_relay_that_was_named_and_does_not_say_what_waits_is_an_error`).
 
 #![allow(
     clippy::unwrap_used,
@@ -19,9 +20,11 @@ mod devices;
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write as _},
+    io::{BufWriter, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
+    thread,
 };
 
 use devices::{Device, Waiting};
@@ -151,7 +154,7 @@ fn a_relay_that_was_named_and_is_away_is_an_error() {
     desk.listen();
     desk.add("phone", &phone, &[]);
     // Nobody listens there any more.
-    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let away = TcpListener::bind("127.0.0.1:0").unwrap();
     let away = format!("http://{}", away.local_addr().unwrap());
     phone.done(&["approvals", "list"]);
     for args in [
@@ -180,6 +183,56 @@ fn a_relay_that_was_named_and_is_away_is_an_error() {
         "--relay",
         &relay,
     ]);
+    host.succeeds();
+}
+
+#[test]
+fn a_relay_that_was_named_and_does_not_say_what_waits_is_an_error() {
+    let desk = Device::workstation();
+    let phone = Device::new();
+    desk.listen();
+    desk.add("phone", &phone, &[]);
+    let mut host = desk.start(&["device", "words"]);
+    let relay = host.event("opened")["relay"].as_str().unwrap().to_owned();
+    // It has the card of one that is there, and no answer that can be read.
+    let false_one = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", false_one.local_addr().unwrap());
+    let behind = relay.strip_prefix("http://").unwrap().to_owned();
+    thread::spawn(move || {
+        for mut client in false_one.incoming().flatten() {
+            let mut asked = vec![0; 64 << 10];
+            let length = client.read(&mut asked).unwrap_or_default();
+            let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
+            let mut answer =
+                b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno".to_vec();
+            if let Some(path) = asked
+                .strip_prefix("GET ")
+                .and_then(|asked| asked.split(' ').next())
+            {
+                let mut server = TcpStream::connect(&behind).unwrap();
+                write!(
+                    server,
+                    "GET {path} HTTP/1.1\r\nhost: there\r\nconnection: close\r\n\r\n"
+                )
+                .unwrap();
+                answer.clear();
+                server.read_to_end(&mut answer).unwrap();
+            }
+            let _ = client.write_all(&answer);
+        }
+    });
+    let said = format!("it is not known what waits at {url}");
+    let ran = phone.run(&["approvals", "list", "--relay", &url]);
+    assert_eq!((ran.code, &*ran.stdout), (Some(1), ""), "{ran:?}");
+    assert!(ran.stderr.contains(&said), "{ran:?}");
+    // What waits elsewhere is shown. And who says that it does not know this device, has said all.
+    let ran = phone.run(&["approvals", "list", "--relay", &url, "--relay", &relay]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("change the profile"), "{ran:?}");
+    let stranger = Device::workstation();
+    let ran = stranger.done(&["approvals", "list", "--relay", &relay]);
+    assert_eq!((&*ran.stdout, &*ran.stderr), ("", ""), "{ran:?}");
+    phone.done(&["approvals", "approve", &phone.asked(), "--relay", &relay]);
     host.succeeds();
 }
 
@@ -377,7 +430,7 @@ fn who_is_interrupted_withdraws_what_waits_at_the_server() {
         ran.stdout.lines().count()
     };
     // More often than there are places.
-    for signal in [Signal::TERM, Signal::INT, Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::HUP] {
         let mut host = desk.start(&["profile", "threshold", "2"]);
         host.event("opened");
         assert_eq!((phone.json(&["approvals", "list"]).len(), listed()), (1, 1));

@@ -6,7 +6,8 @@
 //! (`a_stolen_certificate_alone_disables_and_does_nothing_else`); the number for which a policy was approved not
 //! compared, the policy that was asked for last put in force, not the one that was approved
 //! (`what_was_approved_is_done_and_nothing_else`); `admin_quorum` not looked at when the server starts
-//! (`with_admin_quorum_the_operator_asks_as_well`).
+//! (`with_admin_quorum_the_operator_asks_as_well`); the digest that is given not compared
+//! (`of_a_policy_that_is_too_long_it_is_said_that_nobody_sees_it`).
 
 #![allow(
     clippy::unwrap_used,
@@ -495,6 +496,15 @@ fn of_a_policy_that_is_too_long_it_is_said_that_nobody_sees_it() {
         shown.contains("\nTHE POLICY IS NOT SHOWN: it is too long"),
         "{shown}"
     );
+    // Who approves it says which file he has read.
+    let approves = |more: &[&str]| {
+        let args = ["approvals", "approve", &asked.id, "--relay", &asked.relay];
+        administrators.phone.run(&[&args[..], more].concat())
+    };
+    refused(&approves(&[]), "not all of the policy is shown");
+    refused(&approves(&["--sha256", &"0".repeat(64)]), "another SHA-256");
+    assert_eq!(approves(&["--sha256", &digest[..7]]).code, Some(2));
+    done(approves(&["--sha256", &digest[..8].to_uppercase()]));
     drop(asked);
     // One that fits is seen, and nothing in it turns round what stands beside it.
     let (shown, asked) = load(&long(60 << 10));

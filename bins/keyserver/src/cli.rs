@@ -236,7 +236,8 @@ pub(crate) struct BackupArgs {
 #[derive(Debug, Args)]
 pub(crate) struct AskArgs {
     /// The card of the administrators' profile, as `ostrakon profile export-card` writes it (default: the
-    /// profile of this user's workstation on this machine).
+    /// profile of this user's workstation on this machine). With a new backup key it is remembered, else used
+    /// this once.
     #[arg(long, value_name = "CARD")]
     pub(crate) profile: Option<PathBuf>,
     #[command(flatten)]

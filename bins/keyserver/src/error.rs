@@ -35,6 +35,9 @@ pub(crate) const BAD_CONFIGURATION: u8 = 4;
 const NAME_THEM: &str =
     "`keyserver save-backup-key --profile CARD` makes a backup key, and with it names them";
 
+const MAKE_IT_SAFE: &str = "where a device was removed, add a replacement first: `ostrakon device add` adds devices, \
+     `ostrakon profile threshold` sets how many it takes; `--ignore-security-checks` goes on all the same";
+
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self::Said {
@@ -201,10 +204,7 @@ impl From<ConveneError> for Failure {
         match error {
             ConveneError::Build(error) => error.into(),
             ConveneError::Ask(error) => error.into(),
-            ConveneError::Weak(_) => said.hint(
-                "`ostrakon device add` adds devices, `ostrakon profile threshold` sets how many it takes; \
-                 `--ignore-security-checks` goes on all the same",
-            ),
+            ConveneError::Weak(_) => said.hint(MAKE_IT_SAFE),
             ConveneError::NoProfile => said.hint(NAME_THEM),
             ConveneError::Policy(error) => bad_policy(&error),
             ConveneError::OtherProfile { .. } => said.hint(
@@ -323,6 +323,7 @@ impl From<AskError> for Failure {
                     }
                 }
                 FaultKind::NoAdministrators => said.hint(NAME_THEM),
+                FaultKind::WeakProfile => said.hint(MAKE_IT_SAFE),
                 FaultKind::NoCeremony => said.hint(
                     "is it at another instance? Each counts what it was asked itself: with `--server`, name the \
                      address of one instance, not one behind which there are several",

@@ -19,9 +19,14 @@ pub(crate) async fn run(context: Context, command: ApprovalsCommand) -> Result<(
             id,
             words,
             old_backup,
+            sha256,
             relays,
         } => {
-            let options = ApproveOptions { words, old_backup };
+            let options = ApproveOptions {
+                words,
+                old_backup,
+                policy: sha256,
+            };
             answer::approve(context, &id, &options, &relays.relay).await
         }
         ApprovalsCommand::Deny { id, relays } => answer::deny(context, &id, &relays.relay).await,

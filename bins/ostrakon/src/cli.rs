@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
 use clap_complete::Shell;
-use ostrakon_client::{BaseUrl, Suite, people::Name};
+use ostrakon_client::{
+    BaseUrl, Suite,
+    people::{DigestPrefix, Name},
+};
 use ostrakon_types::{DeviceId, KssId, ProfileId};
 
 /// Files whose keys are split among your devices and a key shard server.
@@ -295,6 +298,10 @@ pub(crate) enum ApprovalsCommand {
         /// Use a backup key although this device has approved the making of a newer one.
         #[arg(long)]
         old_backup: bool,
+        /// The first digits, eight at least, of the SHA-256 of a policy that you have read, where not all of it
+        /// is shown.
+        #[arg(long, value_name = "PREFIX")]
+        sha256: Option<DigestPrefix>,
         #[command(flatten)]
         relays: RelayArguments,
     },

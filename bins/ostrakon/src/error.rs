@@ -12,6 +12,8 @@ use ostrakon_client::{
 };
 use ostrakon_types::{Denial, ErrorChain, UnixMillis};
 
+pub(crate) use people::away_said;
+
 use crate::show;
 
 /// Something failed.

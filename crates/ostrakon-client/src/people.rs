@@ -29,6 +29,7 @@ mod change;
 mod contribution;
 mod desk;
 mod difference;
+mod digest_prefix;
 mod front;
 mod guest;
 mod hold;
@@ -50,15 +51,17 @@ use std::{
 use ostrakon_types::{CeremonyId, DeviceId, ProfileWords, UnixMillis};
 
 pub use approvals::{
-    AnswerApprovalError, Approvals, ApproveOptions, AwayRelay, ListApprovalsError, PendingApproval,
+    AnswerApprovalError, Approvals, ApproveOptions, ListApprovalsError, PendingApproval,
 };
 pub use change::{ChangeOptions, ChangeProfileError};
 pub use contribution::ContributeError;
-pub use difference::PolicyChange;
+pub use difference::{PolicyChange, UnreadPolicyError};
+pub use digest_prefix::{DigestPrefix, ParseDigestPrefixError};
 pub use front::ListenError;
 pub use guest::{GuestOptions, JoinError, Joined};
 pub use hold::HoldError;
 pub use host::{AddDeviceError, HostOptions, Method};
+pub use look::{AwayRelay, LookError};
 // Types of the layer below that this interface speaks.
 pub use ostrakon_shards::{
     card::{Card, DeviceKind},

@@ -109,6 +109,8 @@ pub enum FaultKind {
     NoAdministrators,
     /// The profile whose devices were to be asked is not the one that decides.
     OtherProfile,
+    /// The profile is not safe enough for a backup key.
+    WeakProfile,
     /// What is asked about is no ceremony that this instance has open.
     NoCeremony,
     /// Another one.
@@ -291,9 +293,10 @@ fn fault(error: &dyn std::error::Error) -> Response {
 fn fault_of(error: &dyn std::error::Error, kind: FaultKind) -> Response {
     let status = match kind {
         FaultKind::BadPolicy => StatusCode::BAD_REQUEST,
-        FaultKind::NeedsApproval | FaultKind::NoAdministrators | FaultKind::OtherProfile => {
-            StatusCode::FORBIDDEN
-        }
+        FaultKind::NeedsApproval
+        | FaultKind::NoAdministrators
+        | FaultKind::OtherProfile
+        | FaultKind::WeakProfile => StatusCode::FORBIDDEN,
         FaultKind::Other | FaultKind::NoCeremony => StatusCode::SERVICE_UNAVAILABLE,
     };
     let error = ErrorChain(error).to_string();

@@ -1,4 +1,4 @@
-use std::env;
+use std::{env, fs, future::pending};
 
 use ostrakon_server::{
     Clock, Config, Server,
@@ -36,17 +36,35 @@ pub(crate) async fn run(context: &Context, registry: &Registry) -> Result<(), Fa
     Ok(())
 }
 
-/// Completes at SIGTERM or SIGINT. The handlers are in place when this returns.
+/// Completes at SIGTERM, SIGINT or SIGHUP. The handlers are in place when this returns.
 pub(super) fn told_to_stop() -> Result<impl Future<Output = ()> + Send, Failure> {
     let listen = |kind| signal(kind).map_err(|error| Failure::new(error.to_string()));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
+    // Under `nohup` it goes on: that is what it is for.
+    let hangup = (!hangup_is_ignored()).then(|| listen(SignalKind::hangup()));
+    let mut hangup = hangup.transpose()?;
     Ok(async move {
+        let hangup = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup => {}
         }
     })
+}
+
+/// Whether whoever started this process has it ignore SIGHUP. Where the system does not tell, it does not.
+fn hangup_is_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 == 1)
 }
 
 fn start_log(config: &Config) -> Result<(), Failure> {

@@ -86,12 +86,13 @@ fn policy(change: &PolicyChange) {
             if *left_out > 0 {
                 line(&format!(
                     "NOT ALL IS SHOWN: {left_out} more lines differ; compare the SHA-256 with that of a file that \
-                     you have read"
+                     you have read, and approve with `--sha256`"
                 ));
             }
         }
         _ => line(
-            &"THE POLICY IS NOT SHOWN: it is too long; compare the SHA-256 with that of a file that you have read",
+            &"THE POLICY IS NOT SHOWN: it is too long; compare the SHA-256 with that of a file that you have read, and \
+              approve with `--sha256`",
         ),
     }
 }

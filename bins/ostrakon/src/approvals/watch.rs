@@ -4,7 +4,11 @@ use ostrakon_client::{BaseUrl, Workstation};
 use tokio::time::sleep;
 
 use super::list;
-use crate::{context::Context, error::Failure, show::aside};
+use crate::{
+    context::Context,
+    error::{Failure, away_said},
+    show::aside,
+};
 
 pub(crate) async fn run(mut context: Context, relays: &[BaseUrl]) -> Result<(), Failure> {
     let mut shown = BTreeSet::new();
@@ -16,7 +20,7 @@ pub(crate) async fn run(mut context: Context, relays: &[BaseUrl]) -> Result<(), 
             }
         }
         for away in found.away {
-            let said = format!("warning: nobody answers at {}", away.url);
+            let said = format!("warning: {}", away_said(&away));
             if shown.insert(said.clone()) {
                 aside(&said);
             }

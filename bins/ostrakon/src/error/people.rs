@@ -5,7 +5,8 @@ use std::{io, path::Path};
 use ostrakon_client::RefreshError;
 use ostrakon_client::people::{
     AddDeviceError, AnswerApprovalError, AwayRelay, ChangeProfileError, HoldError, JoinError,
-    ListApprovalsError, ListenError, LoadWordsError, ParseWordsError, RecoverProfileError,
+    ListApprovalsError, ListenError, LoadWordsError, LookError, ParseWordsError,
+    RecoverProfileError, UnreadPolicyError,
 };
 
 use ostrakon_types::ErrorChain;
@@ -45,12 +46,11 @@ impl Failure {
     }
 
     pub(crate) fn away(away: &AwayRelay) -> Self {
-        let AwayRelay { url, error } = away;
-        Self::new(
-            FAILED,
-            format!("nobody answers at {url}: {}", ErrorChain(error)),
-        )
-        .hint("whoever waited there may have ended; `ostrakon approvals list` without `--relay` looks at all known places")
+        let said = Self::new(FAILED, away_said(away));
+        match away.error {
+            LookError::Away(_) => said.hint("whoever waited there may have ended; `ostrakon approvals list` without `--relay` looks at all known places"),
+            _ => said,
+        }
     }
 
     pub(crate) fn already_answered(id: &str) -> Self {
@@ -67,6 +67,17 @@ impl Failure {
 
     pub(crate) fn ambiguous_approval(id: &str) -> Self {
         Self::new(FAILED, format!("more than one id begins with `{id}`"))
+    }
+}
+
+/// The sentence about a relay of which it is not known what waits there.
+pub(crate) fn away_said(AwayRelay { url, error }: &AwayRelay) -> String {
+    match error {
+        LookError::Away(cause) => format!("nobody answers at {url}: {}", ErrorChain(cause)),
+        LookError::Unsaid(cause) => {
+            format!("it is not known what waits at {url}: {}", ErrorChain(cause))
+        }
+        error => format!("{url}: {}", ErrorChain(error)),
     }
 }
 
@@ -190,6 +201,13 @@ impl From<AnswerApprovalError> for Failure {
             AnswerApprovalError::Relay(error) => error.into(),
             error @ AnswerApprovalError::OldBackup { .. } => Self::of(&error)
                 .hint("look for the newer file; where it was never made, or is lost, use this one with `--old-backup`"),
+            error @ AnswerApprovalError::Unread(UnreadPolicyError::NotShown) => Self::of(&error).hint(
+                "read the file, see that its `sha256sum` is what `ostrakon approvals show` shows, and give its first \
+                 eight digits or more with `--sha256`",
+            ),
+            error @ AnswerApprovalError::Unread(UnreadPolicyError::Other) => {
+                Self::of(&error).hint("it is not the file that you have read: deny it, or read it anew")
+            }
             error @ AnswerApprovalError::OtherWords => Self::of(&error).hint(
                 "ask whoever runs the command to read its words again; where they differ from what is shown here, deny it",
             ),

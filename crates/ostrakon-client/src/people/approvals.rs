@@ -17,7 +17,8 @@ use ostrakon_transport::{
 use ostrakon_types::{CeremonyId, Denial, ErrorChain, KssId, UnixMillis};
 
 use super::{
-    ContributeError, HoldError, PolicyChange, contribution, difference,
+    AwayRelay, ContributeError, DigestPrefix, HoldError, PolicyChange, UnreadPolicyError,
+    contribution, difference,
     look::{self, Place, Shown},
 };
 use crate::{
@@ -37,17 +38,8 @@ pub struct Approvals {
     pub pending: Vec<PendingApproval>,
     /// What came that this device must not answer, and why, in words.
     pub refused: Vec<String>,
-    /// Relays that were named, and where nobody answers.
+    /// Relays that were named, and of which it is not known what waits there.
     pub away: Vec<AwayRelay>,
-}
-
-/// A relay that was named, and where nobody answers.
-#[derive(Debug)]
-pub struct AwayRelay {
-    /// Where.
-    pub url: BaseUrl,
-    /// What came of asking.
-    pub error: AskError,
 }
 
 /// Something that waits for this device's answer.
@@ -99,6 +91,9 @@ pub enum AnswerApprovalError {
     /// Other words than those of what waits.
     #[error("these are not the words of what waits here: somebody else may be asking")]
     OtherWords,
+    /// Nobody can have read the policy that is to be put in force.
+    #[error(transparent)]
+    Unread(#[from] UnreadPolicyError),
     /// It is too late.
     #[error("it has expired")]
     Expired,
@@ -144,6 +139,8 @@ pub struct ApproveOptions {
     pub words: Option<String>,
     /// That a backup key may be used although it is out of date.
     pub old_backup: bool,
+    /// The digest of a policy that was read elsewhere, where not all of it is shown.
+    pub policy: Option<DigestPrefix>,
 }
 
 impl PendingApproval {
@@ -292,7 +289,7 @@ impl Workstation {
     ///
     /// # Errors
     /// When it is too late, the words differ, an older backup key is to be used than this device knows
-    /// of, or the answer cannot be delivered.
+    /// of, a policy is not shown whole and its digest not given, or the answer cannot be delivered.
     pub async fn approve(
         &mut self,
         pending: &PendingApproval,
@@ -316,6 +313,7 @@ impl Workstation {
                 Some(_) => {}
             }
         }
+        difference::check_read(question, options.policy.as_ref())?;
         let member = self.member().ok_or(AnswerApprovalError::NoProfile)?.clone();
         let answer = contribution::approve(question, &member.keys, member.device.id())?;
         self.deliver(&member, pending, answer).await?;

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::DigestPrefix;
 use ostrakon_shards::ceremony::{PolicyTexts, PolicyTextsError, Question};
 
 /// Lines around a change that are shown, so that it is seen what it is in.
@@ -30,6 +31,47 @@ pub enum PolicyChange {
         /// How many further lines there are, that are not shown.
         left_out: usize,
     },
+}
+
+impl PolicyChange {
+    /// Whether a person is shown all of it.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Self::Shown { left_out: 0, .. })
+    }
+}
+
+/// Why a policy is not approved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnreadPolicyError {
+    /// Nobody was shown all of it, and its digest was not given.
+    #[error("not all of the policy is shown here: it must be read elsewhere")]
+    NotShown,
+    /// The digest that was given is another policy's.
+    #[error("the policy that waits here has another SHA-256 than was given")]
+    Other,
+    /// The texts that came along are not those that are asked about.
+    #[error(transparent)]
+    Texts(#[from] PolicyTextsError),
+}
+
+/// Whether a person can have read the policy that is asked about: here, or where its digest was taken from.
+///
+/// # Errors
+/// When neither is so.
+pub(super) fn check_read(
+    question: &Question,
+    given: Option<&DigestPrefix>,
+) -> Result<(), UnreadPolicyError> {
+    let (Some(asked), Some(change)) = (question.asked_policy(), policy_change(question)?) else {
+        return Ok(());
+    };
+    match given {
+        Some(given) if !given.fits(asked) => Err(UnreadPolicyError::Other),
+        None if !change.is_whole() => Err(UnreadPolicyError::NotShown),
+        _ => Ok(()),
+    }
 }
 
 /// How the policy that is asked about differs from the one in force; `None` where something else is asked.

@@ -7,11 +7,11 @@ use ostrakon_shards::{
 };
 use ostrakon_transport::{
     http::BaseUrl,
-    message::{Item, ItemAnswer, PendingNotice, RequestBody},
+    message::{Item, ItemAnswer, PendingNotice, RefusalCode, RequestBody},
 };
 use tokio::task::JoinSet;
 
-use super::{AwayRelay, HoldError};
+use super::HoldError;
 use crate::{
     ask::{AskError, Expect, Link, impatient},
     config::Config,
@@ -26,6 +26,27 @@ pub(super) struct Place {
     pub(super) urls: Vec<BaseUrl>,
     /// Whether it was named by whoever looks: then it is waited for.
     pub(super) named: bool,
+}
+
+/// A relay that was named, and of which it is not known what waits there.
+#[derive(Debug)]
+pub struct AwayRelay {
+    /// Where.
+    pub url: BaseUrl,
+    /// Why.
+    pub error: LookError,
+}
+
+/// Why it is not known what waits at a relay.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LookError {
+    /// No relay answers there.
+    #[error("nobody answers")]
+    Away(#[source] AskError),
+    /// One is there, and does not say it.
+    #[error("it is not known what waits there")]
+    Unsaid(#[source] HoldError),
 }
 
 /// What a relay shows to a device.
@@ -73,8 +94,8 @@ impl Workstation {
         places
     }
 
-    /// Looks at all places at once. Where nobody answers, nothing is shown; those of them that were named are
-    /// told.
+    /// Looks at all places at once. Where it is not said what waits, nothing is shown; those of them that were
+    /// named are told.
     pub(super) async fn look_at(
         &self,
         member: &Member,
@@ -114,10 +135,14 @@ async fn look(
     environment: &Environment,
     member: &Member,
     place: &Place,
-) -> Result<Option<Shown>, AskError> {
-    let (link, relay) = link(config, place).await?;
-    // Who is there, and has nothing to say to this device, is not away.
-    Ok(shown_by(environment, member, &link, &relay).await.ok())
+) -> Result<Option<Shown>, LookError> {
+    let (link, relay) = link(config, place).await.map_err(LookError::Away)?;
+    match shown_by(environment, member, &link, &relay).await {
+        Ok(shown) => Ok(Some(shown)),
+        // Who is there and does not know this device has nothing for it.
+        Err(HoldError::Ask(AskError::Refused(RefusalCode::NotAMember))) => Ok(None),
+        Err(error) => Err(LookError::Unsaid(error)),
+    }
 }
 
 async fn shown_by(

@@ -136,6 +136,7 @@ fn tell<T: Serialize>(result: Result<T, ConveneError>) -> Response {
         Ok(answer) => Json(answer).into_response(),
         Err(error @ ConveneError::Policy(_)) => fault_of(&error, FaultKind::BadPolicy),
         Err(error @ ConveneError::OtherProfile { .. }) => fault_of(&error, FaultKind::OtherProfile),
+        Err(error @ ConveneError::Weak(_)) => fault_of(&error, FaultKind::WeakProfile),
         Err(error @ ConveneError::NoProfile) => fault_of(&error, FaultKind::NoAdministrators),
         Err(error @ ConveneError::NoCeremony) => fault_of(&error, FaultKind::NoCeremony),
         Err(error) => fault(&error),

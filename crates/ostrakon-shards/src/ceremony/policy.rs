@@ -45,6 +45,12 @@ impl Question {
         self.policy_digests().is_some()
     }
 
+    /// The SHA-256 of the policy that is to be put in force; `None` where something else is asked.
+    #[must_use]
+    pub fn asked_policy(&self) -> Option<&ostrakon_types::Digest> {
+        self.policy_digests().map(|(asked, _)| asked)
+    }
+
     /// The texts that came along, if a policy is to be put in force and they are not too long for that.
     ///
     /// # Errors
