@@ -199,6 +199,12 @@ fn an_instance_whose_state_was_moved_releases_nothing_and_says_so() {
     let ran = cluster.keyserver(1, &["status"]);
     assert_ne!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stderr.contains("state was moved to"), "{ran:?}");
+    // Each command says so, and not that the end of the chain was tampered with.
+    for command in ["disable", "enable", "disable"] {
+        let ran = cluster.keyserver(1, &[command]);
+        assert_ne!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.stderr.contains("state was moved to"), "{ran:?}");
+    }
     hangs.stop();
     // It does not start on the old one either, and says what to do.
     let ran = cluster.keyserver(1, &["serve"]);

@@ -350,6 +350,8 @@ fn plain(host: &str) -> String {
 mod tests {
     use super::*;
 
+    const HOST: &str = "kts01.example.com";
+
     fn entry(number: i64, proven: bool) -> Entry {
         Entry {
             file: format!("kss_bak_kts01_example_com_2026-02-10_11-14-{number:02}.tar.gpg"),
@@ -385,7 +387,7 @@ mod tests {
         ];
         for (proven, count, stay, spared) in cases {
             let folder = tempfile::tempdir().unwrap();
-            let mut catalogue = Catalogue::open(folder.path(), "kts01.example.com").unwrap();
+            let mut catalogue = Catalogue::open(folder.path(), HOST).unwrap();
             for number in 1..=6 {
                 add(&mut catalogue, entry(number, proven.contains(&number)));
             }
@@ -409,7 +411,7 @@ mod tests {
     #[test]
     fn only_archives_of_the_same_author_are_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let mut catalogue = Catalogue::open(folder.path(), "host").unwrap();
+        let mut catalogue = Catalogue::open(folder.path(), HOST).unwrap();
         for number in 1..=4 {
             let of = ["other", "kss1"][usize::from(number % 2 == 0)];
             add(
@@ -427,25 +429,65 @@ mod tests {
     #[test]
     fn one_backup_at_a_time_and_its_rests_go() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Catalogue::open(folder.path(), "host").unwrap();
+        let first = Catalogue::open(folder.path(), HOST).unwrap();
         let name = first.name("2026-02-10_11-14-37", Some("gpg"));
-        assert_eq!(name, "kss_bak_host_2026-02-10_11-14-37.tar.gpg");
+        assert_eq!(
+            name,
+            "kss_bak_kts01_example_com_2026-02-10_11-14-37.tar.gpg"
+        );
         first.begin(&name).unwrap();
-        let busy = Catalogue::open(folder.path(), "host");
+        let busy = Catalogue::open(folder.path(), HOST);
         assert!(matches!(busy, Err(CatalogueError::Busy(_))));
         assert!(first.part(&name).exists());
         drop(first);
-        let second = Catalogue::open(folder.path(), "host").unwrap();
+        let second = Catalogue::open(folder.path(), HOST).unwrap();
         assert!(!second.part(&name).exists() && second.entries().is_empty());
-        fs::write(folder.path().join("kss_bak_host.json"), "{").unwrap();
-        let damaged = Catalogue::read(folder.path(), "host");
+        fs::write(folder.path().join("kss_bak_kts01_example_com.json"), "{").unwrap();
+        let damaged = Catalogue::read(folder.path(), HOST);
         assert!(matches!(damaged, Err(CatalogueError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_list_names_archives_of_its_folder_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut catalogue = Catalogue::open(folder.path(), HOST).unwrap();
+        add(&mut catalogue, entry(1, true));
+        let list = folder.path().join("kss_bak_kts01_example_com.json");
+        let text = fs::read_to_string(&list).unwrap();
+        for other in [
+            "/etc/passwd",
+            "../kss_bak_kts01_example_com_x.tar",
+            "kss_bak_other_x.tar",
+        ] {
+            let altered = text.replace(&entry(1, true).file, other);
+            assert_ne!(altered, text);
+            fs::write(&list, altered).unwrap();
+            let refused = Catalogue::read(folder.path(), HOST);
+            assert!(
+                matches!(refused, Err(CatalogueError::Damaged(_))),
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_second_archive_of_a_moment_has_a_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = Catalogue::open(folder.path(), HOST).unwrap();
+        for end in ["", "-2", "-3"] {
+            let name = catalogue.name("2026-10-25_01-30-00", None);
+            assert_eq!(
+                name,
+                format!("kss_bak_kts01_example_com_2026-10-25_01-30-00{end}.tar")
+            );
+            fs::write(folder.path().join(&name), "").unwrap();
+        }
     }
 
     #[test]
     fn what_was_proven_is_remembered() {
         let folder = tempfile::tempdir().unwrap();
-        let mut catalogue = Catalogue::open(folder.path(), "host").unwrap();
+        let mut catalogue = Catalogue::open(folder.path(), HOST).unwrap();
         add(&mut catalogue, entry(1, false));
         let digest = entry(1, false).sha256;
         assert!(catalogue.prove(&digest, UnixMillis(9)).unwrap());
@@ -454,7 +496,7 @@ mod tests {
                 .prove(&Digest::from_bytes([0; 32]), UnixMillis(9))
                 .unwrap()
         );
-        let read = Catalogue::read(folder.path(), "host").unwrap();
+        let read = Catalogue::read(folder.path(), HOST).unwrap();
         assert_eq!(read.entries()[0].proven_at, Some(UnixMillis(9)));
     }
 }

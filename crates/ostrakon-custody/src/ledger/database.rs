@@ -134,7 +134,14 @@ impl Database for Store {
     }
 
     async fn audit_head(&self, instance: InstanceId) -> Result<AuditHead, StoreError> {
-        Self::audit_head(self, instance).await
+        match Self::audit_head(self, instance).await {
+            // Where the state was moved, no link stands at the end of the chain: that is no tampering.
+            Err(corrupt @ StoreError::Corrupt { .. }) if self.is_shared() => {
+                self.check_here().await?;
+                Err(corrupt)
+            }
+            head => head,
+        }
     }
 
     async fn counts(&self, keys: &[&CounterKey]) -> Result<Vec<Option<u64>>, StoreError> {
