@@ -6,6 +6,7 @@ use ostrakon_shards::{
     random,
 };
 use ostrakon_transport::{
+    binding::ExchangeError,
     http::BaseUrl,
     message::{Item, ItemAnswer, PendingNotice, RefusalCode, RequestBody},
 };
@@ -140,8 +141,17 @@ async fn look(
     match shown_by(environment, member, &link, &relay).await {
         Ok(shown) => Ok(Some(shown)),
         // Who is there and does not know this device has nothing for it.
-        Err(HoldError::Ask(AskError::Refused(RefusalCode::NotAMember))) => Ok(None),
+        Err(HoldError::Ask(error)) if is_strange_to(&error) => Ok(None),
         Err(error) => Err(LookError::Unsaid(error)),
+    }
+}
+
+/// Whether whoever was asked does not know the device.
+fn is_strange_to(error: &AskError) -> bool {
+    match error {
+        AskError::Refused(code) => *code == RefusalCode::NotAMember,
+        AskError::Exchange(error) => matches!(**error, ExchangeError::Stranger),
+        _ => false,
     }
 }
 
