@@ -10,11 +10,14 @@
     reason = "a failure here is a failure of the test"
 )]
 
+mod devices;
+
 use std::{
     fs,
     process::{Command, Stdio},
 };
 
+use devices::Administrators;
 use ostrakon_testdb::{Server, mariadb, postgres};
 use ostrakon_testkit::{
     APPROVE_ALL, Keyserver, TestHome, TestUser, binary, keyserver_command, run,
@@ -44,6 +47,44 @@ fn killed(home: &TestHome, uri: &str, when: usize) -> (bool, usize) {
     let calls = fs::read_to_string(log.path()).unwrap();
     let counted = calls.lines().filter(|line| line.contains('(')).count();
     (!ended.success(), counted)
+}
+
+/// Nobody is asked to approve what cannot be done. Seen to fail: without the look at the database, devices are asked.
+#[test]
+fn an_occupied_database_is_named_before_devices_are_asked() {
+    let administrators = Administrators::new();
+    let (first, uri) = (TestHome::empty(), postgres().database());
+    let made = run(keyserver_command(first.path()).args(["create", "--db-uri", &uri]));
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let (home, card) = (TestHome::empty(), administrators.card());
+    let backup = first.path().join("other-backup-key.txt");
+    let nowhere = uri.replace("127.0.0.1", "127.0.0.9");
+    for (uri, said) in [
+        (&uri, "server's state in that database already"),
+        (&nowhere, "unavailable"),
+    ] {
+        let ran = run(keyserver_command(home.path())
+            .args([
+                "create",
+                "--db-uri",
+                uri,
+                "--profile",
+                &card,
+                "--listen",
+                "127.0.0.1:0",
+                "--wait",
+                "5",
+            ])
+            .arg("--backup-path")
+            .arg(&backup));
+        assert_ne!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.stderr.contains(said), "{ran:?}");
+        assert!(
+            !ran.stderr.contains("approvals"),
+            "nobody is asked: {ran:?}"
+        );
+        assert!(!backup.exists());
+    }
 }
 
 fn a_kill_leaves_what_gives_way_or_is_named(database: &Server, drop_it: &str, make_it: &str) {

@@ -151,6 +151,17 @@ async fn make(
     Ok(keyserver)
 }
 
+/// Sees that a server can be made in a shared database, before anybody is asked to approve that.
+///
+/// # Errors
+/// When there is one, or it cannot be used.
+pub async fn check_vacant(database: &DatabaseUri) -> Result<(), BuildError> {
+    match Store::check_vacant(database).await {
+        Err(StoreError::Exists) => Err(BuildError::Occupied),
+        checked => Ok(checked?),
+    }
+}
+
 /// Makes the database of a new server, where the home says.
 pub(crate) async fn create_store(
     home: &Home,

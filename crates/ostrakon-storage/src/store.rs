@@ -117,6 +117,26 @@ impl Store {
         Self::of(db, keys).await
     }
 
+    /// Sees that a server can be made in a shared database: that it can be used, and holds none.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] where it does, and as [`Store::create`].
+    pub async fn check_vacant(uri: &DatabaseUri) -> Result<(), StoreError> {
+        let db = Db::connect(uri).await?;
+        let checked = async {
+            moves::check_finished(&db).await?;
+            let mut reader = db.reader().await?;
+            let query = db.query("SELECT kss_id FROM server");
+            match query.fetch_optional(&mut reader).await? {
+                Some(_) => Err(StoreError::Exists),
+                None => Ok(()),
+            }
+        };
+        let checked = checked.await;
+        db.close().await;
+        checked
+    }
+
     /// Opens the database at `place` and brings its schema up to date.
     ///
     /// # Errors

@@ -79,6 +79,9 @@ pub(crate) async fn with_backup(
     backup: &BackupArgs,
 ) -> Result<(), Failure> {
     let versions = administrators::needed(&backup.ask)?;
+    if let Some(database) = database {
+        setup::check_vacant(database).await?;
+    }
     let mut creation = Creation::open(
         &context.home,
         name,
