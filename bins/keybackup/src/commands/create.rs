@@ -1,26 +1,22 @@
+mod kept;
+
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, IsTerminal as _, Read, Write as _},
-    path::{Path, PathBuf},
+    io::{self, BufWriter, Read},
+    path::Path,
     thread::{self, JoinHandle},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
 use ostrakon_backup::{
-    INSTANCE_KEY, Recipients, RestoreError, Restored, SERVER_FILES,
-    archive::{
-        Author, Contents, FORMAT, Hashed, Header, Verified, Visitor, Voucher, Writer, draw_id, read,
-    },
+    INSTANCE_KEY, Recipients, RestoreError, Restored,
+    archive::{Contents, Hashed, Header, Verified, Visitor, Voucher, read},
     catalogue::{Catalogue, Entry},
 };
-use ostrakon_client::backup::Signer;
-use ostrakon_server::{
-    Clock, Home, Place,
-    backup::{Rows, Source},
-};
+use ostrakon_server::{Clock, backup::Rows};
 use ostrakon_types::{Digest, UnixMillis};
 use tokio::runtime::Handle;
 
+use self::kept::{Bar, Kept, produce};
 use super::{
     drill::{blocking, prove, restorer, scratch, take},
     metrics,
@@ -30,7 +26,7 @@ use crate::{
     cli::CreateArgs,
     context,
     error::{Failure, code},
-    pipe::{Tap, Tee, tee},
+    pipe::{Tap, tee},
     print,
 };
 
@@ -189,76 +185,6 @@ fn warn(args: &CreateArgs, contents: Contents, say: &impl Fn(&str)) -> Result<()
     Ok(())
 }
 
-/// What is backed up, opened.
-enum Kept {
-    Keyserver(Box<Source>),
-    Device(Signer),
-    Folder,
-}
-
-impl Kept {
-    async fn open(confdir: &Path, contents: Contents, port: Option<u16>) -> Result<Self, Failure> {
-        Ok(match contents {
-            Contents::Keyserver => {
-                let home = Home::new(confdir);
-                let place = match port {
-                    Some(port) => Some(at_port(&home, port)?),
-                    None => None,
-                };
-                Self::Keyserver(Box::new(Source::open(&home, place).await?))
-            }
-            Contents::Device => {
-                let signer = Signer::open(confdir);
-                Self::Device(signer.map_err(|error| Failure::of(code::SOURCE, &error))?)
-            }
-            Contents::Folder => Self::Folder,
-        })
-    }
-
-    fn header(&self, host: &str, now: UnixMillis) -> Result<Header, Failure> {
-        let id = draw_id();
-        let (contents, author) = match self {
-            Self::Keyserver(source) => {
-                let card = source.card().to_bytes();
-                (Contents::Keyserver, Author::keyserver(&card))
-            }
-            Self::Device(signer) => {
-                let card = signer.card().clone();
-                (Contents::Device, Author::Device { card })
-            }
-            Self::Folder => (Contents::Folder, Author::Nobody),
-        };
-        let of_server = |told: fn(&Source) -> String| match self {
-            Self::Keyserver(source) => Some(told(source)),
-            _ => None,
-        };
-        Ok(Header {
-            format: FORMAT,
-            archive: id.map_err(|error| Failure::of(code::FAILED, &error))?,
-            contents,
-            release: env!("CARGO_PKG_VERSION").to_owned(),
-            host: host.to_owned(),
-            created_at: now,
-            author,
-            database: of_server(|source| source.database().to_owned()),
-            instance: of_server(|source| source.instance().to_string()),
-        })
-    }
-}
-
-/// The home's shared database, at another port.
-fn at_port(home: &Home, port: u16) -> Result<Place, Failure> {
-    match home.place() {
-        Ok(Place::Shared(uri)) => Ok(Place::Shared(Box::new(uri.with_port(port)))),
-        Ok(Place::File(_)) => Err(Failure::new(
-            code::USAGE,
-            "the server's database is a file, and has no port",
-        )
-        .hint("leave `--database-port` out")),
-        Err(error) => Err(Failure::of(code::SOURCE, &error)),
-    }
-}
-
 /// An archive that was made, and what is known of it.
 struct Made {
     voucher: Voucher,
@@ -371,97 +297,6 @@ fn join<T>(thread: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
     ended.unwrap_or_else(|_| Err(Failure::new(code::FAILED, "a part of the program failed")))
 }
 
-/// Writes what is kept as an archive.
-fn produce(
-    kept: &Kept,
-    confdir: &Path,
-    header: &Header,
-    with_key: bool,
-    out: BufWriter<Tee>,
-    runtime: &Handle,
-    bar: &Bar,
-) -> Result<(), Failure> {
-    let disk =
-        |error: io::Error| Failure::new(code::DISK, format!("cannot write the archive: {error}"));
-    let mut writer = Writer::begin(out, header).map_err(disk)?;
-    let add = |name: &str, path: &Path, writer: &mut Writer<_>| {
-        let mut file = File::open(path).map_err(Failure::file(path))?;
-        let mode = file.metadata().map_err(Failure::file(path))?;
-        let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());
-        bar.0.inc(1);
-        writer.file(name, mode, &mut file).map_err(disk)
-    };
-    let sign_server;
-    let sign_device;
-    let sign: Option<&dyn Fn(Digest) -> _> = match kept {
-        Kept::Keyserver(source) => {
-            for (name, path) in source.files(&SERVER_FILES) {
-                if with_key || name != INSTANCE_KEY {
-                    add(name, &path, &mut writer)?;
-                }
-            }
-            let mut dump = runtime.block_on(source.dump())?;
-            while let Some(part) = runtime
-                .block_on(dump.next())
-                .map_err(|error| Failure::of(code::SOURCE, &error))?
-            {
-                writer
-                    .part(part.table, part.rows, &part.bytes)
-                    .map_err(disk)?;
-                bar.0.inc(part.rows);
-            }
-            sign_server = |manifest| source.sign(manifest);
-            Some(&sign_server)
-        }
-        Kept::Device(signer) => {
-            for name in ostrakon_client::backup::FILES {
-                let path = confdir.join(name);
-                if path.exists() {
-                    add(name, &path, &mut writer)?;
-                }
-            }
-            sign_device = |manifest| signer.sign(manifest);
-            Some(&sign_device)
-        }
-        Kept::Folder => {
-            for (name, path) in files(confdir)? {
-                add(&name, &path, &mut writer)?;
-            }
-            None
-        }
-    };
-    let (mut out, _) = writer.finish(sign).map_err(disk)?;
-    out.flush().map_err(disk)
-}
-
-/// The plain files below a folder, in the order of their names.
-fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
-    let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(folder) {
-        let entry = entry.map_err(|error| Failure::of(code::SOURCE, &error))?;
-        let path = entry.path();
-        let Ok(below) = path.strip_prefix(folder) else {
-            continue;
-        };
-        if entry.file_type().is_dir() {
-            continue;
-        }
-        let Some(name) = below.to_str() else {
-            let said = format!("the name of `{}` is no text", path.display());
-            return Err(Failure::new(code::SOURCE, said));
-        };
-        if entry.file_type().is_file() {
-            files.push((name.to_owned(), path.to_owned()));
-        } else {
-            aside(&format!(
-                "warning: `{name}` is no plain file, and is left out"
-            ));
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 /// Encrypts what comes from the tap to the archive's file.
 fn encrypt(
     recipients: Option<Recipients>,
@@ -488,24 +323,4 @@ fn encrypt(
         .map_err(|error| failed(error.into_error()))?;
     out.get_ref().sync_all().map_err(failed)?;
     Ok((out.digest(), out.length()))
-}
-
-/// Shows on a terminal how far it has come.
-#[derive(Clone)]
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new(quiet: bool) -> Self {
-        if quiet || !io::stderr().is_terminal() {
-            return Self(ProgressBar::hidden());
-        }
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) =
-            ProgressStyle::with_template("{spinner} {pos} rows and files {per_sec} {elapsed}")
-        {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(std::time::Duration::from_millis(200));
-        Self(bar)
-    }
 }
